@@ -1,0 +1,1 @@
+"""Deployments name flows; see README.md beside this file."""

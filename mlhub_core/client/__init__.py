@@ -1,0 +1,1 @@
+"""Low-level functions for the endpoints of the MLHub API."""

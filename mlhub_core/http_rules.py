@@ -1,0 +1,177 @@
+"""The rules of HTTP that a downloader lives by, as pure functions.
+
+Header parsers return None for what they cannot read: a broken header counts as an absent one.
+Sources: RFC 9110 (ranges, validators, Retry-After), RFC 1864 (Content-MD5), and the STAC file
+extension with multihash for checksums.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+
+_CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*", re.ASCII | re.I)
+_UNSATISFIED = re.compile(r"\s*bytes\s+\*/(\d{1,18})\s*", re.ASCII | re.I)
+_DIGITS = re.compile(r"\s*(\d{1,18})\s*", re.ASCII)
+_MULTIHASHES = {"1114": "sha1", "1220": "sha256", "1340": "sha512", "d50110": "md5"}
+_DIGEST_HEX_LENGTH = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRange:
+    """``Content-Range`` of a 206: bytes ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+    total: int | None
+
+
+class RangeVerdict(Enum):
+    """What an answer to ``Range: bytes=N-`` means for the N bytes that are already here."""
+
+    APPEND = "the rest is coming: append it"
+    START_OVER = "the whole file is coming: drop what is here"
+    COMPLETE = "nothing is missing"
+    ASK_AGAIN = "what is here is of no use: ask for the whole file"
+    ERROR = "an error; its status decides"
+
+
+def is_retryable(status: int) -> bool:
+    """Whether a failure with this status may pass: 408, 429 and all 5xx."""
+    return status in (408, 429) or 500 <= status <= 599
+
+
+def parse_length(value: str | None) -> int | None:
+    """Read ``Content-Length``."""
+    match = _DIGITS.fullmatch(value or "")
+    return int(match[1]) if match else None
+
+
+def parse_content_range(value: str | None) -> ContentRange | None:
+    """Read ``Content-Range: bytes 10-19/20``; contradictory ranges count as unreadable."""
+    match = _CONTENT_RANGE.fullmatch(value or "")
+    if not match:
+        return None
+    first, last = int(match[1]), int(match[2])
+    total = None if match[3] == "*" else int(match[3])
+    if last < first or (total is not None and last >= total):
+        return None
+    return ContentRange(first, last, total)
+
+
+def parse_unsatisfied_range(value: str | None) -> int | None:
+    """Read the length in ``Content-Range: bytes */20`` of a 416."""
+    match = _UNSATISFIED.fullmatch(value or "")
+    return int(match[1]) if match else None
+
+
+def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Read ``Retry-After``, seconds or a date.
+
+    Returns:
+        Seconds to wait, never negative.
+    """
+    if not value:
+        return None
+    text = value.strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
+        seconds = float(text)
+        return seconds if math.isfinite(seconds) else None
+    try:
+        moment = parsedate_to_datetime(text)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def strong_etag(value: str | None) -> str | None:
+    """An ETag fit for If-Range, in quotes: weak ones are not, unquoted ones (Azure) are."""
+    text = (value or "").strip()
+    if not text or text[:2] in ("W/", "w/") or "\n" in text or "\r" in text:
+        return None
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        return text
+    return None if '"' in text else f'"{text}"'
+
+
+def parse_md5(value: str | None) -> str | None:
+    """Read ``Content-MD5`` (base64 of 16 bytes).
+
+    Returns:
+        The digest in hexadecimal.
+    """
+    try:
+        raw = base64.b64decode((value or "").strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return raw.hex() if len(raw) == 16 else None
+
+
+def parse_checksum(value: object) -> tuple[str, str] | None:
+    """Read ``file:checksum``, a multihash in hexadecimal.
+
+    Returns:
+        ``(algorithm, digest)`` in the names of :mod:`hashlib`, digest in lower-case hexadecimal;
+        None for algorithms other than MD5, SHA-1, SHA-256 and SHA-512 in full length.
+    """
+    if not isinstance(value, str):
+        return None
+    text = value.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]+", text):
+        return None
+    for prefix, algorithm in _MULTIHASHES.items():
+        digest = text[len(prefix) :]
+        if text.startswith(prefix) and len(digest) == _DIGEST_HEX_LENGTH[algorithm]:
+            return algorithm, digest
+    return None
+
+
+def judge_range(
+    status: int,
+    content_range: str | None,
+    offset: int,
+    *,
+    etag: str | None = None,
+    expected_etag: str | None = None,
+    expected_total: int | None = None,
+) -> RangeVerdict:
+    """Decide what an answer to ``Range: bytes={offset}-`` is good for.
+
+    Args:
+        status: The answer's status.
+        content_range: Its ``Content-Range``.
+        offset: Bytes already here.
+        etag: Its ``ETag``.
+        expected_etag: The ETag that the bytes here came with.
+        expected_total: The length of the whole file as far as it was known.
+    """
+    if status == 200:
+        # The server ignores ranges, or If-Range told it that the file is another one by now.
+        return RangeVerdict.START_OVER
+    if status == 206:
+        got = parse_content_range(content_range)
+        if got is None or got.first != offset:
+            return RangeVerdict.ASK_AGAIN
+        if got.total is not None and got.last != got.total - 1:
+            return RangeVerdict.ASK_AGAIN  # less than was asked for: not worth the bookkeeping
+        old, new = strong_etag(expected_etag), strong_etag(etag)
+        if old and new and old != new:
+            return RangeVerdict.ASK_AGAIN  # If-Range was ignored; these are another file's bytes
+        if expected_total is not None and got.total not in (None, expected_total):
+            return RangeVerdict.ASK_AGAIN
+        return RangeVerdict.APPEND
+    if status == 416:
+        total = parse_unsatisfied_range(content_range)
+        old, new = strong_etag(expected_etag), strong_etag(etag)
+        same = not (old and new and old != new)
+        return RangeVerdict.COMPLETE if total == offset and same else RangeVerdict.ASK_AGAIN
+    if status == 412:
+        return RangeVerdict.ASK_AGAIN  # If-Unmodified-Since: it is another file by now
+    return RangeVerdict.ERROR

@@ -1,0 +1,1 @@
+"""Objects over the MLHub API: datasets, collections and models."""

@@ -1,0 +1,1 @@
+"""What to download: filters, the query over the index, and the plan."""

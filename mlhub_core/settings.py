@@ -1,0 +1,114 @@
+"""Every setting: its type, unit, default and reason, in one place.
+
+Nothing here reads the environment when it is imported; the functions at the end read it when they
+are called.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from mlhub_core._version import __version__
+from mlhub_core.exceptions import InvalidArgument
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+USER_AGENT = f"mlhub-flows/{__version__} (+https://pypi.org/project/mlhub-flows/)"
+"""Sent with every request. Some hosts refuse clients that they do not know; we say who we are."""
+
+AZURE_STORAGE_VERSION = "2021-06-08"
+"""Sent as ``x-ms-version``: without it Azure Blob Storage ignores Range."""
+
+DEFAULT_ROOT_URL = "https://api.radiant.earth/mlhub/v1/"
+"""The root of the public API, since switched off."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """Caps on what is taken out of a catalog archive, against archives made to do harm."""
+
+    max_members: int = 20_000_000
+    """Members in all. The largest real catalogs hold a few millions."""
+    max_bytes: int = 200 * 1000**3
+    """Bytes in all, unpacked."""
+    max_json_bytes: int = 64 * MIB
+    """Bytes of one JSON member: it is parsed in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferSettings:
+    """How files are fetched.
+
+    Durations are in seconds, sizes in bytes.
+    """
+
+    concurrency: int = 32
+    """Connections per host, for the whole process."""
+    connect_timeout: float = 20.0
+    """Until a connection stands, TLS included."""
+    stall_timeout: float = 30.0
+    """A transfer that moves less than one byte a second for so long is broken off and retried."""
+    max_attempts: int = 5
+    """Tries per file, the first included, for failures that may pass."""
+    backoff_base: float = 0.5
+    """Wait before the second try; doubled for each further one, with jitter."""
+    backoff_cap: float = 30.0
+    """The longest wait between two tries."""
+    retry_after_cap: float = 120.0
+    """The longest ``Retry-After`` that is obeyed; a longer one counts as this."""
+    resume_threshold: int = MIB
+    """Partial files from this size on are kept for resuming; smaller ones are fetched again."""
+    max_redirects: int = 5
+    """Redirects followed per request."""
+    mirrors: tuple[tuple[str, str], ...] = ()
+    """``(prefix, replacement)`` pairs: an asset URL that starts with a prefix is fetched from the
+    replacement instead. The longest prefix wins. The index keeps the catalog's own URL."""
+    s3_endpoint: str | None = None
+    """Where ``s3://bucket/key`` is fetched from, as ``{endpoint}/{bucket}/{key}``; None means
+    ``https://{bucket}.s3.amazonaws.com/{key}``."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.concurrency <= 1024:
+            raise InvalidArgument(
+                f"concurrency is {self.concurrency}: use a number of connections from 1 to 1024."
+            )
+        if self.max_attempts < 1:
+            raise InvalidArgument(f"max_attempts is {self.max_attempts}: use 1 or more.")
+        for prefix, replacement in self.mirrors:
+            if not replacement.startswith(("http://", "https://")) or not prefix:
+                raise InvalidArgument(
+                    f"mirror {prefix!r}={replacement!r}: both sides are URL prefixes, and the "
+                    "right one starts with http:// or https://."
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """Settings of one run that are not about what to download."""
+
+    transfer: TransferSettings = field(default_factory=TransferSettings)
+    limits: ArchiveLimits = field(default_factory=ArchiveLimits)
+    workers: int = 2
+    """Partitions at a time. With small files one libcurl loop is fastest; large files gain from a
+    second thread because digests release the interpreter lock."""
+    asset_db: bool = True
+    """Whether to write ``mlhub_stac_assets.db``, the reference client's SQLite table."""
+
+
+def root_url() -> str:
+    """The root URL of the hub, always with a trailing slash.
+
+    Read from ``MLHUB_ROOT_URL`` at the time of the call; empty counts as unset.
+
+    Raises:
+        InvalidArgument: if it is not an http or https URL.
+    """
+    url = os.environ.get("MLHUB_ROOT_URL", "").strip() or DEFAULT_ROOT_URL
+    if not url.startswith(("http://", "https://")):
+        raise InvalidArgument(
+            f"MLHUB_ROOT_URL is {url!r}: it must start with http:// or https://, "
+            "as in http://127.0.0.1:8000/mlhub/v1/."
+        )
+    return url if url.endswith("/") else url + "/"

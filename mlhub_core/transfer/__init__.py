@@ -1,0 +1,1 @@
+"""Getting bytes onto disk: the engine, what is already here, and what failed."""

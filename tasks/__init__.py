@@ -1,0 +1,1 @@
+"""Prefect tasks: thin wrappers over functions of the core. No logic here."""
