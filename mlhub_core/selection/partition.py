@@ -1,0 +1,116 @@
+"""A partition: a batch of assets in a file, small enough to name, large enough to be worth a task.
+
+What travels between steps is the :class:`Partition`, a path and some counts. The assets themselves
+lie in a Parquet file beside the plan and are read batch by batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BATCH_ROWS = 20_000
+"""Rows held in memory at a time while a partition is read."""
+
+
+class Asset(NamedTuple):
+    """One file to have.
+
+    Attributes:
+        save_path: Where it goes, relative to the dataset's asset directory, with ``/``.
+        href: Where it is: an absolute URL, or, for a file that the catalog archive carries, its
+            path relative to the output directory once unarchived.
+        collection_id: Its collection.
+        item_id: Its item, None for a collection's own asset.
+        asset_key: Its key within the item or collection.
+        file_size: Bytes as the catalog gives them, None where it does not.
+        checksum: ``file:checksum`` of the catalog, a multihash in hexadecimal, or None.
+    """
+
+    save_path: str
+    href: str
+    collection_id: str
+    item_id: str | None
+    asset_key: str
+    file_size: int | None = None
+    checksum: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A batch of assets, by the path of the file that lists them.
+
+    Attributes:
+        number: From 1.
+        of: How many partitions the plan has.
+        path: Parquet file with the columns of :class:`Asset`.
+        files: Rows in it; every save path is there once.
+        known_bytes: Sum of the sizes that the catalog gives.
+        unknown_sizes: Files whose size it does not give.
+    """
+
+    number: int
+    of: int
+    path: Path
+    files: int
+    known_bytes: int = 0
+    unknown_sizes: int = 0
+
+    @property
+    def label(self) -> str:
+        """Such as ``07/32``."""
+        return f"{self.number:0{len(str(self.of))}d}/{self.of}"
+
+
+@cache
+def partition_schema() -> pa.Schema:
+    """The Arrow schema of a partition file."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("save_path", pa.string(), nullable=False),
+            pa.field("href", pa.string(), nullable=False),
+            pa.field("collection_id", pa.string(), nullable=False),
+            pa.field("item_id", pa.string()),
+            pa.field("asset_key", pa.string(), nullable=False),
+            pa.field("file_size", pa.int64()),
+            pa.field("checksum", pa.string()),
+        ]
+    )
+
+
+def read_assets(path: Path) -> Iterator[Asset]:
+    """Read a partition file, a batch at a time."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(Asset._fields)):
+            columns = [batch.column(name).to_pylist() for name in Asset._fields]
+            yield from map(Asset, *columns)
+
+
+def write_assets(path: Path, assets: Iterator[Asset] | list[Asset]) -> int:
+    """Write a partition file.
+
+    Returns:
+        The number of assets written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = list(assets)
+    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in Asset._fields]
+    table = pa.table(
+        {name: list(column) for name, column in zip(Asset._fields, columns, strict=True)},
+        schema=partition_schema(),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, compression="zstd")
+    return len(rows)
