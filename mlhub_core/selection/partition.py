@@ -106,11 +106,7 @@ def write_assets(path: Path, assets: Iterator[Asset] | list[Asset]) -> int:
     import pyarrow.parquet as pq
 
     rows = list(assets)
-    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in Asset._fields]
-    table = pa.table(
-        {name: list(column) for name, column in zip(Asset._fields, columns, strict=True)},
-        schema=partition_schema(),
-    )
+    table = pa.Table.from_pylist([row._asdict() for row in rows], schema=partition_schema())
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, compression="zstd")
     return len(rows)
