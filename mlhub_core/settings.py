@@ -38,6 +38,22 @@ class ArchiveLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """How the hub's API is asked. Durations are in seconds."""
+
+    connect_timeout: float = 10.0
+    """Until a connection stands."""
+    read_timeout: float = 60.0
+    """Between two pieces of an answer."""
+    max_attempts: int = 4
+    """Tries per request, the first included, for failures that may pass."""
+    backoff_base: float = 0.3
+    """Wait before the second try; doubled for each further one, with jitter."""
+    retry_after_cap: float = 60.0
+    """The longest ``Retry-After`` that is obeyed; a longer one counts as this."""
+
+
+@dataclass(frozen=True, slots=True)
 class TransferSettings:
     """How files are fetched.
 

@@ -1,9 +1,18 @@
-"""The catalog archive of a dataset, and what identifies it."""
+"""The catalog archive of a dataset: fetching it, and what identifies it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
+
+from mlhub_core.exceptions import EntityDoesNotExist
+from mlhub_core.fetch import FileFetcher
+from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.session import get_session
+from mlhub_core.stop import StopFlag
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +34,52 @@ class CatalogArchive:
     sha256: str
     etag: str | None = None
     fetched: int = 0
+
+
+def fetch_catalog(
+    paths: DownloadPaths,
+    *,
+    if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
+    api_key: str | None = None,
+    profile: str | None = None,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+) -> CatalogArchive:
+    """Have the catalog archive of a dataset on disk (``GET /catalog/{dataset_id}``).
+
+    The hub answers with a redirect to the file; the API key goes to the hub alone. An archive that
+    is there is asked about in one conditional request.
+
+    Args:
+        paths: Whose ``archive`` is the final place.
+        if_exists: ``skip`` takes an archive that is there as it is.
+        api_key: As for :func:`~mlhub_core.session.get_session`.
+        profile: As for :func:`~mlhub_core.session.get_session`.
+        stop: Stops the download when set; the partial file is kept.
+        on_progress: Gets bytes, as ``Stage.CATALOG``.
+
+    Raises:
+        EntityDoesNotExist: if the dataset has no catalog.
+        FetchError: if it cannot be had whole.
+        StorageError: if the disk refuses.
+        Interrupted: if stopped.
+        MLHubException: all that the session raises.
+    """
+    with get_session(api_key=api_key, profile=profile) as session:
+        fetcher = FileFetcher(
+            session,
+            f"catalog/{quote(paths.dataset_id, safe='')}",
+            paths.archive,
+            paths.partial_dir,
+            stop=stop,
+            on_progress=on_progress,
+        )
+        try:
+            file = fetcher.run(if_exists)
+        except EntityDoesNotExist as error:
+            raise EntityDoesNotExist(
+                f'The hub has no catalog of the dataset "{paths.dataset_id}".', status=404
+            ) from error
+    return CatalogArchive(
+        file.path, paths.dataset_id, file.size, file.sha256, file.etag, file.moved
+    )

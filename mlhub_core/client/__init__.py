@@ -1,1 +1,33 @@
-"""Low-level functions for the endpoints of the MLHub API."""
+"""Low-level functions for the endpoints of the MLHub API, with the reference client's names."""
+
+from mlhub_core.client.archives import download_collection_archive, get_collection_archive_info
+from mlhub_core.client.collections import (
+    get_collection,
+    get_collection_item,
+    list_collection_items,
+    list_collections,
+)
+from mlhub_core.client.datasets import (
+    get_catalog_info,
+    get_dataset,
+    get_dataset_by_doi,
+    get_dataset_by_id,
+    list_datasets,
+)
+from mlhub_core.client.ml_models import get_model_by_id, list_models
+
+__all__ = [
+    "download_collection_archive",
+    "get_catalog_info",
+    "get_collection",
+    "get_collection_archive_info",
+    "get_collection_item",
+    "get_dataset",
+    "get_dataset_by_doi",
+    "get_dataset_by_id",
+    "get_model_by_id",
+    "list_collection_items",
+    "list_collections",
+    "list_datasets",
+    "list_models",
+]

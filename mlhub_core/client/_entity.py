@@ -1,0 +1,75 @@
+"""What the endpoint functions share: fetching one JSON object that may not exist."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from mlhub_core.exceptions import APIError, EntityDoesNotExist, InvalidArgument
+from mlhub_core.redact import redact
+from mlhub_core.session import get_session
+
+
+def segment(label: str, value: str, *, safe: str = "") -> str:
+    """Quote an id for use in a path.
+
+    Args:
+        label: What it is, for the error.
+        value: The id.
+        safe: Characters that stay as they are.
+
+    Raises:
+        InvalidArgument: if it is no string, empty, or would lead elsewhere.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidArgument(f"{label} is {value!r}: give a non-empty id.")
+    if any(part in (".", "..") for part in value.split("/")):
+        raise InvalidArgument(f"{label} is {value!r}, which is no id.")
+    return quote(value.strip(), safe=safe)
+
+
+def fetch_object(
+    path: str, missing: str, *, api_key: str | None, profile: str | None
+) -> dict[str, Any]:
+    """GET one JSON object.
+
+    Args:
+        path: Relative to the hub's root.
+        missing: What to say on 404.
+        api_key: As for :func:`~mlhub_core.session.get_session`.
+        profile: As for :func:`~mlhub_core.session.get_session`.
+
+    Raises:
+        EntityDoesNotExist: on 404.
+        APIError: if the answer is no JSON object, or another error status.
+    """
+    with get_session(api_key=api_key, profile=profile) as session:
+        try:
+            answer = session.get_json(path)
+        except EntityDoesNotExist as error:
+            raise EntityDoesNotExist(missing, status=404) from error
+    if not isinstance(answer, dict):
+        raise APIError(f"{redact(path)} did not answer with a JSON object.")
+    return answer
+
+
+def fetch_list(
+    path: str,
+    *,
+    params: dict[str, Any] | None = None,
+    member: str | None = None,
+    api_key: str | None,
+    profile: str | None,
+) -> list[dict[str, Any]]:
+    """GET a JSON list, or the list under one member of an object.
+
+    Raises:
+        APIError: if the answer is something else, or an error status.
+    """
+    with get_session(api_key=api_key, profile=profile) as session:
+        answer = session.get_json(path, params=params)
+    if member is not None and isinstance(answer, dict):
+        answer = answer.get(member)
+    if not isinstance(answer, list) or not all(isinstance(entry, dict) for entry in answer):
+        raise APIError(f"{redact(path)} did not answer with a list of JSON objects.")
+    return answer

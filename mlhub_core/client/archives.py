@@ -1,0 +1,103 @@
+"""The endpoints that hand out archives, of collections and of catalogs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from mlhub_core.client._entity import fetch_object, segment
+from mlhub_core.exceptions import EntityDoesNotExist, StorageError
+from mlhub_core.fetch import FileFetcher
+from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.layout import STATE_DIRECTORY, safe_name
+from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.session import get_session
+from mlhub_core.stop import StopFlag
+
+
+def get_collection_archive_info(
+    archive_id: str, *, api_key: str | None = None, profile: str | None = None
+) -> dict[str, Any]:
+    """What is known of a collection's archive (``GET /archive/{archive_id}/info``).
+
+    Args:
+        archive_id: The collection's id.
+        api_key: As for :func:`~mlhub_core.session.get_session`.
+        profile: As for :func:`~mlhub_core.session.get_session`.
+
+    Returns:
+        ``collection``, ``dataset``, ``size`` (bytes) and ``types``.
+
+    Raises:
+        EntityDoesNotExist: if there is none.
+        MLHubException: all that the session raises.
+    """
+    return fetch_object(
+        f"archive/{segment('archive_id', archive_id)}/info",
+        f'Archive "{archive_id}" does not exist on this hub.',
+        api_key=api_key,
+        profile=profile,
+    )
+
+
+def download_collection_archive(
+    archive_id: str,
+    output_dir: str | Path | None = None,
+    *,
+    if_exists: DownloadIfExistsOpts | str = DownloadIfExistsOpts.resume,
+    api_key: str | None = None,
+    profile: str | None = None,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+) -> Path:
+    """Download the archive of a collection (``GET /archive/{archive_id}``), whole and verified.
+
+    The file gets the name it has on the server. While it is incomplete it lies, with what is
+    needed to go on, in ``.mlhub`` beside its final place.
+
+    Args:
+        archive_id: The collection's id.
+        output_dir: Where to; defaults to the current directory at the time of the call.
+        if_exists: ``resume`` asks whether the file there is complete and current, ``skip`` takes
+            it as it is, ``overwrite`` fetches anew.
+        api_key: As for :func:`~mlhub_core.session.get_session`.
+        profile: As for :func:`~mlhub_core.session.get_session`.
+        stop: Stops the download when set.
+        on_progress: Gets bytes as they come.
+
+    Returns:
+        The path of the archive.
+
+    Raises:
+        EntityDoesNotExist: if there is none.
+        FetchError: if it cannot be had whole.
+        StorageError: if the disk refuses, or ``output_dir`` is no directory.
+        MLHubException: all that the session raises.
+    """
+    option = DownloadIfExistsOpts.of(if_exists)
+    directory = (Path.cwd() if output_dir is None else Path(output_dir)).expanduser().absolute()
+    if directory.exists() and not directory.is_dir():
+        raise StorageError(f"{directory} is not a directory: name another output_dir.")
+    path = f"archive/{segment('archive_id', archive_id)}"
+    with get_session(api_key=api_key, profile=profile) as session:
+        try:
+            # Only the redirect's target tells the file's name.
+            with session.head(path, allow_redirects=True) as response:
+                name = unquote(urlsplit(response.url).path.rpartition("/")[2]) or archive_id
+            target = directory / safe_name(name)
+            fetcher = FileFetcher(
+                session,
+                path,
+                target,
+                directory / STATE_DIRECTORY,
+                stop=stop,
+                on_progress=on_progress,
+            )
+            return fetcher.run(option).path
+        except EntityDoesNotExist as error:
+            raise EntityDoesNotExist(
+                f'Archive "{archive_id}" does not exist on this hub; it may still be in the '
+                "making.",
+                status=404,
+            ) from error

@@ -1,0 +1,112 @@
+"""Adds the API key to requests where nothing else sees it.
+
+The API takes its key as the query parameter ``key``. A key in a URL ends up wherever URLs do: in
+``response.url``, in urllib3's debug log, in the text of every connection error and its causes. So
+it is added in the connection, below all of these, as the request line is written, and only for
+URLs under the hub's root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import requests.adapters
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.poolmanager import PoolManager
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+Sign = Callable[[str], str]
+"""Turns the absolute URL of a request into its query with the key added, or returns it as it is."""
+
+
+def is_under(root: str, url: str) -> bool:
+    """Whether a URL lies under a root: same scheme, host and port, and a path below the root's.
+
+    A path with dot segments, encoded ones too, is never under it: who resolves them is unclear.
+    """
+    try:
+        base, target = urlsplit(root), urlsplit(url)
+        ports = [part.port or _DEFAULT_PORTS.get(part.scheme) for part in (base, target)]
+    except ValueError:
+        return False
+    same_origin = (base.scheme, base.hostname, ports[0]) == (
+        target.scheme,
+        target.hostname,
+        ports[1],
+    )
+    path = target.path or "/"
+    if ".." in unquote(unquote(path)).replace("\\", "/").split("/"):
+        return False
+    return same_origin and (path.startswith(base.path) or path + "/" == base.path)
+
+
+class _KeyedMixin:
+    """A connection that adds the key when it writes the request line."""
+
+    key_scheme: str
+    sign: Sign
+
+    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        """Write the request line, with the key where it belongs."""
+        if url.startswith("/"):
+            host: str = self.host  # type: ignore[attr-defined]
+            host = f"[{host}]" if ":" in host else host
+            port: int = self.port  # type: ignore[attr-defined]
+            signed = self.sign(f"{self.key_scheme}://{host}:{port}{url}")
+            url = "/" + signed.split("/", 3)[3]
+        else:  # to a proxy goes the absolute form
+            url = self.sign(url)
+        super().putrequest(method, url, *args, **kwargs)  # type: ignore[misc]
+
+
+def _pool_classes(sign: Sign) -> dict[str, type[HTTPConnectionPool]]:
+    class KeyedHTTPConnection(_KeyedMixin, HTTPConnection):
+        key_scheme = "http"
+
+    class KeyedHTTPSConnection(_KeyedMixin, HTTPSConnection):
+        key_scheme = "https"
+
+    class KeyedHTTPPool(HTTPConnectionPool):
+        ConnectionCls = KeyedHTTPConnection
+
+    class KeyedHTTPSPool(HTTPSConnectionPool):
+        ConnectionCls = KeyedHTTPSConnection
+
+    for connection in (KeyedHTTPConnection, KeyedHTTPSConnection):
+        connection.sign = staticmethod(sign)
+    return {"http": KeyedHTTPPool, "https": KeyedHTTPSPool}
+
+
+class KeyAdapter(requests.adapters.HTTPAdapter):
+    """A transport adapter that sends the API key to the hub, and to nobody else.
+
+    Args:
+        root_url: The hub's root; only URLs under it get the key.
+        api_key: The key, or None to send none.
+    """
+
+    def __init__(self, root_url: str, api_key: str | None) -> None:
+        def sign(url: str) -> str:
+            if api_key is None or not is_under(root_url, url):
+                return url
+            return f"{url}{'&' if '?' in url else '?'}key={quote(api_key, safe='')}"
+
+        self._classes = _pool_classes(sign)
+        super().__init__(max_retries=0)
+
+    def _keyed(self, manager: PoolManager) -> PoolManager:
+        manager.pool_classes_by_scheme = self._classes
+        return manager
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools of direct connections."""
+        super().init_poolmanager(*args, **kwargs)
+        self._keyed(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> PoolManager:
+        """Make the pools of connections through a proxy."""
+        return self._keyed(super().proxy_manager_for(*args, **kwargs))
