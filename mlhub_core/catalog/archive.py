@@ -70,7 +70,7 @@ def fetch_catalog(
             session,
             f"catalog/{quote(paths.dataset_id, safe='')}",
             paths.archive,
-            paths.partial_dir,
+            paths.state_dir,
             stop=stop,
             on_progress=on_progress,
         )

@@ -1,0 +1,170 @@
+"""Places as people give them: bounding boxes and GeoJSON, checked and made canonical.
+
+Coordinates are degrees of longitude and latitude, EPSG:4326 in the axis order of GeoJSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from mlhub_core.exceptions import InvalidArgument
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+BBox = tuple[float, float, float, float]
+"""West, south, east, north. West greater than east: the box crosses the antimeridian."""
+
+_BBOX_HOW = "use four numbers W,S,E,N (or six with heights), in degrees, such as 34.0,-1.5,35.2,0.5"
+_GEOJSON_HOW = "give a GeoJSON geometry, Feature or FeatureCollection with at least one shape"
+_CRS84 = ("CRS84", "EPSG::4326", "EPSG:4326", "WGS84")
+
+
+def parse_bbox(value: Any) -> BBox | None:
+    """Read a bounding box: four or six numbers, or text with commas between them.
+
+    Heights of a six-number box are not compared: items seldom have any.
+
+    Raises:
+        InvalidArgument: if it is no box on Earth; the message says what is wrong.
+    """
+    if value is None:
+        return None
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, Iterable):
+        raise InvalidArgument(f"bbox is {value!r}: {_BBOX_HOW}.")
+    numbers = [_number(part, value) for part in parts]
+    if len(numbers) not in (4, 6):
+        raise InvalidArgument(f"bbox {value!r} has {len(numbers)} numbers: {_BBOX_HOW}.")
+    half = len(numbers) // 2
+    west, south, east, north = numbers[0], numbers[1], numbers[half], numbers[half + 1]
+    for label, longitude in (("west", west), ("east", east)):
+        if not -180 <= longitude <= 180:
+            raise InvalidArgument(
+                f"bbox {value!r}: {label} is {longitude:g}, and longitudes go from -180 to 180. "
+                "A box across the antimeridian has its west greater than its east."
+            )
+    for label, latitude in (("south", south), ("north", north)):
+        if not -90 <= latitude <= 90:
+            raise InvalidArgument(
+                f"bbox {value!r}: {label} is {latitude:g}, and latitudes go from -90 to 90. "
+                "The order is W,S,E,N: longitude before latitude."
+            )
+    if south > north:
+        raise InvalidArgument(f"bbox {value!r}: south is greater than north; swap the two.")
+    return west, south, east, north
+
+
+def _number(part: Any, whole: Any) -> float:
+    try:
+        if isinstance(part, bool):
+            raise TypeError("a truth value is no coordinate")
+        number = float(part)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"bbox {whole!r} holds {part!r}: {_BBOX_HOW}.") from error
+    if not math.isfinite(number):
+        raise InvalidArgument(f"bbox {whole!r} holds {part!r}: {_BBOX_HOW}.")
+    return number
+
+
+def bbox_geometry(bbox: BBox) -> BaseGeometry:
+    """The box as a shape; one that crosses the antimeridian becomes two, either side of it."""
+    import shapely
+
+    west, south, east, north = bbox
+    if west <= east:
+        return shapely.box(west, south, east, north)
+    return shapely.union_all(
+        [shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)]
+    )
+
+
+def parse_geojson(value: Any) -> str | None:
+    """Read a GeoJSON geometry, Feature or FeatureCollection.
+
+    Args:
+        value: Parsed GeoJSON, its text, or an object with ``__geo_interface__``.
+
+    Returns:
+        The geometry (of a collection: all of them in one) as canonical GeoJSON text.
+
+    Raises:
+        InvalidArgument: if it holds no shape, or one that is not on Earth.
+    """
+    if value is None:
+        return None
+    document = _document(value)
+    _refuse_other_crs(document)
+    shapes = [_shape(geometry) for geometry in _geometries(document)]
+    shapes = [shape for shape in shapes if not shape.is_empty]
+    if not shapes:
+        raise InvalidArgument(f"intersects holds no shape: {_GEOJSON_HOW}.")
+    import shapely
+
+    whole = shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)
+    west, south, east, north = whole.bounds
+    if west < -180 or east > 180 or south < -90 or north > 90:
+        raise InvalidArgument(
+            f"intersects reaches from {west:g},{south:g} to {east:g},{north:g}: longitudes go "
+            "from -180 to 180 and latitudes from -90 to 90, longitude first. Cut a shape across "
+            "the antimeridian in two, as RFC 7946 asks."
+        )
+    return shapely.to_geojson(whole)
+
+
+def _document(value: Any) -> dict[str, Any]:
+    if hasattr(value, "__geo_interface__"):
+        value = value.__geo_interface__
+    if isinstance(value, str | bytes):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise InvalidArgument(f"intersects is not JSON ({error}): {_GEOJSON_HOW}.") from error
+    if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+        raise InvalidArgument(f"intersects is a {type(value).__name__}: {_GEOJSON_HOW}.")
+    return value
+
+
+def _refuse_other_crs(document: dict[str, Any]) -> None:
+    name = document.get("crs")
+    name = name.get("properties", {}).get("name") if isinstance(name, dict) else None
+    if isinstance(name, str) and not name.upper().endswith(_CRS84):
+        raise InvalidArgument(
+            f"intersects is in {name}: GeoJSON is in longitude and latitude (EPSG:4326); "
+            "reproject it first."
+        )
+
+
+def _geometries(document: dict[str, Any]) -> list[dict[str, Any]]:
+    kind = document["type"]
+    if kind == "FeatureCollection":
+        features = document.get("features")
+        if not isinstance(features, list):
+            raise InvalidArgument(f"intersects is a FeatureCollection of nothing: {_GEOJSON_HOW}.")
+        return [
+            geometry
+            for feature in features
+            if isinstance(feature, dict) and isinstance(geometry := feature.get("geometry"), dict)
+        ]
+    if kind == "Feature":
+        geometry = document.get("geometry")
+        return [geometry] if isinstance(geometry, dict) else []
+    return [document]
+
+
+def _shape(geometry: dict[str, Any]) -> BaseGeometry:
+    import shapely
+
+    try:
+        shape = shapely.from_geojson(json.dumps(geometry, allow_nan=False))
+        shape = shapely.force_2d(shape)
+        # A polygon that touches itself breaks the predicates; its repaired form covers the same.
+        return shape if shape.is_valid else shapely.make_valid(shape)
+    except (ValueError, TypeError, shapely.errors.ShapelyError) as error:
+        raise InvalidArgument(
+            f"intersects holds a {geometry.get('type', 'shape')} that is no GeoJSON geometry "
+            f"({str(error).splitlines()[0]}): {_GEOJSON_HOW}."
+        ) from error
