@@ -1,0 +1,256 @@
+"""What a hub has: datasets, collections and models read from a directory, and queries over them.
+
+::
+
+    datasets/*.json          a dataset, or a list of them
+    collections/*.json       a collection, a list, or the API's {"collections": [...]}
+    models/*.json            a model, or a list
+    catalogs/{dataset_id}.tar.gz
+    catalogs/{dataset_id}.json          optional: {"estimated_dataset_size": bytes}
+    archives/{collection_id}.tar.gz
+    items/{collection_id}.jsonl         a STAC item a line
+    assets/**                           served as they are
+
+The descriptions are read once, when the hub starts; archives, items and assets when asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, StorageError
+from mlhub_core.layout import safe_name
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HubStore:
+    """The contents of a hub's directory.
+
+    Attributes:
+        directory: The directory.
+        datasets: Datasets by id, in the order of the files.
+        collections: Collections by id.
+        models: Models by id.
+        estimated_sizes: Bytes of a whole dataset by its id, where a file says so.
+    """
+
+    directory: Path
+    datasets: dict[str, Json]
+    collections: dict[str, Json]
+    models: dict[str, Json]
+    estimated_sizes: dict[str, int]
+    _texts: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, directory: str | Path) -> HubStore:
+        """Read a directory.
+
+        Raises:
+            InvalidArgument: if there is no such directory, or a file in it is not what it
+                should be; the message names the file.
+            StorageError: if the disk refuses.
+        """
+        root = Path(directory)
+        if not root.is_dir():
+            raise InvalidArgument(
+                f"{root} is not a directory: name one with datasets/*.json, or make a demo there."
+            )
+        datasets = _load_folder(root, "datasets")
+        texts = {key: "\0".join(_strings(value)).casefold() for key, value in datasets.items()}
+        return cls(
+            root.absolute(),
+            datasets,
+            _load_folder(root, "collections"),
+            _load_folder(root, "models"),
+            _load_sizes(root),
+            texts,
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to list."""
+        return not (self.datasets or self.collections or self.models)
+
+    def search(self, tags: Iterable[str] = (), text: Iterable[str] = ()) -> list[Json]:
+        """Datasets that have all of the tags and hold all of the phrases.
+
+        Args:
+            tags: Compared exactly.
+            text: Each must occur, in whatever case, in some text of the dataset.
+        """
+        wanted = set(tags)
+        phrases = [phrase.casefold() for phrase in text]
+        return [
+            dataset
+            for key, dataset in self.datasets.items()
+            if wanted <= set(_tags(dataset))
+            and all(phrase in self._texts[key] for phrase in phrases)
+        ]
+
+    def dataset(self, dataset_id: str) -> Json:
+        """A dataset by its id.
+
+        Raises:
+            EntityDoesNotExist: if there is none.
+        """
+        return _get(self.datasets, "Dataset", dataset_id)
+
+    def dataset_by_doi(self, doi: str) -> Json:
+        """A dataset by its DOI; DOIs are the same in whatever case.
+
+        Raises:
+            EntityDoesNotExist: if there is none.
+        """
+        for dataset in self.datasets.values():
+            known = dataset.get("doi")
+            if isinstance(known, str) and known.casefold() == doi.casefold():
+                return dataset
+        raise EntityDoesNotExist(f"Dataset {doi} does not exist.", status=404)
+
+    def collection(self, collection_id: str) -> Json:
+        """A collection by its id.
+
+        Raises:
+            EntityDoesNotExist: if there is none.
+        """
+        return _get(self.collections, "Collection", collection_id)
+
+    def model(self, model_id: str) -> Json:
+        """A model by its id.
+
+        Raises:
+            EntityDoesNotExist: if there is none.
+        """
+        return _get(self.models, "Model", model_id)
+
+    def items_file(self, collection_id: str) -> Path | None:
+        """The items of a collection, None where there are none.
+
+        Raises:
+            EntityDoesNotExist: if there is no such collection.
+        """
+        self.collection(collection_id)
+        path = self.directory / "items" / f"{safe_name(collection_id)}.jsonl"
+        return path if path.is_file() else None
+
+    def catalog_file(self, dataset_id: str) -> Path:
+        """The catalog archive of a dataset.
+
+        Raises:
+            EntityDoesNotExist: if there is no such dataset, or no archive of it.
+        """
+        path = self.directory / "catalogs" / f"{safe_name(dataset_id)}.tar.gz"
+        if dataset_id not in self.datasets or not path.is_file():
+            raise EntityDoesNotExist(f"Catalog {dataset_id} does not exist.", status=404)
+        return path
+
+    def catalog_info(self, dataset_id: str) -> Json:
+        """What the API tells about a catalog archive.
+
+        Raises:
+            EntityDoesNotExist: as :meth:`catalog_file`.
+        """
+        return {
+            "dataset": dataset_id,
+            "stac_catalog_size": self.catalog_file(dataset_id).stat().st_size,
+            "estimated_dataset_size": self.estimated_sizes.get(dataset_id),
+        }
+
+    def archive_file(self, collection_id: str) -> Path:
+        """The archive of a collection's files.
+
+        Raises:
+            EntityDoesNotExist: if there is no such collection, or no archive of it.
+        """
+        path = self.directory / "archives" / f"{safe_name(collection_id)}.tar.gz"
+        if collection_id not in self.collections or not path.is_file():
+            raise EntityDoesNotExist(f"Archive {collection_id} does not exist.", status=404)
+        return path
+
+    def archive_info(self, collection_id: str) -> Json:
+        """What the API tells about the archive of a collection.
+
+        Raises:
+            EntityDoesNotExist: as :meth:`archive_file`.
+        """
+        size = self.archive_file(collection_id).stat().st_size
+        dataset_id, types = self._membership(collection_id)
+        return {"collection": collection_id, "dataset": dataset_id, "size": size, "types": types}
+
+    def _membership(self, collection_id: str) -> tuple[str | None, list[str]]:
+        for dataset_id, dataset in self.datasets.items():
+            for entry in dataset.get("collections") or ():
+                if isinstance(entry, dict) and entry.get("id") == collection_id:
+                    return dataset_id, list(entry.get("types") or ())
+        return None, []
+
+
+def _get(entries: dict[str, Json], kind: str, key: str) -> Json:
+    try:
+        return entries[key]
+    except KeyError:
+        raise EntityDoesNotExist(f"{kind} {key} does not exist.", status=404) from None
+
+
+def _tags(dataset: Json) -> list[str]:
+    return [tag for tag in dataset.get("tags") or () if isinstance(tag, str)]
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _strings(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _strings(part)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise InvalidArgument(f"{path} is not JSON ({error}): repair or remove it.") from error
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _load_folder(root: Path, kind: str) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for path in sorted((root / kind).glob("*.json")):
+        for entry in _entries(_read_json(path), kind):
+            if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
+                raise InvalidArgument(
+                    f"{path} does not hold {kind}: each is a JSON object with an id of text."
+                )
+            if entry["id"] in found:
+                raise InvalidArgument(
+                    f"{path} holds {entry['id']!r}, which is there already: remove one of the two."
+                )
+            found[entry["id"]] = entry
+    return found
+
+
+def _entries(content: Any, kind: str) -> list[Any]:
+    if isinstance(content, dict) and isinstance(content.get(kind), list) and "id" not in content:
+        return list(content[kind])
+    return content if isinstance(content, list) else [content]
+
+
+def _load_sizes(root: Path) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for path in sorted((root / "catalogs").glob("*.json")):
+        content = _read_json(path)
+        size = content.get("estimated_dataset_size") if isinstance(content, dict) else None
+        if not isinstance(size, int):
+            raise InvalidArgument(f"{path} does not say estimated_dataset_size, in bytes.")
+        sizes[path.stem] = size
+    return sizes
