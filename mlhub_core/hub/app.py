@@ -1,0 +1,302 @@
+"""The API of MLHub over a :class:`~mlhub_core.hub.store.HubStore`, as an ASGI application.
+
+The key is checked before anything is looked up, for everything below the root but the two lists
+that the real API gives to anybody. Files lie outside the root and need none.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, MLHubException
+from mlhub_core.hub.files import FileApp
+from mlhub_core.hub.items import MAX_LIMIT, find_item, read_page
+from mlhub_core.hub.page import render
+from mlhub_core.hub.store import HubStore
+from mlhub_core.redact import redact
+
+logger = logging.getLogger(__name__)
+
+ROOT_PATH = "/mlhub/v1/"
+FILES_PATH = "/files/"
+DEFAULT_LIMIT = 30
+
+_OPEN_PATHS = frozenset({ROOT_PATH + "datasets", ROOT_PATH + "collections"})
+_NO_KEY = "Must provide API key or Bearer token to access this route."
+_ANY_ROOT = re.compile(r"https?://[^/]+/mlhub/v1/")
+
+
+def create_app(store: HubStore, api_key: str | None = None) -> ASGIApp:
+    """Make the application.
+
+    Args:
+        store: What to serve.
+        api_key: The key that clients must send; None or empty lets everybody in.
+    """
+    return _Hub(store, api_key or None)
+
+
+class _Hub:
+    """Files, the check of the key and the log line, around the API's routes.
+
+    Files do not pass through the routes: a download is thousands of requests for them.
+    """
+
+    def __init__(self, store: HubStore, api_key: str | None) -> None:
+        self._api_key = None if api_key is None else api_key.encode()
+        self._files = FileApp(
+            FILES_PATH,
+            {name: store.directory / name for name in ("assets", "catalogs", "archives")},
+            digested=frozenset({"catalogs", "archives"}),
+        )
+        self._api = _Api(store, needs_key=api_key is not None).application()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._api(scope, receive, send)
+        if logger.isEnabledFor(logging.DEBUG):
+            send = _logged(scope, send)
+        path: str = scope["path"]
+        if path.startswith(FILES_PATH):
+            await self._files(scope, receive, send)
+        elif self._allows(path, scope):
+            await self._api(scope, receive, send)
+        else:
+            await _json({"detail": _NO_KEY}, 401)(scope, receive, send)
+
+    def _allows(self, path: str, scope: Scope) -> bool:
+        if self._api_key is None or path in _OPEN_PATHS or not path.startswith(ROOT_PATH):
+            return True
+        request = Request(scope)
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        offered = request.query_params.getlist("key")
+        if scheme.lower() == "bearer":
+            offered.append(token.strip())
+        return any(hmac.compare_digest(key.encode(), self._api_key) for key in offered)
+
+
+def _logged(scope: Scope, send: Send) -> Send:
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            query = scope["query_string"].decode("latin-1")
+            target = scope["path"] + ("?" + query if query else "")
+            logger.debug("%s %s -> %d", scope["method"], redact(target), message["status"])
+        await send(message)
+
+    return wrapped
+
+
+class _Api:
+    def __init__(self, store: HubStore, *, needs_key: bool) -> None:
+        self._store = store
+        self._needs_key = needs_key
+
+    def application(self) -> Starlette:
+        routes = {
+            "": self.root,
+            "datasets": self.datasets,
+            "datasets/doi/{doi:path}": self.dataset_by_doi,
+            "datasets/{dataset_id}": self.dataset,
+            "collections": self.collections,
+            "collections/{collection_id}": self.collection,
+            "collections/{collection_id}/items": self.items,
+            "collections/{collection_id}/items/{item_id}": self.item,
+            "models": self.models,
+            "models/{model_id}": self.model,
+            "catalog/{dataset_id}": self.catalog,
+            "catalog/{dataset_id}/info": self.catalog_info,
+            "archive/{collection_id}": self.archive,
+            "archive/{collection_id}/info": self.archive_info,
+        }
+        application = Starlette(
+            routes=[
+                Route("/", self.page),
+                *(Route(ROOT_PATH + path, endpoint) for path, endpoint in routes.items()),
+            ],
+            exception_handlers={
+                HTTPException: _on_http_exception,
+                MLHubException: _on_error,
+                OSError: _on_error,
+            },
+        )
+        # The redirect to the path without its slash would repeat the key in its Location.
+        application.router.redirect_slashes = False
+        return application
+
+    async def page(self, request: Request) -> Response:
+        return HTMLResponse(
+            render(self._store, _address(request) + ROOT_PATH, needs_key=self._needs_key)
+        )
+
+    async def root(self, request: Request) -> Response:
+        root = _address(request) + ROOT_PATH
+        names = ("datasets", "collections", "models")
+        links = [_link(name, root + name) for name in names]
+        return _json(
+            {
+                "type": "Catalog",
+                "id": "mlhub",
+                "stac_version": "1.0.0",
+                "description": "The API of MLHub, served by mlhub-flows.",
+                "links": [_link("root", root), _link("self", root), *links],
+            }
+        )
+
+    async def datasets(self, request: Request) -> Response:
+        query = request.query_params
+        return _json(self._store.search(query.getlist("tags"), query.getlist("text")))
+
+    async def dataset(self, request: Request) -> Response:
+        return _json(self._store.dataset(request.path_params["dataset_id"]))
+
+    async def dataset_by_doi(self, request: Request) -> Response:
+        return _json(self._store.dataset_by_doi(request.path_params["doi"]))
+
+    async def collections(self, request: Request) -> Response:
+        root = _address(request) + ROOT_PATH
+        found = [_rebased(entry, root) for entry in self._store.collections.values()]
+        links = [
+            _link("root", root),
+            _link("parent", root),
+            _link("self", root + "collections"),
+        ]
+        return _json({"collections": found, "links": links})
+
+    async def collection(self, request: Request) -> Response:
+        found = self._store.collection(request.path_params["collection_id"])
+        return _json(_rebased(found, _address(request) + ROOT_PATH))
+
+    def items(self, request: Request) -> Response:
+        # Not async, so that it runs in a thread: it reads a file.
+        collection_id = request.path_params["collection_id"]
+        limit = _number(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+        start = _number(request, "token", 0, 0, 2**62)
+        path = self._store.items_file(collection_id)
+        features, following = ([], None) if path is None else read_page(path, start, limit)
+        root = _address(request) + ROOT_PATH
+        here = f"{root}collections/{quote(collection_id, safe='')}/items"
+        links = [_link("root", root), _link("self", _page_url(here, limit, start))]
+        if following is not None:
+            links.append(_link("next", _page_url(here, limit, following), "application/geo+json"))
+        return _json(
+            {
+                "type": "FeatureCollection",
+                "features": [_rebased(feature, root) for feature in features],
+                "links": links,
+            }
+        )
+
+    def item(self, request: Request) -> Response:
+        collection_id = request.path_params["collection_id"]
+        item_id = request.path_params["item_id"]
+        path = self._store.items_file(collection_id)
+        found = None if path is None else find_item(path, item_id)
+        if found is None:
+            raise EntityDoesNotExist(f"Item {item_id} does not exist.", status=404)
+        return _json(_rebased(found, _address(request) + ROOT_PATH))
+
+    async def models(self, request: Request) -> Response:
+        root = _address(request) + ROOT_PATH
+        return _json([_rebased(model, root) for model in self._store.models.values()])
+
+    async def model(self, request: Request) -> Response:
+        found = self._store.model(request.path_params["model_id"])
+        return _json(_rebased(found, _address(request) + ROOT_PATH))
+
+    async def catalog(self, request: Request) -> Response:
+        path = self._store.catalog_file(request.path_params["dataset_id"])
+        return _see_other(request, "catalogs", path.name)
+
+    async def catalog_info(self, request: Request) -> Response:
+        return _json(self._store.catalog_info(request.path_params["dataset_id"]))
+
+    async def archive(self, request: Request) -> Response:
+        path = self._store.archive_file(request.path_params["collection_id"])
+        return _see_other(request, "archives", path.name)
+
+    async def archive_info(self, request: Request) -> Response:
+        return _json(self._store.archive_info(request.path_params["collection_id"]))
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = _json({"detail": error.detail}, error.status_code)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    """An error of ours as the API tells it; what is wrong with the hub itself is logged too."""
+    if isinstance(error, InvalidArgument):
+        return _json({"detail": error.message}, 400)
+    if isinstance(error, EntityDoesNotExist):
+        return _json({"detail": error.message}, 404)
+    logger.error("%s %s: %s", request.method, request.url.path, error)
+    detail = error.message if isinstance(error, MLHubException) else "The hub's disk refuses."
+    return _json({"detail": detail}, 500)
+
+
+def _address(request: Request) -> str:
+    """Scheme, host and port as the client knows them."""
+    url = request.url
+    return f"{url.scheme}://{url.netloc}"
+
+
+def _link(rel: str, href: str, media_type: str = "application/json") -> dict[str, str]:
+    return {"rel": rel, "type": media_type, "href": href}
+
+
+def _rebased(entry: dict[str, Any], root: str) -> dict[str, Any]:
+    """A copy whose links below the root of any MLHub API lead below this one's.
+
+    What was recorded elsewhere, or written before the port was known, names another host.
+    """
+    links = entry.get("links")
+    if not isinstance(links, list):
+        return entry
+    return {**entry, "links": [_rebased_link(link, root) for link in links]}
+
+
+def _rebased_link(link: Any, root: str) -> Any:
+    href = link.get("href") if isinstance(link, dict) else None
+    if not isinstance(href, str) or not (match := _ANY_ROOT.match(href)):
+        return link
+    return {**link, "href": root + href[match.end() :]}
+
+
+def _page_url(url: str, limit: int, start: int) -> str:
+    """The URL of a page of items; it never carries a key, whoever needs one adds it."""
+    query = {"limit": limit, "token": start} if start else {"limit": limit}
+    return f"{url}?{urlencode(query)}"
+
+
+def _number(request: Request, name: str, default: int, least: int, most: int) -> int:
+    # Clients repeat the parameters of the first page on the link to the next: the last one counts.
+    values = request.query_params.getlist(name)
+    if not values:
+        return default
+    text = values[-1]
+    if re.fullmatch(r"[0-9]{1,19}", text) and least <= int(text) <= most:
+        return int(text)
+    raise InvalidArgument(f"{name} is {text[:40]!r}: use a number from {least} to {most}.")
+
+
+def _see_other(request: Request, folder: str, name: str) -> Response:
+    location = f"{_address(request)}{FILES_PATH}{folder}/{quote(name)}"
+    return Response(status_code=303, headers={"location": location})
