@@ -1,0 +1,151 @@
+"""Encodes the demo's little files: GeoTIFF, PNG, PDF, NPY, CSV and GeoJSON.
+
+The few dozen bytes of header that each format needs are written here, byte for byte the same with
+every version of every library; tests read them back with readers of others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_SHORT, _LONG, _DOUBLE = 3, 4, 12
+_TIFF_CODES = {_SHORT: "H", _LONG: "I", _DOUBLE: "d"}
+
+_GEO_KEYS = (
+    *(1, 1, 0, 3),  # version 1.1.0, three keys
+    *(1024, 0, 1, 2),  # GTModelType: geographic
+    *(1025, 0, 1, 1),  # GTRasterType: a pixel is an area
+    *(2048, 0, 1, 4326),  # GeographicType: WGS 84
+)
+
+
+def geotiff(pixels: npt.NDArray[Any], west: float, north: float, pixel: float) -> bytes:
+    """Encode a band as GeoTIFF in EPSG:4326, uncompressed, in one strip.
+
+    Args:
+        pixels: Rows from north to south, ``uint8`` or ``uint16``.
+        west: Longitude of the left edge.
+        north: Latitude of the upper edge.
+        pixel: Width and height of a pixel, in degrees.
+    """
+    height, width = pixels.shape
+    body = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    strip_offset = 8  # right behind the file header
+    tags: list[tuple[int, int, Sequence[float]]] = [
+        (256, _LONG, [width]),
+        (257, _LONG, [height]),
+        (258, _SHORT, [pixels.dtype.itemsize * 8]),
+        (259, _SHORT, [1]),  # no compression
+        (262, _SHORT, [1]),  # black is zero
+        (273, _LONG, [strip_offset]),
+        (277, _SHORT, [1]),  # samples in a pixel
+        (278, _LONG, [height]),  # rows in the strip
+        (279, _LONG, [len(body)]),
+        (339, _SHORT, [1]),  # unsigned integers
+        (33550, _DOUBLE, [pixel, pixel, 0.0]),  # ModelPixelScale
+        (33922, _DOUBLE, [0.0, 0.0, 0.0, west, north, 0.0]),  # ModelTiepoint
+        (34735, _SHORT, _GEO_KEYS),
+    ]
+    padding = len(body) % 2  # a directory begins at an even byte
+    directory_offset = strip_offset + len(body) + padding
+    header = struct.pack("<2sHI", b"II", 42, directory_offset)
+    return header + body + b"\0" * padding + _tiff_directory(tags, directory_offset)
+
+
+def _tiff_directory(tags: list[tuple[int, int, Sequence[float]]], offset: int) -> bytes:
+    """One image file directory; values of more than four bytes follow behind it."""
+    behind = offset + 2 + 12 * len(tags) + 4
+    entries, values = struct.pack("<H", len(tags)), b""
+    for tag, kind, content in tags:
+        value = struct.pack(f"<{len(content)}{_TIFF_CODES[kind]}", *content)
+        if len(value) > 4:
+            place = struct.pack("<I", behind + len(values))
+            values += value
+        else:
+            place = value.ljust(4, b"\0")
+        entries += struct.pack("<HHI", tag, kind, len(content)) + place
+    return entries + struct.pack("<I", 0) + values
+
+
+def png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Encode an RGB image, rows by columns by three."""
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # 0: no filter
+    return b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            _png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+            _png_chunk(b"IDAT", zlib.compress(rows)),
+            _png_chunk(b"IEND", b""),
+        )
+    )
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def npy(array: npt.NDArray[Any]) -> bytes:
+    """Encode an array as NPY."""
+    import numpy as np
+
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    return stream.getvalue()
+
+
+def pdf(title: str, lines: Sequence[str]) -> bytes:
+    """Encode a page of text, ASCII only, as PDF."""
+    shown = [f"/F1 18 Tf ({_pdf_text(title)}) Tj /F1 11 Tf 0 -12 Td"]
+    shown += [f"0 -16 Td ({_pdf_text(line)}) Tj" for line in lines]
+    content = ("BT 72 740 Td\n" + "\n".join(shown) + "\nET").encode("ascii")
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R"
+        b" /Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    document, offsets = b"%PDF-1.4\n", []
+    for number, body in enumerate(objects, start=1):
+        offsets.append(len(document))
+        document += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    entries = len(objects) + 1
+    return (
+        document
+        + b"xref\n0 %d\n0000000000 65535 f \n%s" % (entries, table)
+        + b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n" % entries
+        + b"%d\n%%%%EOF\n" % len(document)
+    )
+
+
+def _pdf_text(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
+
+
+def csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """Encode a table whose values need no quotes."""
+    return "".join(",".join(map(str, row)) + "\n" for row in (header, *rows)).encode("utf-8")
+
+
+def geojson(features: list[dict[str, Any]]) -> bytes:
+    """Encode features as a FeatureCollection."""
+    return orjson.dumps({"type": "FeatureCollection", "features": features})
+
+
+def multihash(data: bytes) -> str:
+    """``file:checksum`` of some bytes: SHA-256 as a multihash."""
+    return "1220" + hashlib.sha256(data).hexdigest()
