@@ -1,0 +1,304 @@
+"""Runs a hub: in the background for the length of a block, or until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+
+from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.hub.app import FILES_PATH, ROOT_PATH, create_app
+from mlhub_core.hub.demo import write_demo
+from mlhub_core.hub.page import export_lines
+from mlhub_core.hub.store import HubStore
+
+_GRACE_SECONDS = 1.0
+"""How long responses under way may go on when the hub is stopped; then they are broken off."""
+
+_BACKLOG = 2048
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+
+
+class HubServer:
+    """A hub that answers for the length of a ``with`` block, in a thread of its own.
+
+    It touches no signal handlers and no logging configuration.
+
+    Args:
+        directory: What to serve; see :mod:`mlhub_core.hub.store`.
+        host: The address to listen on.
+        port: The port; 0 takes a free one.
+        api_key: The key that clients must send, None for none.
+        demo: Whether to write the demo dataset into the directory first.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_key: str | None = None,
+        demo: bool = False,
+    ) -> None:
+        self.directory = Path(directory)
+        self._host = host
+        self._port = port
+        self._api_key = api_key or None
+        self._demo = demo
+        self._socket: socket.socket | None = None
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._store: HubStore | None = None
+
+    def start(self) -> None:
+        """Read the directory and begin to answer.
+
+        Raises:
+            InvalidArgument: if the port cannot be had, or the directory cannot be served.
+            StorageError: if the disk refuses.
+        """
+        if self._thread is not None:
+            raise InvalidArgument("This hub runs already: make another one.")
+        self._socket = _bind(self._host, self._port)
+        try:
+            if self._demo:
+                write_demo(self.directory, self.asset_base_url)
+            self._store = HubStore.load(self.directory)
+            config = uvicorn.Config(
+                create_app(self._store, self._api_key),
+                log_config=None,
+                access_log=False,  # it would print the query, and with it the key
+                server_header=False,
+                lifespan="off",
+                ws="none",
+                loop="asyncio",
+            )
+            self._server = uvicorn.Server(config)
+        except BaseException:
+            self._socket.close()
+            self._socket = None
+            raise
+        # The socket listens already: requests that come before the thread is up wait their turn.
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="mlhub-hub", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop answering. Doing so twice does no harm."""
+        if self._thread is None or self._server is None:
+            return
+        self._server.should_exit = True
+        self._thread.join(_GRACE_SECONDS)
+        while self._thread.is_alive():
+            self._break_off(self._server)
+            self._thread.join(_GRACE_SECONDS)
+        if self._socket is not None:
+            self._socket.close()
+        self._thread = self._server = self._socket = None
+
+    @staticmethod
+    def _break_off(server: uvicorn.Server) -> None:
+        """Drop the connections that are left, so that an endless download does not keep us."""
+        for connection in list(server.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            loop = getattr(connection, "loop", None)
+            if transport is not None and loop is not None:
+                loop.call_soon_threadsafe(transport.abort)
+
+    @property
+    def address(self) -> str:
+        """Scheme, host and port, without a slash at the end."""
+        if self._socket is None:
+            raise InvalidArgument("This hub does not run: use it in a with block.")
+        host, port = self._socket.getsockname()[:2]
+        host = _ANY_ADDRESS.get(host, host)
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def url(self) -> str:
+        """The root of its API, for ``MLHUB_ROOT_URL``."""
+        return self.address + ROOT_PATH
+
+    @property
+    def asset_base_url(self) -> str:
+        """The URL of its ``assets`` directory, without a slash at the end."""
+        return f"{self.address}{FILES_PATH}assets"
+
+    @property
+    def store(self) -> HubStore:
+        """What it serves."""
+        if self._store is None:
+            raise InvalidArgument("This hub does not run: use it in a with block.")
+        return self._store
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the hub has ended by itself, at most so many seconds; True if it has."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+        return thread is None or not thread.is_alive()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class DemoHub(HubServer):
+    """A hub with the demo dataset, made for the length of a ``with`` block and then removed.
+
+    Args:
+        directory: Where to make it: an empty directory, or one that is not there yet. None takes
+            a temporary one.
+        api_key: The key that clients must send, None for none.
+    """
+
+    def __init__(self, directory: str | Path | None = None, *, api_key: str | None = None) -> None:
+        super().__init__(directory or "", api_key=api_key, demo=True)
+        self._given = None if directory is None else Path(directory)
+        self._existed = False
+
+    def start(self) -> None:
+        """Make the demo dataset and begin to answer.
+
+        Raises:
+            InvalidArgument: if the directory holds something already.
+            StorageError: if the disk refuses.
+        """
+        if self._given is None:
+            self.directory = Path(tempfile.mkdtemp(prefix="mlhub-demo-"))
+        else:
+            self.directory = self._given
+            self._existed = self._given.exists()
+            if self._existed and (not self._given.is_dir() or any(self._given.iterdir())):
+                raise InvalidArgument(
+                    f"{self._given} is not an empty directory: a demo hub removes what it made."
+                )
+        try:
+            super().start()
+        except BaseException:
+            self._remove()
+            raise
+
+    def stop(self) -> None:
+        """Stop answering, and remove what was made."""
+        running = self._thread is not None
+        super().stop()
+        if running:
+            self._remove()
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+        if self._existed:
+            self.directory.mkdir(exist_ok=True)
+
+
+def serve(
+    directory: str | Path | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    api_key: str | None = None,
+    demo: bool = False,
+) -> None:
+    """Serve a directory until Ctrl-C or SIGTERM.
+
+    Args:
+        directory: What to serve. None takes a temporary directory, with ``demo`` only.
+        host: The address to listen on.
+        port: The port; 0 takes a free one.
+        api_key: The key that clients must send, None for none.
+        demo: Whether to write the demo dataset into the directory first.
+
+    Raises:
+        InvalidArgument: if the directory is missing or has nothing to serve, or the port cannot
+            be had.
+        StorageError: if the disk refuses.
+    """
+    if directory is None and not demo:
+        raise InvalidArgument("No directory is given: name one, or ask for the demo.")
+    with _stop_signals() as stop, tempfile.TemporaryDirectory(prefix="mlhub-demo-") as scratch:
+        hub = HubServer(directory or scratch, host=host, port=port, api_key=api_key, demo=demo)
+        with hub:
+            if hub.store.is_empty:
+                raise InvalidArgument(
+                    f"{hub.directory} has nothing to serve: put datasets/*.json there, "
+                    "or ask for the demo."
+                )
+            _announce(hub, needs_key=bool(api_key))
+            while not stop.wait(0.5) and not hub.wait(0):
+                pass  # the half second is for Windows, where a signal does not end the wait
+    print("Stopped.", flush=True)
+
+
+def _announce(hub: HubServer, *, needs_key: bool) -> None:
+    store = hub.store
+    counts = ", ".join(
+        f"{len(entries)} {kind}{'' if len(entries) == 1 else 's'}"
+        for kind, entries in (
+            ("dataset", store.datasets),
+            ("collection", store.collections),
+            ("model", store.models),
+        )
+    )
+    print(f"Serving {counts} from {hub.directory}")
+    print(f"  {hub.url}")
+    print("Point a client at it:")
+    for line in export_lines(hub.url, needs_key=needs_key):
+        print(f"  {line}")
+    print("Ctrl-C stops it.", flush=True)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; the handlers that were there come back afterwards."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may handle signals
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio switches Nagle's algorithm off only where it is: a
+    # response is two small writes, and the second would wait 40 ms for the first to be confirmed.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":  # elsewhere the option lets two servers take one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidArgument(
+            f"port {port} on {host!r} cannot be had ({reason}): name another one, or 0 for any "
+            "free one."
+        ) from error
+    return listener
