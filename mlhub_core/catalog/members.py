@@ -1,0 +1,103 @@
+"""Where a member of the archive may go on disk, if anywhere.
+
+One function makes a name safe, one says where it lies in the dataset's directory. Both say why
+not, in words for people: a member that may go nowhere is an oddity, not an error.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mlhub_core.layout import (
+    ASSET_DB_NAME,
+    COMMON_DIRECTORY,
+    ERR_REPORT_NAME,
+    INDEX_NAME,
+    STATE_DIRECTORY,
+    case_key,
+    safe_name,
+)
+
+_MAX_COMPONENT_BYTES = 255
+_MAX_PATH_BYTES = 3800
+"""Linux takes 4,096 for the whole path, of which the output directory needs some."""
+_DRIVE = re.compile(r"[A-Za-z]:")
+_OURS = frozenset({STATE_DIRECTORY, INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME})
+_OUR_STEM = INDEX_NAME.rpartition(".")[0] + "."
+
+
+def relative_name(raw: str) -> tuple[str, str]:
+    """Turn the name of a member into a relative POSIX path that stays where it is put.
+
+    Args:
+        raw: The name as the archive has it.
+
+    Returns:
+        ``(name, "")``, or ``("", why)`` where there is no such path. The name has no empty, ``.``
+        or ``..`` component.
+    """
+    if not raw:
+        return "", "it has no name"
+    if raw[0] == "/":
+        return "", "its path is absolute"
+    if "\0" in raw:
+        return "", "its name holds a NUL"
+    if "\\" in raw:
+        return "", "its name holds a backslash, which separates directories on Windows"
+    if _DRIVE.match(raw):
+        return "", "its path starts with a drive letter"
+    parts = [part for part in raw.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        return "", "its path leaves the directory"
+    if not parts:
+        return "", "its path names no file"
+    name = "/".join(parts)
+    try:
+        length = len(name) if name.isascii() else len(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        return "", "its name is not UTF-8"
+    if length > _MAX_COMPONENT_BYTES and (
+        length > _MAX_PATH_BYTES
+        or any(len(part.encode("utf-8")) > _MAX_COMPONENT_BYTES for part in parts)
+    ):
+        return "", "its name is longer than file systems take"
+    return name, ""
+
+
+class Placement:
+    """Where members lie in the dataset's directory.
+
+    A member below ``{dataset_id}/`` goes where it says, any other below the dataset's directory
+    all the same: never next to it.
+
+    Args:
+        dataset_id: The dataset's id.
+    """
+
+    def __init__(self, dataset_id: str) -> None:
+        self._roots = frozenset({dataset_id, safe_name(dataset_id)})
+
+    def place(self, raw: str) -> tuple[str, str]:
+        """Find the place of a file.
+
+        Args:
+            raw: The name of the member as the archive has it.
+
+        Returns:
+            ``(path, "")`` with a path relative to the dataset's directory, or ``("", why)``.
+        """
+        name, why = relative_name(raw)
+        if why:
+            return "", why
+        root, _, rest = name.partition("/")
+        path = rest if root in self._roots else name
+        if not path:
+            return "", "it stands where the dataset's directory goes"
+        first, deeper, _ = path.partition("/")
+        if first[0] in "._mMeE":
+            folded = case_key(first)
+            if folded in _OURS or folded.startswith(_OUR_STEM):
+                return "", "it stands where our own state goes"
+            if folded == COMMON_DIRECTORY and not deeper:
+                return "", "it stands where the directory of common assets goes"
+        return path, ""

@@ -1,0 +1,49 @@
+"""Oddities: what a catalog does that it should not, and that stops nothing.
+
+They are counted, and only the first ones are kept, so that a catalog that is odd throughout does
+not fill the memory.
+"""
+
+from __future__ import annotations
+
+from mlhub_core.redact import redact
+
+_MAX_TEXT = 300
+"""Characters of one oddity. Names and hrefs come from strangers and can be of any length."""
+
+
+def shown(text: object) -> str:
+    """A name or href as it may be shown: no secrets, no control characters, not too long."""
+    plain = redact(text)
+    if len(plain) > _MAX_TEXT // 2:
+        plain = plain[: _MAX_TEXT // 2] + "…"
+    return repr(plain)
+
+
+class Oddities:
+    """The first oddities, and how many there were.
+
+    Args:
+        keep: How many are kept.
+    """
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._first: list[str] = []
+        self.count = 0
+
+    def add(self, where: str, what: str) -> None:
+        """Note one.
+
+        Args:
+            where: The member of the archive.
+            what: What is wrong with it.
+        """
+        self.count += 1
+        if len(self._first) < self._keep:
+            self._first.append(f"{shown(where)}: {redact(what)[:_MAX_TEXT]}")
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """The ones that were kept, oldest first."""
+        return tuple(self._first)
