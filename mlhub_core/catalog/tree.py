@@ -1,0 +1,202 @@
+"""Writes files below one directory, with few system calls and never outside of it.
+
+Files are written straight under their final names: whoever uses this keeps a marker that is
+written last, and without which nothing that lies here is believed unread. That saves a rename a
+file, and a half-written file is found by comparing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from array import array
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+
+from mlhub_core.exceptions import StorageError
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+_CREATE |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_READ |= getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe must not block us
+_NAME_REFUSED = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
+
+
+class Outcome(Enum):
+    """What became of one file."""
+
+    WRITTEN = "written"
+    KEPT = "it was there, the same"
+    NAME_REFUSED = "the file system refuses its name"
+    IN_THE_WAY = "another member has its name, or that of one of its directories"
+
+
+class Tree:
+    """The directory that files are written to.
+
+    Args:
+        root: The directory; made if need be.
+        within: Symbolic links met below ``root``, ``root`` included, must not lead out of here.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+
+    def __init__(self, root: Path, within: Path) -> None:
+        self._root = str(root)
+        self._within = os.path.realpath(within)
+        self._directories: set[str] = set()
+        # A hash a file: enough to tell, in the rare case of a clash, whether what is in the way
+        # came from the archive or was there before.
+        self._written = array("q")
+        try:
+            os.makedirs(within, exist_ok=True)
+            self._make_directory("")
+        except OSError as error:
+            raise _refused(self._root, error) from error
+
+    def put(self, path: str, data: bytes, *, keep_same: bool) -> Outcome:
+        """Write a file that is in memory.
+
+        Args:
+            path: Safe, relative to the root.
+            data: All of it.
+            keep_same: Leave a file alone that has this content already.
+
+        Raises:
+            StorageError: if the disk refuses.
+        """
+        return self._put(path, (data,), keep_same=keep_same, one_piece=data)
+
+    def put_pieces(self, path: str, pieces: Iterable[bytes]) -> Outcome:
+        """Write a file that may be too large for the memory; what lies there is replaced.
+
+        Args:
+            path: Safe, relative to the root.
+            pieces: Its data.
+
+        Raises:
+            StorageError: if the disk refuses.
+        """
+        return self._put(path, pieces, keep_same=False)
+
+    def _put(
+        self,
+        path: str,
+        pieces: Iterable[bytes],
+        *,
+        keep_same: bool,
+        one_piece: bytes | None = None,
+    ) -> Outcome:
+        full = f"{self._root}/{path}"
+        parent = path.rpartition("/")[0]
+        try:
+            if parent not in self._directories:
+                self._make_directory(parent)
+            try:
+                descriptor = os.open(full, _CREATE, 0o666)
+            except FileExistsError:
+                if path in self._directories:
+                    return Outcome.IN_THE_WAY
+                if keep_same and one_piece is not None and _same_content(full, one_piece):
+                    self._written.append(hash(path))
+                    return Outcome.KEPT
+                # Unlinked, not emptied: the same inode may have other names by now, such as that
+                # of a downloaded asset.
+                os.unlink(full)
+                descriptor = os.open(full, _CREATE, 0o666)
+            try:
+                for piece in pieces:
+                    _write_all(descriptor, piece)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno in _NAME_REFUSED:
+                return Outcome.NAME_REFUSED
+            if isinstance(error, FileExistsError | NotADirectoryError) and self._ours(path):
+                return Outcome.IN_THE_WAY
+            raise _refused(full, error) from error
+        self._written.append(hash(path))
+        return Outcome.WRITTEN
+
+    def _ours(self, path: str) -> bool:
+        """Whether a file of this run has the name of one of the directories of ``path``."""
+        parent = path.rpartition("/")[0]
+        while parent:
+            if hash(parent) in self._written:
+                return True
+            parent = parent.rpartition("/")[0]
+        return False
+
+    def _make_directory(self, path: str) -> None:
+        """Make a directory and those above it; look at each one that is there already, once."""
+        missing = []
+        while path not in self._directories:
+            missing.append(path)
+            if not path:
+                break
+            path = path.rpartition("/")[0]
+        for directory in reversed(missing):
+            full = f"{self._root}/{directory}" if directory else self._root
+            try:
+                os.mkdir(full)
+            except FileExistsError:
+                self._check_directory(full)
+            self._directories.add(directory)
+
+    def _check_directory(self, full: str) -> None:
+        mode = os.lstat(full).st_mode
+        if stat.S_ISDIR(mode):
+            return
+        if not stat.S_ISLNK(mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        target = os.path.realpath(full)
+        if os.path.commonpath((target, self._within)) != self._within:
+            raise StorageError(
+                f"{full} is a symbolic link that leads out of {self._within}: remove it, or "
+                "choose another output directory."
+            )
+        if not os.path.isdir(target):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
+
+
+def _same_content(full: str, data: bytes) -> bool:
+    try:
+        descriptor = os.open(full, _READ)
+    except (FileNotFoundError, PermissionError):
+        return False
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a symbolic link: replaced, not followed
+            return False
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if status.st_size != len(data) or not stat.S_ISREG(status.st_mode):
+            return False
+        return _read_exactly(descriptor, len(data)) == data
+    finally:
+        os.close(descriptor)
+
+
+def _read_exactly(descriptor: int, count: int) -> bytes:
+    data = os.read(descriptor, count)
+    while len(data) < count and (more := os.read(descriptor, count - len(data))):
+        data += more
+    return data
+
+
+def _refused(path: str, error: OSError) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    if error.errno == errno.ENOSPC:
+        return StorageError(f"The disk is full at {path}: make room and run again.")
+    reason = error.strerror or str(error)
+    return StorageError(f"Cannot write {path}: {reason}. Choose another output directory.")
