@@ -1,5 +1,46 @@
-"""Find, filter and download geospatial machine-learning datasets published as MLHub catalogs."""
+"""Find, filter and download geospatial machine-learning datasets published as MLHub catalogs.
+
+The names are those of the reference client, ``radiant_mlhub``. They are loaded when first used:
+``import mlhub_core`` itself is quick, and brings in neither GeoPandas nor PyArrow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from mlhub_core._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from mlhub_core.if_exists import DownloadIfExistsOpts
+    from mlhub_core.models import Collection, Dataset, MLModel
+    from mlhub_core.session import Session, get_session
+
+__all__ = [
+    "Collection",
+    "Dataset",
+    "DownloadIfExistsOpts",
+    "MLModel",
+    "Session",
+    "__version__",
+    "get_session",
+]
+
+_HOMES = {
+    "Collection": "mlhub_core.models",
+    "Dataset": "mlhub_core.models",
+    "DownloadIfExistsOpts": "mlhub_core.if_exists",
+    "MLModel": "mlhub_core.models",
+    "Session": "mlhub_core.session",
+    "get_session": "mlhub_core.session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

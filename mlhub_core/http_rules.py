@@ -13,13 +13,14 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
 from enum import Enum
 
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*", re.ASCII | re.I)
 _UNSATISFIED = re.compile(r"\s*bytes\s+\*/(\d{1,18})\s*", re.ASCII | re.I)
 _DIGITS = re.compile(r"\s*(\d{1,18})\s*", re.ASCII)
 _MULTIHASHES = {"1114": "sha1", "1220": "sha256", "1340": "sha512", "d50110": "md5"}
+_STRONG_DATE_AGE = 60.0
 _DIGEST_HEX_LENGTH = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
 
 
@@ -99,6 +100,39 @@ def strong_etag(value: str | None) -> str | None:
     if len(text) >= 2 and text[0] == text[-1] == '"':
         return text
     return None if '"' in text else f'"{text}"'
+
+
+def http_date(seconds: float) -> str:
+    """A moment of the system clock as an HTTP date, rounded down to the second."""
+    return formatdate(math.floor(seconds), usegmt=True)
+
+
+def parse_http_date(value: str | None) -> float | None:
+    """Read ``Last-Modified`` or ``Date``.
+
+    Returns:
+        Seconds since 1970.
+    """
+    try:
+        moment = parsedate_to_datetime((value or "").strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def strong_validator(etag: str | None, last_modified: str | None, date: str | None) -> str | None:
+    """What may stand in If-Range for an answer with these headers.
+
+    A strong ETag, else a ``Last-Modified`` at least a minute older than the answer's ``Date``: a
+    younger one could belong to two states of a file that changed within one second.
+    """
+    tag = strong_etag(etag)
+    if tag:
+        return tag
+    changed, answered = parse_http_date(last_modified), parse_http_date(date)
+    if changed is None or answered is None or answered - changed < _STRONG_DATE_AGE:
+        return None
+    return http_date(changed)
 
 
 def parse_md5(value: str | None) -> str | None:

@@ -13,10 +13,16 @@ from mlhub_core.exceptions import Interrupted
 
 
 class StopFlag:
-    """Set from a signal handler or another thread, looked at by the work."""
+    """Set from a signal handler or another thread, looked at by the work.
 
-    def __init__(self) -> None:
+    Args:
+        parent: Another flag that stops this one's work too; setting this one leaves it alone. With
+            it one step can stop its own threads without stopping whoever called it.
+    """
+
+    def __init__(self, parent: StopFlag | None = None) -> None:
         self._event = threading.Event()
+        self._parent = parent
 
     def set(self) -> None:
         """Ask everything that watches this flag to stop."""
@@ -28,11 +34,7 @@ class StopFlag:
 
     def is_set(self) -> bool:
         """Whether a stop has been asked for."""
-        return self._event.is_set()
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep for some seconds, or until a stop is asked for; True if it was."""
-        return self._event.wait(seconds)
+        return self._event.is_set() or (self._parent is not None and self._parent.is_set())
 
     def check(self) -> None:
         """Raise if a stop has been asked for.
@@ -40,5 +42,5 @@ class StopFlag:
         Raises:
             Interrupted: if the flag is set.
         """
-        if self._event.is_set():
+        if self.is_set():
             raise Interrupted("Stopped. What is finished is kept; the same command goes on there.")

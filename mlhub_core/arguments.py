@@ -1,0 +1,229 @@
+"""The options of a download, shared by ``mlhub download`` and ``python -m flows…``.
+
+Nothing heavy is imported here: a command must answer ``--help`` and a typing error at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mlhub_core._version import __version__
+from mlhub_core.exceptions import InvalidArgument
+
+DEMO_DATASET = "demo_crops"
+
+_VALUES_WITH_MINUS = ("--bbox", "--datetime")
+"""Options whose value may begin with a minus sign, which argparse takes for another option."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and raised."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments.
+
+        Raises:
+            InvalidArgument: always.
+        """
+        raise InvalidArgument(f"{message[:1].upper()}{message[1:]} (see {self.prog} --help).")
+
+
+def add_download_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a download to a parser."""
+    parser.add_argument(
+        "dataset",
+        nargs="?",
+        metavar="ID_OR_DOI",
+        help="the dataset; with --demo it may be left out",
+    )
+    where = parser.add_argument_group("where to")
+    where.add_argument("--output-dir", metavar="DIR", help="default: the current directory")
+    where.add_argument("--asset-output-dir", metavar="DIR", help="where assets go, if elsewhere")
+    where.add_argument(
+        "--if-exists",
+        choices=("resume", "skip", "overwrite"),
+        default="resume",
+        help="what to do where a file already lies (default: resume)",
+    )
+    what = parser.add_argument_group("what")
+    what.add_argument("--catalog-only", action="store_true", help="the catalog without assets")
+    what.add_argument(
+        "--collection",
+        action="append",
+        default=[],
+        metavar="COLL[=KEY,KEY…]",
+        help="only this collection, and only these assets of it; may be repeated",
+    )
+    what.add_argument(
+        "--collection-filter",
+        metavar="FILE.json",
+        help="the same as a JSON object of lists",
+    )
+    what.add_argument(
+        "--datetime",
+        metavar="T|T1/T2",
+        help="a moment, day, month or year, or two of them; '..' is an open end",
+    )
+    what.add_argument("--bbox", metavar="W,S,E,N", help="degrees; W > E crosses the antimeridian")
+    what.add_argument(
+        "--intersects", metavar="FILE.geojson|-", help="GeoJSON, - for standard input"
+    )
+    what.add_argument(
+        "--intersects-with",
+        choices=("bbox", "geometry"),
+        default="bbox",
+        help="what of an item is tested (default: bbox)",
+    )
+    what.add_argument("--allow-empty", action="store_true", help="nothing to download is fine")
+    how = parser.add_argument_group("how")
+    how.add_argument("--profile", metavar="NAME", help="profile with the API key")
+    how.add_argument(
+        "--concurrency",
+        type=int,
+        default=32,
+        metavar="N",
+        help="connections per host (default: 32)",
+    )
+    how.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="partitions at a time (default: 2)"
+    )
+    how.add_argument(
+        "--mirror",
+        action="append",
+        default=[],
+        metavar="PREFIX=URL",
+        help="fetch asset URLs that begin with PREFIX from URL instead; may be repeated",
+    )
+    how.add_argument("--no-asset-db", action="store_true", help="leave mlhub_stac_assets.db out")
+    how.add_argument("--dry-run", action="store_true", help="show what would be downloaded")
+    how.add_argument("--demo", action="store_true", help="from a demo hub that runs meanwhile")
+    how.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
+    how.add_argument("-v", "--verbose", action="store_true", help="every request and file")
+    parser.add_argument("--version", action="version", version=__version__)
+
+
+def join_values(arguments: Sequence[str]) -> list[str]:
+    """Write ``--bbox -9,36,31,68`` as ``--bbox=-9,36,31,68``, which argparse understands."""
+    joined: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            return [*joined, argument, *rest]
+        if argument in _VALUES_WITH_MINUS:
+            value = next(rest, None)
+            joined.append(argument if value is None else f"{argument}={value}")
+        else:
+            joined.append(argument)
+    return joined
+
+
+def parameter_fields(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of :class:`~mlhub_core.parameters.DownloadParameters` that options give.
+
+    Reads the files that they name.
+
+    Raises:
+        InvalidArgument: if options contradict each other, or a file cannot be read.
+    """
+    dataset = options.dataset or (DEMO_DATASET if options.demo else None)
+    if dataset is None:
+        raise InvalidArgument(
+            "No dataset: name one by its id or DOI, or try --demo. `mlhub datasets list` shows "
+            "what the hub has."
+        )
+    if options.bbox is not None and options.intersects is not None:
+        raise InvalidArgument("--bbox and --intersects exclude each other: give one of them.")
+    return {
+        "dataset": dataset,
+        "output_dir": options.output_dir,
+        "asset_output_dir": options.asset_output_dir,
+        "catalog_only": options.catalog_only,
+        "if_exists": options.if_exists,
+        "collection_filter": _collection_filter(options),
+        "datetime": options.datetime,
+        "bbox": _bbox(options.bbox),
+        "intersects": _intersects(options.intersects),
+        "intersects_with": options.intersects_with,
+        "allow_empty": options.allow_empty,
+        "profile": options.profile,
+        "concurrency": options.concurrency,
+        "workers": options.workers,
+        "mirrors": dict(_mirror(text) for text in options.mirror),
+        "asset_db": not options.no_asset_db,
+        "demo": options.demo,
+    }
+
+
+def _bbox(text: str | None) -> list[float] | None:
+    from mlhub_core.selection.spatial import parse_bbox
+
+    box = parse_bbox(text)
+    return None if box is None else list(box)
+
+
+def _collection_filter(options: argparse.Namespace) -> dict[str, list[str]] | None:
+    if options.collection and options.collection_filter:
+        raise InvalidArgument(
+            "--collection and --collection-filter exclude each other: give one of them."
+        )
+    if options.collection_filter:
+        return _json_file(options.collection_filter)
+    wanted: dict[str, list[str]] = {}
+    for text in options.collection:
+        name, separator, keys = text.partition("=")
+        listed = [key.strip() for key in keys.split(",") if key.strip()]
+        if not name or (separator and not listed):
+            raise InvalidArgument(
+                f"--collection {text!r}: write COLLECTION, or COLLECTION=KEY,KEY."
+            )
+        if name in wanted and not (wanted[name] and listed):
+            wanted[name] = []  # every key of it, by one of the two
+        else:
+            wanted.setdefault(name, []).extend(listed)
+    return wanted or None
+
+
+def _json_file(name: str) -> Any:
+    try:
+        content = json.loads(Path(name).expanduser().read_text("utf-8"))
+    except OSError as error:
+        raise InvalidArgument(f"{name} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise InvalidArgument(f"{name} is not JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise InvalidArgument(
+            f'{name} must hold an object such as {{"my_labels": ["labels"]}}, not a '
+            f"{type(content).__name__}."
+        )
+    return content
+
+
+def _intersects(name: str | None) -> str | None:
+    """GeoJSON from standard input as text; a file as its absolute path, for it may be large."""
+    if name is None:
+        return None
+    if name == "-":
+        text = sys.stdin.read()
+        if not text.strip():
+            raise InvalidArgument("--intersects - : standard input is empty; pipe GeoJSON into it.")
+        return text
+    path = Path(name).expanduser().absolute()
+    if not path.is_file():
+        raise InvalidArgument(f"--intersects {name}: there is no such file.")
+    return str(path)
+
+
+def _mirror(text: str) -> tuple[str, str]:
+    for start in ("=https://", "=http://"):
+        prefix, found, rest = text.partition(start)
+        if found and prefix:
+            return prefix, start[1:] + rest
+    raise InvalidArgument(
+        f"--mirror {text!r}: write PREFIX=URL, such as "
+        "https://old.example/data/=https://new.example/copy/."
+    )

@@ -1,0 +1,243 @@
+"""Shows progress: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.selection.plan import format_bytes
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+_LINE_INTERVAL = 10.0
+"""Seconds between two plain lines of one stage. A log that is watched wants one in 30 s."""
+
+_UNITS = {
+    Stage.CATALOG: "",
+    Stage.UNARCHIVE: "files",
+    Stage.INDEX: "items",
+    Stage.FILTER: "assets",
+    Stage.DOWNLOAD: "files",
+}
+
+
+@dataclass(slots=True)
+class StageTotal:
+    """A stage's parts, added up.
+
+    Attributes:
+        started: When its first message came, by the monotonic clock.
+        parts: The latest message of each part.
+    """
+
+    started: float = field(default_factory=time.monotonic)
+    parts: dict[int, Progress] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        """Units finished."""
+        return sum(part.done for part in self.parts.values())
+
+    @property
+    def failed(self) -> int:
+        """Units that failed for good."""
+        return sum(part.failed for part in self.parts.values())
+
+    @property
+    def total(self) -> int | None:
+        """Units in all, None while a part does not know."""
+        totals = [part.total for part in self.parts.values()]
+        return None if None in totals else sum(total or 0 for total in totals)
+
+    @property
+    def bytes_done(self) -> int:
+        """Bytes moved."""
+        return sum(part.bytes_done for part in self.parts.values())
+
+    @property
+    def bytes_total(self) -> int | None:
+        """Bytes in all, None while a part does not know."""
+        totals = [part.bytes_total for part in self.parts.values()]
+        return None if None in totals else sum(total or 0 for total in totals)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every part that reported so far has finished."""
+        return all(part.finished for part in self.parts.values())
+
+    def fraction(self) -> tuple[float, float | None]:
+        """What a bar shows: units where there is more than one, else bytes."""
+        total = self.total
+        if total is not None and total > 1:
+            return self.done, total
+        return self.bytes_done, self.bytes_total
+
+    def line(self, stage: Stage) -> str:
+        """One line for people: count, bytes, rate, and time left."""
+        seconds = max(time.monotonic() - self.started, 1e-3)
+        pieces = []
+        done, total = self.fraction()
+        if unit := _UNITS[stage]:
+            of = f" of {self.total:,}" if self.total is not None else ""
+            pieces.append(f"{self.done:,}{of} {unit}")
+            pieces.append(f"{self.done / seconds:,.0f} {unit}/s")
+        if self.bytes_done:
+            pieces.append(f"{format_bytes(self.bytes_done)}")
+            pieces.append(f"{format_bytes(int(self.bytes_done / seconds))}/s")
+        if self.failed:
+            pieces.append(f"{self.failed:,} failed")
+        if total and 0 < done < total:
+            pieces.append(f"{_clock(seconds * (total - done) / done)} left")
+        elif self.finished:
+            pieces.append(f"in {_clock(seconds)}")
+        return f"{stage.value}: " + ", ".join(pieces or ["started"])
+
+
+class PlainLines:
+    """Prints a line when a stage ends, and one now and then while it runs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stages: dict[Stage, StageTotal] = {}
+        self._ended: set[Stage] = set()
+        self._stop = threading.Event()
+        # A ticker of its own: a stage that stalls sends no messages, and is the one to hear of.
+        self._ticker = threading.Thread(target=self._tick, name="mlhub-progress", daemon=True)
+
+    def __call__(self, message: Progress) -> None:
+        """Take a message in."""
+        with self._lock:
+            total = self._stages.setdefault(message.stage, StageTotal())
+            total.parts[message.part] = message
+            self._end_earlier(message.stage)
+
+    def _end_earlier(self, current: Stage) -> None:
+        order = list(Stage)
+        for stage, total in self._stages.items():
+            over = order.index(stage) < order.index(current) or stage is not Stage.DOWNLOAD
+            if over and total.finished and stage not in self._ended:
+                self._ended.add(stage)
+                print(total.line(stage), file=sys.stderr)
+
+    def _tick(self) -> None:
+        while not self._stop.wait(_LINE_INTERVAL):
+            with self._lock:
+                for stage, total in self._stages.items():
+                    if stage not in self._ended and not total.finished:
+                        print(total.line(stage), file=sys.stderr)
+
+    def __enter__(self) -> PlainLines:
+        self._ticker.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._ticker.join()
+        with self._lock:
+            for stage, total in self._stages.items():
+                if stage not in self._ended:
+                    print(total.line(stage), file=sys.stderr)
+
+
+class TerminalBars:
+    """One bar for each stage that has begun."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._lock = threading.Lock()
+        self._stages: dict[Stage, StageTotal] = {}
+        self._tasks: dict[Stage, TaskID] = {}
+        self._bars: Bars = Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description:<9}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            refresh_per_second=8,
+        )
+
+    def __call__(self, message: Progress) -> None:
+        """Take a message in and move the bar."""
+        with self._lock:
+            total = self._stages.setdefault(message.stage, StageTotal())
+            total.parts[message.part] = message
+            if message.stage not in self._tasks:
+                self._tasks[message.stage] = self._bars.add_task(
+                    message.stage.value, total=None, text=""
+                )
+            done, whole = total.fraction()
+            if total.finished and message.stage is not Stage.DOWNLOAD:
+                whole = done = max(done, 1)
+            self._bars.update(
+                self._tasks[message.stage],
+                completed=done,
+                total=whole,
+                text=_short(message.stage, total),
+            )
+
+    def __enter__(self) -> TerminalBars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+
+@contextmanager
+def showing_progress(wanted: bool = True) -> Iterator[ProgressSink]:
+    """Show progress for the length of the block, in the way that suits standard error.
+
+    Args:
+        wanted: False to show nothing.
+
+    Yields:
+        The sink to report to.
+    """
+    if not wanted:
+        yield ignore
+        return
+    with TerminalBars() if sys.stderr.isatty() else PlainLines() as sink:
+        yield sink
+
+
+def _short(stage: Stage, total: StageTotal) -> str:
+    seconds = max(time.monotonic() - total.started, 1e-3)
+    pieces = []
+    if unit := _UNITS[stage]:
+        of = f"/{total.total:,}" if total.total is not None else ""
+        pieces.append(f"{total.done:,}{of} {unit}")
+        if stage is Stage.DOWNLOAD:
+            pieces.append(f"{total.done / seconds:,.0f}/s")
+    if total.bytes_done:
+        pieces.append(format_bytes(total.bytes_done))
+        pieces.append(f"{format_bytes(int(total.bytes_done / seconds))}/s")
+    if total.failed:
+        pieces.append(f"{total.failed:,} failed")
+    return "  ".join(pieces)
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

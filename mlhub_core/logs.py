@@ -1,0 +1,36 @@
+"""Shows our log lines to people who have not configured logging, and leaves the others alone."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+_LOGGER = "mlhub_core"
+
+
+class DefaultHandler(logging.Handler):
+    """Writes to standard error as long as the root logger has no handler of its own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; looked up each time, because bars and tests replace ``sys.stderr``."""
+        if logging.getLogger().handlers:
+            return  # somebody has configured logging by now: the line is shown there
+        try:
+            print(self.format(record), file=sys.stderr)
+        except (OSError, ValueError):
+            self.handleError(record)
+
+
+def ensure_handler() -> None:
+    """Make INFO and above visible, if nobody has configured logging.
+
+    Never ``basicConfig``: that is for applications.
+    """
+    logger = logging.getLogger(_LOGGER)
+    if logging.getLogger().handlers or logger.handlers:
+        return
+    handler = DefaultHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)

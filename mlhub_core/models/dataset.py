@@ -1,0 +1,266 @@
+"""Datasets: what they are, what they consist of, and getting them onto disk."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from mlhub_core import client
+from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.models.collection import Collection
+from mlhub_core.settings import RunSettings
+
+if TYPE_CHECKING:
+    from mlhub_core.transfer.report import DownloadReport
+
+_FETCH_THREADS = 8
+"""Collections of one dataset fetched at a time; most datasets have two."""
+
+
+class CollectionType(StrEnum):
+    """What a collection is to its dataset."""
+
+    SOURCE = "source_imagery"
+    LABELS = "labels"
+
+
+class CollectionList(Sequence[Collection]):
+    """The collections of a dataset, as a whole and by type.
+
+    Args:
+        typed: Each collection with its types; one of both types is in both lists, and once in the
+            whole.
+    """
+
+    def __init__(self, typed: Iterable[tuple[Collection, frozenset[str]]]) -> None:
+        self._typed = tuple(typed)
+
+    @overload
+    def __getitem__(self, index: int) -> Collection: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Collection]: ...
+    def __getitem__(self, index: int | slice) -> Collection | list[Collection]:
+        """One collection by position, or several."""
+        return [collection for collection, _ in self._typed][index]
+
+    def __len__(self) -> int:
+        return len(self._typed)
+
+    def __iter__(self) -> Iterator[Collection]:
+        return (collection for collection, _ in self._typed)
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+    def _of(self, kind: CollectionType) -> list[Collection]:
+        return [collection for collection, types in self._typed if kind in types]
+
+    @property
+    def source_imagery(self) -> list[Collection]:
+        """The collections of imagery."""
+        return self._of(CollectionType.SOURCE)
+
+    @property
+    def labels(self) -> list[Collection]:
+        """The collections of labels."""
+        return self._of(CollectionType.LABELS)
+
+
+class Dataset:
+    """A dataset of the hub: several collections that belong together.
+
+    Args:
+        id: The dataset's id.
+        collections: What it consists of, ``{"id": …, "types": […]}`` each, as the API gives them.
+        title: None when there is none.
+        registry: URL of its page.
+        doi: Its DOI.
+        citation: How to cite it.
+        api_key: Used by everything this object asks the hub later.
+        profile: Likewise.
+        **extra: Other fields of the API's object; kept in ``extra_fields``.
+
+    Attributes:
+        registry_url: URL of its page, or None.
+        collection_descriptions: As given for ``collections``.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        collections: list[dict[str, Any]] | None = None,
+        title: str | None = None,
+        registry: str | None = None,
+        doi: str | None = None,
+        citation: str | None = None,
+        *,
+        api_key: str | None = None,
+        profile: str | None = None,
+        **extra: Any,
+    ) -> None:
+        self.id = id
+        self.title = title
+        self.registry_url = registry
+        self.doi = doi
+        self.citation = citation
+        self.collection_descriptions = collections or []
+        self.extra_fields = extra
+        self.session_kwargs: dict[str, Any] = {"api_key": api_key, "profile": profile}
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.title}"
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self}>"
+
+    @classmethod
+    def list(
+        cls,
+        *,
+        tags: str | Iterable[str] | None = None,
+        text: str | Iterable[str] | None = None,
+        api_key: str | None = None,
+        profile: str | None = None,
+    ) -> builtins.list[Dataset]:
+        """The datasets of the hub that match.
+
+        Arguments and errors are those of :func:`~mlhub_core.client.list_datasets`.
+        """
+        found = client.list_datasets(tags=tags, text=text, api_key=api_key, profile=profile)
+        return [cls(**fields, api_key=api_key, profile=profile) for fields in found]
+
+    @classmethod
+    def fetch(
+        cls, dataset_id_or_doi: str, *, api_key: str | None = None, profile: str | None = None
+    ) -> Dataset:
+        """One dataset by its id or, if there is a ``/`` in it, by its DOI.
+
+        Raises:
+            EntityDoesNotExist: if the hub has no such dataset.
+            MLHubException: all that the session raises.
+        """
+        found = client.get_dataset(dataset_id_or_doi, api_key=api_key, profile=profile)
+        return cls(**found, api_key=api_key, profile=profile)
+
+    @classmethod
+    def fetch_by_id(
+        cls, dataset_id: str, *, api_key: str | None = None, profile: str | None = None
+    ) -> Dataset:
+        """One dataset by its id; errors as for :meth:`fetch`."""
+        found = client.get_dataset_by_id(dataset_id, api_key=api_key, profile=profile)
+        return cls(**found, api_key=api_key, profile=profile)
+
+    @classmethod
+    def fetch_by_doi(
+        cls, dataset_doi: str, *, api_key: str | None = None, profile: str | None = None
+    ) -> Dataset:
+        """One dataset by its DOI; errors as for :meth:`fetch`."""
+        found = client.get_dataset_by_doi(dataset_doi, api_key=api_key, profile=profile)
+        return cls(**found, api_key=api_key, profile=profile)
+
+    @cached_property
+    def collections(self) -> CollectionList:
+        """The collections, fetched from the hub the first time and kept."""
+
+        def fetch(description: dict[str, Any]) -> tuple[Collection, frozenset[str]]:
+            collection = Collection.fetch(description["id"], **self.session_kwargs)
+            return collection, frozenset(description.get("types") or ())
+
+        with ThreadPoolExecutor(_FETCH_THREADS) as pool:
+            return CollectionList(pool.map(fetch, self.collection_descriptions))
+
+    @property
+    def stac_catalog_size(self) -> int | None:
+        """Bytes of the catalog archive, None when the hub does not say. Asks the hub each time."""
+        return self._info().get("stac_catalog_size")
+
+    @property
+    def estimated_dataset_size(self) -> int | None:
+        """Bytes of all assets, None when the hub does not say. Asks the hub each time."""
+        return self._info().get("estimated_dataset_size")
+
+    def _info(self) -> dict[str, Any]:
+        return client.get_catalog_info(self.id, **self.session_kwargs)
+
+    def download(
+        self,
+        output_dir: str | Path | None = None,
+        *,
+        asset_output_dir: str | Path | None = None,
+        catalog_only: bool = False,
+        if_exists: DownloadIfExistsOpts | str = DownloadIfExistsOpts.resume,
+        api_key: str | None = None,
+        profile: str | None = None,
+        bbox: Sequence[float] | None = None,
+        intersects: Any = None,
+        datetime: Any = None,
+        collection_filter: Mapping[str, Iterable[str]] | None = None,
+        intersects_with: str = "bbox",
+        settings: RunSettings | None = None,
+        progress: bool = True,
+    ) -> DownloadReport:
+        """Download the catalog and all assets that match, verified and resumable.
+
+        Args:
+            output_dir: Where archive and catalog go; defaults to the current directory at the time
+                of the call.
+            asset_output_dir: Where assets go; defaults to ``output_dir``.
+            catalog_only: Stop when the catalog is unarchived.
+            if_exists: ``resume`` keeps what is complete and continues what is not, ``skip`` keeps
+                whatever is there, ``overwrite`` fetches anew.
+            api_key: Defaults to the one given to ``fetch``.
+            profile: Likewise.
+            bbox: West, south, east, north in degrees (or six numbers with heights); west greater
+                than east crosses the antimeridian. Excludes ``intersects``.
+            intersects: A GeoJSON geometry, Feature or FeatureCollection, parsed or as text.
+            datetime: A moment, a pair ``(start, end)`` with None for an open end, or text such as
+                ``"2016"`` or ``"2016-01-01/.."``. Naive times are UTC.
+            collection_filter: Asset keys by collection id; an empty list means every key.
+            intersects_with: Test ``intersects`` against the item's ``"bbox"`` or ``"geometry"``.
+            settings: How to transfer; see :class:`~mlhub_core.settings.RunSettings`.
+            progress: Show progress: bars on a terminal, else a line now and then.
+
+        Returns:
+            What was done, counted.
+
+        Raises:
+            InvalidArgument: if an argument cannot work; nothing has been written.
+            NothingMatches: if the filters leave nothing.
+            DownloadIncomplete: if some assets failed; all others are there, ``err_report.csv``
+                names those that are not.
+            StorageError: if the disk refuses.
+            MLHubException: all that the session raises.
+        """
+        from mlhub_core.display import showing_progress
+        from mlhub_core.pipeline import DownloadRequest, download
+        from mlhub_core.selection.filters import AssetFilter
+
+        request = DownloadRequest(
+            dataset=self.id,
+            output_dir=output_dir,
+            asset_output_dir=asset_output_dir,
+            catalog_only=catalog_only,
+            if_exists=DownloadIfExistsOpts.of(if_exists),
+            wanted=AssetFilter.create(
+                collection_filter=collection_filter,
+                datetime=datetime,
+                bbox=bbox,
+                intersects=intersects,
+                intersects_with=intersects_with,
+            ),
+            settings=settings or RunSettings(),
+        )
+        with showing_progress(progress) as on_progress:
+            report = download(
+                request,
+                api_key=api_key or self.session_kwargs["api_key"],
+                profile=profile or self.session_kwargs["profile"],
+                on_progress=on_progress,
+            )
+        report.raise_for_failures()
+        return report

@@ -1,0 +1,153 @@
+"""The parameters of a download as a form: typed, described, checked.
+
+One model for the Prefect flow, whose UI renders it, and for both command lines. It holds what a
+person may type and a database may keep; API keys are not among it, only the names of profiles and
+of Prefect Secret blocks.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.pipeline import DownloadRequest
+from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.settings import RunSettings, TransferSettings
+
+MAX_INLINE_GEOJSON = 200_000
+"""Characters of GeoJSON that travel as a parameter; Prefect refuses 512 KiB for all of them."""
+
+
+class DownloadParameters(BaseModel):
+    """What to download, where to, and how."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    dataset: str = Field(min_length=1, title="Dataset", examples=["nasa_marine_debris"])
+    """Id of the dataset, or its DOI."""
+    output_dir: str | None = None
+    """Where archive and catalog go. Empty: the directory that the run starts in."""
+    asset_output_dir: str | None = None
+    """Where assets go, if elsewhere."""
+    catalog_only: bool = False
+    """Stop when the catalog is unarchived."""
+    if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume
+    """resume keeps what is complete and continues what is not; skip keeps whatever is there;
+    overwrite fetches anew."""
+    collection_filter: dict[str, list[str]] | None = None
+    """Asset keys by collection id; an empty list means every key."""
+    datetime: str | None = Field(default=None, examples=["2016", "2016-01-01/2016-06-30"])
+    """A moment, day, month or year, or two of them with a slash between; '..' is an open end."""
+    bbox: list[float] | None = Field(default=None, examples=[[34.0, -1.5, 35.2, 0.5]])
+    """West, south, east, north in degrees; west greater than east crosses the antimeridian."""
+    intersects: dict[str, Any] | str | None = None
+    """GeoJSON geometry, Feature or FeatureCollection, or the path of a file that holds it."""
+    intersects_with: str = Field(default="bbox", pattern="^(bbox|geometry)$")
+    """Whether intersects is tested against the bounding box of items or their geometry."""
+    allow_empty: bool = False
+    """Whether a filter that leaves nothing is fine. By default it fails the run."""
+    profile: str | None = None
+    """Profile with the API key, from the profiles file of the machine that runs this."""
+    api_key_block: str | None = None
+    """Name of a Prefect Secret block that holds the API key."""
+    concurrency: int = Field(default=32, ge=1, le=1024)
+    """Connections per host."""
+    workers: int = Field(default=2, ge=1, le=64)
+    """Partitions at a time."""
+    mirrors: dict[str, str] = Field(default_factory=dict)
+    """URL prefixes of the catalog, and where those files are fetched from instead."""
+    asset_db: bool = True
+    """Write mlhub_stac_assets.db, the reference client's SQLite table."""
+    demo: bool = False
+    """Serve the demo hub for the length of the run and download from it."""
+
+    @model_validator(mode="after")
+    def _check(self) -> DownloadParameters:
+        if self.profile and self.api_key_block:
+            raise InvalidArgument("profile and api_key_block exclude each other: give one of them.")
+        if isinstance(self.intersects, dict) and (
+            len(json.dumps(self.intersects)) > MAX_INLINE_GEOJSON
+        ):
+            raise InvalidArgument(
+                "intersects is too large for a parameter: put it in a file and give its path."
+            )
+        self.request()
+        return self
+
+    @classmethod
+    def create(cls, **fields: Any) -> DownloadParameters:
+        """Make parameters, with an error in one line.
+
+        Raises:
+            InvalidArgument: naming the parameter and what would do.
+        """
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise InvalidArgument(_one_line(error)) from error
+
+    def wanted(self) -> AssetFilter:
+        """The filter.
+
+        Raises:
+            InvalidArgument: if a filter is wrong, or a GeoJSON file cannot be read.
+        """
+        return AssetFilter.create(
+            collection_filter=self.collection_filter,
+            datetime=self.datetime,
+            bbox=self.bbox,
+            intersects=read_geojson(self.intersects),
+            intersects_with=self.intersects_with,
+        )
+
+    def request(self) -> DownloadRequest:
+        """The request that the core understands.
+
+        Raises:
+            InvalidArgument: if a parameter cannot work.
+        """
+        return DownloadRequest(
+            dataset=self.dataset,
+            output_dir=self.output_dir,
+            asset_output_dir=self.asset_output_dir,
+            catalog_only=self.catalog_only,
+            if_exists=self.if_exists,
+            wanted=self.wanted(),
+            allow_empty=self.allow_empty,
+            settings=RunSettings(
+                transfer=TransferSettings(
+                    concurrency=self.concurrency, mirrors=tuple(self.mirrors.items())
+                ),
+                workers=self.workers,
+                asset_db=self.asset_db,
+            ),
+        )
+
+
+def read_geojson(value: dict[str, Any] | str | None) -> Any:
+    """GeoJSON as given, or out of the file that a path names.
+
+    Raises:
+        InvalidArgument: if there is no such file.
+    """
+    if not isinstance(value, str) or value.lstrip().startswith("{"):
+        return value
+    try:
+        return Path(value).expanduser().read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InvalidArgument(f"intersects: {value} cannot be read ({reason}).") from error
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    own = first.get("ctx", {}).get("error")
+    if isinstance(own, InvalidArgument):
+        return own.message
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where or 'parameters'}: {first['msg']}."

@@ -1,0 +1,312 @@
+"""The steps of a download in order, without an orchestrator.
+
+``Dataset.download()`` and ``mlhub download`` run them from here; the Prefect flow runs the same
+steps as tasks. Each step is a function of the core that takes and returns small values; what is
+here is their order, and what surrounds them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from mlhub_core.catalog.archive import CatalogArchive, fetch_catalog
+from mlhub_core.catalog.extract import Unarchived, unarchive
+from mlhub_core.catalog.index import AssetIndex, index_assets
+from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.logs import ensure_handler
+from mlhub_core.metadata import DatasetInfo, fetch_metadata
+from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.plan import Plan
+from mlhub_core.selection.query import plan_assets
+from mlhub_core.settings import RunSettings
+from mlhub_core.stop import StopFlag
+from mlhub_core.transfer.failures import merge_failures
+from mlhub_core.transfer.governor import governor_for
+from mlhub_core.transfer.report import DownloadReport
+from mlhub_core.transfer.run import PartitionResult, download_partition
+from mlhub_core.workspace import check_directories, workspace
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRequest:
+    """What to download, where to, and how; everything but the key.
+
+    Attributes:
+        dataset: Id or DOI.
+        output_dir: Where archive and catalog go, None for the current directory.
+        asset_output_dir: Where assets go, None for ``output_dir``.
+        catalog_only: Stop when the catalog is unarchived.
+        if_exists: What to do where a file already lies.
+        wanted: The filter.
+        settings: How to transfer.
+        allow_empty: Whether a filter that leaves nothing is fine.
+        dry_run: Stop when the plan is made.
+    """
+
+    dataset: str
+    output_dir: str | Path | None = None
+    asset_output_dir: str | Path | None = None
+    catalog_only: bool = False
+    if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume
+    wanted: AssetFilter = field(default_factory=AssetFilter)
+    settings: RunSettings = field(default_factory=RunSettings)
+    allow_empty: bool = False
+    dry_run: bool = False
+
+    def paths(self, dataset_id: str) -> DownloadPaths:
+        """Where everything of a dataset goes."""
+        return DownloadPaths.of(dataset_id, self.output_dir, self.asset_output_dir)
+
+    def check(self) -> None:
+        """Check what can be checked before the hub is asked.
+
+        Raises:
+            StorageError: if a directory cannot be used.
+            InvalidArgument: if the dataset is not named.
+        """
+        if not isinstance(self.dataset, str) or not self.dataset.strip():
+            raise InvalidArgument(f"dataset is {self.dataset!r}: give the id or DOI of a dataset.")
+        paths = self.paths("dataset")
+        check_directories(paths.output_dir, paths.asset_output_dir)
+
+
+def check_collections(wanted: AssetFilter, info: DatasetInfo) -> None:
+    """Check the collections of a filter against those that the hub lists, before any work.
+
+    Raises:
+        InvalidArgument: naming an unknown one, near misses and what there is.
+    """
+    if info.collections and wanted.collections:
+        names = tuple((collection, ()) for collection, _ in wanted.collections)
+        AssetFilter(names).check_against({entry.id: () for entry in info.collections})
+
+
+def make_plan(
+    request: DownloadRequest,
+    paths: DownloadPaths,
+    index: AssetIndex,
+    *,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+) -> Plan:
+    """Filter the index and cut what is left into partitions.
+
+    Raises:
+        InvalidArgument: if the filter names a collection or asset key that does not exist.
+        NothingMatches: if nothing is left.
+        StorageError: if the disk refuses.
+    """
+    request.wanted.check_against(dict(index.asset_keys))
+    for phrase in request.wanted.describe():
+        log.info("filter: %s", phrase)
+    plan = plan_assets(
+        paths.dataset_id,
+        index.path,
+        request.wanted,
+        paths.plan_dir,
+        workers=request.settings.workers,
+        asset_db=paths.asset_db if request.settings.asset_db else None,
+        allow_empty=request.allow_empty,
+        stop=stop,
+        on_progress=on_progress,
+    )
+    for name, left in plan.funnel:
+        log.info("%s files %s", f"{left:,}", name)
+    return plan
+
+
+def conclude(
+    info: DatasetInfo,
+    paths: DownloadPaths,
+    *,
+    seconds: float,
+    unarchived: Unarchived | None = None,
+    index: AssetIndex | None = None,
+    plan: Plan | None = None,
+    results: tuple[PartitionResult, ...] = (),
+) -> DownloadReport:
+    """Merge what the partitions report, and write ``err_report.csv`` if anything failed.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    causes = merge_failures(results, paths.err_report)
+    failed = sum(result.failed for result in results)
+    oddities = (unarchived.oddity_count if unarchived else 0) + (index.oddity_count if index else 0)
+    report = DownloadReport(
+        dataset_id=info.id,
+        title=info.title,
+        directory=paths.asset_dir,
+        index_path=index.path if index else None,
+        err_report=paths.err_report if failed else None,
+        files=plan.files if plan else 0,
+        fetched=sum(result.fetched for result in results),
+        fetched_bytes=sum(result.fetched_bytes for result in results),
+        kept=sum(result.kept for result in results),
+        adopted=sum(result.adopted for result in results),
+        resumed=sum(result.resumed for result in results),
+        failed=failed,
+        retries=sum(result.retries for result in results),
+        requests=sum(result.requests for result in results),
+        seconds=seconds,
+        causes=tuple((cause, host, count) for (cause, host), count in causes.most_common()),
+        funnel=plan.funnel if plan else (),
+        without_place=plan.without_place if plan else 0,
+        without_time=plan.without_time if plan else 0,
+        oddities=oddities,
+        catalog_only=plan is None,
+    )
+    what = "catalog saved to %s" if report.catalog_only else "assets saved to %s"
+    log.info(what, paths.catalog_dir if report.catalog_only else paths.asset_dir)
+    return report
+
+
+def download(
+    request: DownloadRequest,
+    *,
+    api_key: str | None = None,
+    profile: str | None = None,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+) -> DownloadReport:
+    """Run all steps.
+
+    Args:
+        request: What to download.
+        api_key: As for :func:`~mlhub_core.session.get_session`.
+        profile: As for :func:`~mlhub_core.session.get_session`.
+        stop: Stops the run when set.
+        on_progress: Gets the progress of all steps.
+        on_plan: Gets the plan before the first asset is fetched.
+
+    Returns:
+        What was done; failures of single assets are counted in it, not raised.
+
+    Raises:
+        InvalidArgument: if an argument cannot work; nothing has been written.
+        NothingMatches: if the filters leave nothing.
+        StorageError: if the disk refuses.
+        Interrupted: if stopped.
+        MLHubException: all that the session raises.
+    """
+    ensure_handler()
+    started = time.monotonic()
+    stop = StopFlag(parent=stop)
+    request.check()
+    info = fetch_metadata(request.dataset, api_key=api_key, profile=profile)
+    check_collections(request.wanted, info)
+    paths = request.paths(info.id)
+    log.info("%s: %s", info.id, info.title or "(no title)")
+    with workspace(paths):
+        archive = fetch_catalog(
+            paths,
+            if_exists=request.if_exists,
+            api_key=api_key,
+            profile=profile,
+            stop=stop,
+            on_progress=on_progress,
+        )
+        unarchived, index = _unpack(request, paths, archive, stop, on_progress)
+        if index is None:
+            return conclude(info, paths, seconds=time.monotonic() - started, unarchived=unarchived)
+        plan = make_plan(request, paths, index, stop=stop, on_progress=on_progress)
+        on_plan(plan)
+        results = () if request.dry_run else _transfer(request, paths, plan, stop, on_progress)
+        return conclude(
+            info,
+            paths,
+            seconds=time.monotonic() - started,
+            unarchived=unarchived,
+            index=index,
+            plan=plan,
+            results=results,
+        )
+
+
+def _unpack(
+    request: DownloadRequest,
+    paths: DownloadPaths,
+    archive: CatalogArchive,
+    stop: StopFlag,
+    on_progress: ProgressSink,
+) -> tuple[Unarchived, AssetIndex | None]:
+    """Unarchive and index, side by side: both read the archive, neither reads the other's."""
+    limits = request.settings.limits
+    log.info("unarchive %s ...", archive.path.name)
+    with ThreadPoolExecutor(2, thread_name_prefix="mlhub") as pool:
+        extraction = pool.submit(
+            unarchive,
+            archive,
+            paths,
+            if_exists=request.if_exists,
+            limits=limits,
+            stop=stop,
+            on_progress=on_progress,
+        )
+        if request.catalog_only:
+            _settle([extraction], stop)
+            return extraction.result(), None
+        log.info("create stac asset list ...")
+        indexing = pool.submit(
+            index_assets, archive, paths, limits=limits, stop=stop, on_progress=on_progress
+        )
+        _settle([extraction, indexing], stop)
+    return extraction.result(), indexing.result()
+
+
+def _transfer(
+    request: DownloadRequest,
+    paths: DownloadPaths,
+    plan: Plan,
+    stop: StopFlag,
+    on_progress: ProgressSink,
+) -> tuple[PartitionResult, ...]:
+    transfer = request.settings.transfer
+    governor = governor_for(transfer)
+    with ThreadPoolExecutor(request.settings.workers, thread_name_prefix="mlhub") as pool:
+        futures = [
+            pool.submit(
+                download_partition,
+                partition,
+                paths,
+                if_exists=request.if_exists,
+                settings=transfer,
+                governor=governor,
+                stop=stop,
+                on_progress=on_progress,
+            )
+            for partition in plan.partitions
+        ]
+        _settle(futures, stop)
+    return tuple(future.result() for future in futures)
+
+
+def _settle(
+    futures: list[Future[T]] | list[Future[Unarchived] | Future[AssetIndex]], stop: StopFlag
+) -> None:
+    """Wait for all; when one fails or Ctrl-C comes, stop the others and raise what came first."""
+    try:
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        first = next((f.exception() for f in futures if f in done and f.exception()), None)
+        if first is not None:
+            raise first
+    except BaseException:
+        stop.set()
+        for future in futures:
+            future.cancel()
+        wait(futures)
+        raise

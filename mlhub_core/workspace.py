@@ -1,0 +1,80 @@
+"""The directories of a run: checked before any work, held while it lasts, left tidy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlhub_core.exceptions import InvalidArgument, NothingMatches, StorageError
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.transfer.lock import directory_lock
+
+
+def check_directories(*directories: Path) -> None:
+    """Check that directories can be used, without making them.
+
+    Raises:
+        StorageError: if one is a file, or cannot be written, or made.
+    """
+    for directory in directories:
+        nearest = directory
+        while not nearest.exists() and nearest != nearest.parent:
+            if nearest.is_symlink():
+                raise StorageError(f"{nearest} is a link to nothing: name another directory.")
+            nearest = nearest.parent
+        if not nearest.is_dir():
+            raise StorageError(f"{nearest} is a file, not a directory: name another directory.")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise StorageError(
+                f"{nearest} cannot be written: name another directory, or change its permissions."
+            )
+
+
+@contextmanager
+def workspace(paths: DownloadPaths) -> Iterator[None]:
+    """Hold the directories of a download for the length of the block.
+
+    Whether the asset keys of a filter exist is known only once the catalog is here. If one does
+    not, the run ends as on any bad argument: what it made is removed again, unless there was a
+    download before it.
+
+    Raises:
+        DirectoryBusy: if another run holds them.
+        StorageError: if they cannot be made.
+    """
+    new = [
+        path for path in (paths.archive, paths.catalog_dir, paths.asset_dir) if not path.exists()
+    ]
+    made = _missing(paths.output_dir) + _missing(paths.asset_output_dir)
+    try:
+        with directory_lock(paths):
+            yield
+    except NothingMatches:
+        raise  # the catalog is fine, and the next filter may need it
+    except InvalidArgument:
+        if paths.asset_dir in new:
+            _remove(new, made)
+        raise
+
+
+def _missing(directory: Path) -> list[Path]:
+    """The directories that will have to be made, innermost first."""
+    missing = []
+    while not directory.exists() and directory != directory.parent:
+        missing.append(directory)
+        directory = directory.parent
+    return missing
+
+
+def _remove(new: list[Path], made: list[Path]) -> None:
+    for path in new:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    for directory in made:
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
