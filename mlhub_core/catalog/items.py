@@ -1,0 +1,268 @@
+"""From a STAC item or collection to what the index keeps: pure, and hard to upset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from mlhub_core.catalog.documents import JsonObject, as_json
+from mlhub_core.catalog.hrefs import Relative, is_absolute, linked_directory, linked_id, resolve
+from mlhub_core.catalog.moments import microseconds
+from mlhub_core.catalog.places import (
+    Bounds,
+    InvalidPlace,
+    Shape,
+    covering,
+    parse_bbox,
+    parse_geometry,
+)
+
+Complain = Callable[[str], None]
+"""Takes a few words about what is odd."""
+
+_MAX_INT64 = 2**63 - 1
+
+
+class AssetEntry(NamedTuple):
+    """One asset, as the catalog describes it.
+
+    Attributes:
+        key: Its key.
+        href: Its URL, or where to look for it once the whole archive has been read.
+        written_href: The href as the catalog has it: the extension is taken from it.
+        media_type: Its ``type``.
+        roles: Its roles.
+        file_size: ``file:size``.
+        checksum: ``file:checksum``, a multihash in hexadecimal.
+    """
+
+    key: str
+    href: str | Relative
+    written_href: str
+    media_type: str | None
+    roles: list[str]
+    file_size: int | None
+    checksum: str | None
+
+    @property
+    def identity(self) -> str:
+        """What two assets share exactly when they point at the same file."""
+        if isinstance(self.href, str):
+            return self.href
+        return f"{self.href.candidates[0]}\0{self.href.url or ''}"
+
+
+class ItemEntry(NamedTuple):
+    """One item. Times are microseconds since 1970, UTC.
+
+    Attributes:
+        collection_id: Its collection.
+        collection_directory: Where that lies in the archive, when the item did not name it and
+            the name of this directory was taken for its id; else None.
+        item_id: Its id.
+        moment: Its ``datetime``.
+        start: Its ``start_datetime``.
+        end: Its ``end_datetime``.
+        bbox: As the item gives it.
+        cover: What no reader may prune on and lose the item.
+        shape: Its geometry.
+        properties: As JSON text.
+        sources: Ids behind its links of ``rel: source``.
+        assets: Its assets.
+    """
+
+    collection_id: str
+    collection_directory: str | None
+    item_id: str
+    moment: int | None
+    start: int | None
+    end: int | None
+    bbox: Bounds | None
+    cover: Bounds | None
+    shape: Shape | None
+    properties: str
+    sources: list[str]
+    assets: list[AssetEntry]
+
+
+def read_item(item: JsonObject, path: str, complain: Complain, number: int = 0) -> ItemEntry:
+    """Take from an item what the index keeps.
+
+    Args:
+        item: The parsed item.
+        path: Where its file lies, relative to the dataset's directory.
+        complain: Told what is odd about it.
+        number: Its place among the items of its file.
+    """
+    directory = path.rpartition("/")[0]
+    properties = item.get("properties")
+    if not isinstance(properties, dict):
+        if properties is not None:
+            complain("properties are not an object")
+        properties = {}
+    collection_id, collection_directory = _collection_of(item, directory, complain)
+    bbox = _bbox(item, complain)
+    shape = _geometry(item, complain)
+    return ItemEntry(
+        collection_id=collection_id,
+        collection_directory=collection_directory,
+        item_id=_id(item) or _made_up_id(path, number, complain),
+        moment=_moment(properties, "datetime", complain),
+        start=_moment(properties, "start_datetime", complain),
+        end=_moment(properties, "end_datetime", complain),
+        bbox=bbox,
+        cover=covering(bbox, shape),
+        shape=shape,
+        properties=_properties_text(properties, complain),
+        sources=[linked_id(href) for href in _links(item, "source")],
+        assets=read_assets(item, directory, complain),
+    )
+
+
+def read_collection_id(collection: JsonObject, path: str, complain: Complain) -> str:
+    """The id of a collection; the name of its directory where it has none."""
+    found = _id(collection)
+    if found is None:
+        complain("a collection without an id")
+        found = path.rpartition("/")[0].rpartition("/")[2] or "collection"
+    return found
+
+
+def read_assets(owner: JsonObject, directory: str, complain: Complain) -> list[AssetEntry]:
+    """The assets of an item or collection. Those without a usable href are left out.
+
+    Args:
+        owner: The parsed item or collection.
+        directory: Where its file lies, relative to the dataset's directory.
+        complain: Told what is odd.
+    """
+    assets = owner.get("assets")
+    if not isinstance(assets, dict):
+        if assets is not None:
+            complain("assets are not an object")
+        return []
+    self_url = next((href for href in _links(owner, "self") if is_absolute(href)), None)
+    found = []
+    for key, asset in assets.items():
+        href = asset.get("href") if isinstance(asset, dict) else None
+        href = href.strip() if isinstance(href, str) else ""
+        if not href:
+            complain(f"asset {key[:80]!r} has no href")
+            continue
+        found.append(
+            AssetEntry(
+                key=key,
+                href=resolve(href, directory, self_url),
+                written_href=href,
+                media_type=_text(asset.get("type")),
+                roles=_texts(asset.get("roles")),
+                file_size=_size(asset.get("file:size")),
+                checksum=_text(asset.get("file:checksum") or asset.get("checksum:multihash")),
+            )
+        )
+    return found
+
+
+def _collection_of(item: JsonObject, directory: str, complain: Complain) -> tuple[str, str | None]:
+    """The item's collection, or the directory that is taken for it.
+
+    An item that does not name its collection belongs to the one whose directory its link of
+    ``rel: collection`` (or ``parent``) leads into, else to that above its own directory.
+    """
+    named = _scalar(item.get("collection"))
+    if named is not None:
+        return named, None
+    for relation in ("collection", "parent"):
+        for href in _links(item, relation):
+            linked = linked_directory(href, directory)
+            if linked:
+                complain("names no collection: taken for one of the directory it links to")
+                return linked.rpartition("/")[2], linked
+    above = directory.rpartition("/")[0] or directory
+    complain("names no collection: taken for one of the directory above it")
+    return above.rpartition("/")[2] or "uncollected", above
+
+
+def _id(owner: JsonObject) -> str | None:
+    return _scalar(owner.get("id"))
+
+
+def _scalar(value: Any) -> str | None:
+    """An id, which some catalogs write as a number."""
+    if isinstance(value, str) and value:
+        return value
+    return str(value) if type(value) is int and abs(value) <= _MAX_INT64 else None
+
+
+def _made_up_id(path: str, number: int, complain: Complain) -> str:
+    complain("an item without an id: the name of its file is taken")
+    stem = linked_id(path) or "item"
+    return f"{stem}-{number + 1}" if number else stem
+
+
+def _bbox(item: JsonObject, complain: Complain) -> Bounds | None:
+    value = item.get("bbox")
+    if value is None:
+        return None
+    try:
+        return parse_bbox(value)
+    except InvalidPlace as error:
+        complain(str(error))
+        return None
+
+
+def _geometry(item: JsonObject, complain: Complain) -> Shape | None:
+    value = item.get("geometry")
+    if value is None:
+        return None
+    try:
+        return parse_geometry(value)
+    except InvalidPlace as error:
+        complain(str(error))
+        return None
+
+
+def _moment(properties: JsonObject, name: str, complain: Complain) -> int | None:
+    value = properties.get(name)
+    if value is None:
+        return None
+    moment = microseconds(value) if isinstance(value, str) else None
+    if moment is None:
+        complain(f"{name} is no moment: {str(value)[:40]!r}")
+    return moment
+
+
+def _properties_text(properties: JsonObject, complain: Complain) -> str:
+    try:
+        return as_json(properties)
+    except RecursionError:
+        complain("properties are nested too deeply and were left out")
+        return "{}"
+
+
+def _links(owner: JsonObject, relation: str) -> list[str]:
+    links = owner.get("links")
+    if not isinstance(links, list):
+        return []
+    return [
+        link["href"]
+        for link in links
+        if isinstance(link, dict)
+        and link.get("rel") == relation
+        and isinstance(link.get("href"), str)
+        and link["href"]
+    ]
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _texts(value: Any) -> list[str]:
+    return [part for part in value if isinstance(part, str)] if isinstance(value, list) else []
+
+
+def _size(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= _MAX_INT64 else None
