@@ -1,0 +1,111 @@
+"""Where an asset's bytes come from: pure, from the href of the catalog to a URL or a file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from mlhub_core.layout import https_url
+from mlhub_core.settings import TransferSettings
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_PLAIN = re.compile(r"[\x21-\x7e]+")
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+_PATH_SAFE = "/-_.~!$&'()*+,;=:@"
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A URL to fetch; ``host`` is host and port, what connections are counted by."""
+
+    url: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A file that the catalog archive carries, by its place once unarchived."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """An href that leads nowhere, and why."""
+
+    cause: str
+
+
+def locate(
+    href: str, output_dir: Path, catalog_dir: Path, settings: TransferSettings
+) -> Remote | Carried | Unusable:
+    """Find out where an href leads.
+
+    Args:
+        href: As the asset index has it.
+        output_dir: What hrefs without a scheme are relative to.
+        catalog_dir: The unarchived catalog; such hrefs must stay within it.
+        settings: Mirrors and S3 endpoint.
+    """
+    href = href.strip()
+    if not href:
+        return Unusable("no URL")
+    if _CONTROL.search(href):
+        return Unusable("malformed URL")
+    scheme = _SCHEME.match(href)
+    if scheme is None and not _mirrored(href, href, settings):
+        return _carried(href, output_dir, catalog_dir)
+    rewritten = https_url(href, settings.s3_endpoint)
+    url = _mirrored(href, rewritten, settings) or rewritten
+    scheme = _SCHEME.match(url)
+    name = scheme[1].lower() if scheme else ""
+    if name not in ("http", "https"):
+        return Unusable(f"URL scheme {name}: is not fetched")
+    return _remote(url)
+
+
+def _mirrored(href: str, rewritten: str, settings: TransferSettings) -> str | None:
+    """The URL at the mirror with the longest prefix of the href, before or after rewriting."""
+    best = ""
+    url = None
+    for prefix, replacement in settings.mirrors:
+        if len(prefix) <= len(best):
+            continue
+        if rewritten.startswith(prefix):
+            best, url = prefix, replacement + rewritten[len(prefix) :]
+        elif href.startswith(prefix):
+            # Only s3:// hrefs differ from their rewritten form, and their keys are not encoded.
+            best, url = prefix, replacement + quote(href[len(prefix) :], safe=_PATH_SAFE)
+    return url
+
+
+def _remote(url: str) -> Remote | Unusable:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        if not host:
+            return Unusable("malformed URL")
+        if not _PLAIN.fullmatch(url):
+            if not host.isascii():
+                ascii_host = host.encode("idna").decode("ascii")
+                netloc = parts.netloc.lower().replace(host, ascii_host)
+                url = parts._replace(netloc=netloc).geturl()
+            # Browsers and servers take UTF-8, percent-encoded; what is encoded already stays.
+            url = quote(url, safe=_PRINTABLE, errors="strict")
+    except (ValueError, UnicodeError):
+        return Unusable("malformed URL")
+    return Remote(url, f"{host}:{port}" if port else host)
+
+
+def _carried(href: str, output_dir: Path, catalog_dir: Path) -> Carried | Unusable:
+    try:
+        path = (output_dir / href).resolve()
+        inside = path.is_relative_to(catalog_dir.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, an unencodable name
+        return Unusable("malformed URL")
+    if not inside:
+        return Unusable("leads out of the catalog archive")
+    return Carried(path)

@@ -1,0 +1,213 @@
+"""What to do with a response, decided from its head alone: pure, before one byte is taken.
+
+======  ==================================================  ===================================
+status  asked for                                           verdict
+======  ==================================================  ===================================
+200     the whole, or the rest                              take it as the whole file
+206     the rest                                            append, if it is the right rest
+416     the rest                                            complete, if the length agrees
+206     the whole                                           refuse: nobody asked for a part
+412     the rest, unless it changed                         it did: ask for the whole
+4xx     anything                                            refuse for good (408, 429: for now)
+5xx     anything                                            refuse for now
+======  ==================================================  ===================================
+
+A body in a content coding that nobody asked for is refused, once more asked for, and then failed:
+whether the coding belongs to the file (``x.tar.gz``) or to the transfer cannot be told, and a file
+silently compressed, or silently not, would pass every other check.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
+
+from mlhub_core.http_rules import (
+    RangeVerdict,
+    is_retryable,
+    judge_range,
+    parse_content_range,
+    parse_http_date,
+    parse_length,
+    parse_md5,
+    parse_retry_after,
+)
+from mlhub_core.transfer.head import ResponseHead
+
+# fmt: off
+_BINARY = frozenset({
+    ".avif", ".bin", ".bmp", ".gif", ".gpkg", ".gz", ".h5", ".hdf", ".jp2", ".jpeg", ".jpg", ".las",
+    ".laz", ".nc", ".npy", ".npz", ".parquet", ".pdf", ".pickle", ".pkl", ".png", ".pt", ".pth",
+    ".tar", ".tgz", ".tif", ".tiff", ".webp", ".zip",
+})
+# fmt: on
+"""Extensions of files that are never HTML and never empty."""
+
+
+class Take(Enum):
+    """What a body is good for."""
+
+    WHOLE = "the whole file"
+    APPEND = "the rest of it"
+    COMPLETE = "nothing is missing"
+    REFUSE = "none of it"
+
+
+class Again(Enum):
+    """Whether another request makes sense after a failed one."""
+
+    NEVER = "final"
+    NOW_WHOLE = "at once, for the whole file"
+    ONCE = "one more time"
+    LATER = "until the attempts are used up"
+
+
+class Kind(Enum):
+    """What was asked for."""
+
+    WHOLE = "the whole file"
+    CONTINUE = "the rest of a partial file of ours, If-Range"
+    PROBE = "the rest of a file that lies there, If-Unmodified-Since"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request, as far as its answer is judged by it.
+
+    Attributes:
+        kind: What was asked for.
+        suffix: Extension of the file, lower case.
+        offset: Bytes already here.
+        total: Bytes of the whole as known from an earlier answer.
+        size: Bytes of the whole as the catalog gives them.
+        etag: ETag that the bytes here came with.
+        mtime: Modification time of the file here, for a probe.
+    """
+
+    kind: Kind
+    suffix: str = ""
+    offset: int = 0
+    total: int | None = None
+    size: int | None = None
+    etag: str | None = None
+    mtime: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is done with a response.
+
+    Attributes:
+        take: What its body is good for.
+        total: Bytes that the whole file must have, None where nothing says.
+        cause: Why it is refused, in words that group well.
+        detail: The numbers of this case.
+        again: Whether to ask again.
+        wait: ``Retry-After`` in seconds, None where not given.
+    """
+
+    take: Take
+    total: int | None = None
+    cause: str = ""
+    detail: str = ""
+    again: Again = Again.NEVER
+    wait: float | None = None
+
+
+def judge(head: ResponseHead, ask: Ask) -> Verdict:
+    """Decide what a response is good for."""
+    if ask.kind is Kind.WHOLE:
+        return _judge_whole(head, ask)
+    if ask.kind is Kind.PROBE and _changed_since(head, ask.mtime):
+        return _ask_for_the_whole("changed since it was downloaded")
+    ranged = judge_range(
+        head.status,
+        head.get("content-range"),
+        ask.offset,
+        etag=head.get("etag"),
+        expected_etag=ask.etag,
+        expected_total=ask.total if ask.size is None else ask.size,
+    )
+    if ranged is RangeVerdict.START_OVER:
+        return _judge_whole(head, ask)
+    if ranged is RangeVerdict.COMPLETE:
+        return Verdict(Take.COMPLETE, total=ask.offset)
+    if ranged is RangeVerdict.ASK_AGAIN:
+        return _ask_for_the_whole("the rest does not fit what is here")
+    if ranged is RangeVerdict.ERROR:
+        return _refuse_status(head)
+    if _coded(head):
+        return _ask_for_the_whole("the rest is compressed")
+    got = parse_content_range(head.get("content-range"))
+    return Verdict(Take.APPEND, total=None if got is None else got.last + 1)
+
+
+def digests_of(head: ResponseHead) -> list[tuple[str, str]]:
+    """Digests of the whole file that a response carries, as ``(algorithm, hexadecimal)``.
+
+    ``Content-MD5`` of a 206 is that of the part, so it counts for a 200 only;
+    ``x-ms-blob-content-md5`` is always that of the whole blob.
+    """
+    names = ["x-ms-blob-content-md5"] + (["content-md5"] if head.status != 206 else [])
+    found = (parse_md5(head.get(name)) for name in names)
+    return [("md5", digest) for digest in found if digest]
+
+
+def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
+    if head.status == 206:
+        return _refuse("a part in answer to a request for the whole file", Again.LATER)
+    if head.status not in (200, 203):
+        return _refuse_status(head)
+    if _coded(head):
+        coding = head.get("content-encoding")
+        return _refuse("compressed though not asked for", Again.ONCE, f"Content-Encoding {coding}")
+    kind = (head.get("content-type") or "").partition(";")[0].strip().lower()
+    if kind in ("text/html", "application/xhtml+xml") and ask.suffix in _BINARY:
+        return _refuse(f"an HTML page in place of a {ask.suffix} file", Again.ONCE)
+    total = _length(head)
+    if ask.size is not None and total is not None and total != ask.size:
+        detail = f"{ask.size} bytes in the catalog, {total} from the server"
+        return _refuse("another size than in the catalog", Again.ONCE, detail)
+    if total == 0 and ask.size is None and ask.suffix in _BINARY:
+        return _refuse(f"an empty answer in place of a {ask.suffix} file", Again.ONCE)
+    return Verdict(Take.WHOLE, total=total if ask.size is None else ask.size)
+
+
+def _length(head: ResponseHead) -> int | None:
+    if head.get("transfer-encoding"):  # RFC 9112: it overrides Content-Length
+        return None
+    return parse_length(head.get("content-length"))
+
+
+def _coded(head: ResponseHead) -> bool:
+    return (head.get("content-encoding") or "identity").strip().lower() not in ("identity", "")
+
+
+def _changed_since(head: ResponseHead, mtime: float | None) -> bool:
+    """Whether a server that ignored If-Unmodified-Since should not have."""
+    changed = parse_http_date(head.get("last-modified"))
+    if changed is None or mtime is None:
+        return False
+    return head.status in (206, 416) and changed > mtime
+
+
+def _refuse(cause: str, again: Again, detail: str = "") -> Verdict:
+    return Verdict(Take.REFUSE, cause=cause, detail=detail, again=again)
+
+
+def _ask_for_the_whole(cause: str) -> Verdict:
+    return _refuse(cause, Again.NOW_WHOLE)
+
+
+def _refuse_status(head: ResponseHead) -> Verdict:
+    again = Again.LATER if is_retryable(head.status) else Again.NEVER
+    wait = parse_retry_after(head.get("retry-after")) if again is Again.LATER else None
+    return Verdict(Take.REFUSE, cause=_status_text(head.status), again=again, wait=wait)
+
+
+def _status_text(status: int) -> str:
+    try:
+        return f"HTTP {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP {status}"
