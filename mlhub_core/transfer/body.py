@@ -1,0 +1,153 @@
+"""The body of one file on its way to disk, with its digests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+
+from mlhub_core.transfer.storage import storage_error
+
+_SPILL = 64 * 1024
+"""Bytes held in memory before the file is opened: most assets are checked before they touch the
+disk at all, and a thousand connections hold 64 MiB at most."""
+_BLOCK = 1024 * 1024
+
+
+class Body:
+    """Bytes of one file, in memory while few, then in its partial file.
+
+    All methods raise ``StorageError`` when the disk refuses.
+
+    Args:
+        path: The partial file.
+        algorithms: Digests to compute beside SHA-256, in the names of :mod:`hashlib`.
+    """
+
+    __slots__ = ("_chunks", "_fd", "_hashers", "_on_disk", "path", "size")
+
+    def __init__(self, path: str, algorithms: Iterable[str] = ()) -> None:
+        self.path = path
+        self.size = 0
+        self._hashers = {name: hashlib.new(name) for name in {"sha256", *algorithms}}
+        self._chunks: list[bytes] = []
+        self._fd: int | None = None
+        self._on_disk = False
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        for hasher in self._hashers.values():
+            hasher.update(data)
+        self.size += len(data)
+        if self._fd is not None:
+            self._put(data)
+        else:
+            self._chunks.append(data)
+            if self.size > _SPILL:
+                self.spill()
+
+    def spill(self) -> None:
+        """Move what is held in memory to the partial file."""
+        if self._fd is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            flags |= os.O_APPEND if self._on_disk else os.O_TRUNC
+            try:
+                self._fd = os.open(self.path, flags, 0o666)
+            except OSError as error:
+                raise storage_error(f"write {self.path}", error) from error
+            self._on_disk = True
+        if self._chunks:
+            data = b"".join(self._chunks)
+            self._chunks.clear()
+            self._put(data)
+
+    def _put(self, data: bytes) -> None:
+        fd = self._fd
+        assert fd is not None
+        try:
+            written = os.write(fd, data)
+            while written < len(data):
+                written += os.write(fd, data[written:])
+        except OSError as error:
+            raise storage_error(f"write {self.path}", error) from error
+
+    def copy_from(self, source: str, check: Callable[[], None]) -> None:
+        """Append the content of another file.
+
+        Args:
+            source: Its path.
+            check: Called between blocks; raises to stop.
+        """
+        try:
+            with open(source, "rb", buffering=0) as file:
+                while block := file.read(_BLOCK):
+                    check()
+                    self.write(block)
+        except OSError as error:
+            raise storage_error(f"read {source}", error) from error
+
+    def load(self, check: Callable[[], None]) -> None:
+        """Take what the partial file holds as the beginning, and compute its digests.
+
+        Args:
+            check: Called between blocks; raises to stop.
+        """
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                while block := file.read(_BLOCK):
+                    check()
+                    for hasher in self._hashers.values():
+                        hasher.update(block)
+                    self.size += len(block)
+        except OSError as error:
+            raise storage_error(f"read {self.path}", error) from error
+        self._on_disk = True
+
+    def digest(self, algorithm: str) -> str | None:
+        """A digest of all bytes so far, in hexadecimal; None where it was not computed."""
+        hasher = self._hashers.get(algorithm)
+        return None if hasher is None else hasher.hexdigest()
+
+    def close(self) -> None:
+        """Write out what is held; the partial file then has all bytes."""
+        self.spill()
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
+            try:
+                os.close(fd)
+            except OSError as error:  # NFS tells of a full disk here
+                raise storage_error(f"write {self.path}", error) from error
+
+    def discard(self) -> None:
+        """Throw all bytes away, those on disk too."""
+        self._chunks.clear()
+        self._close_file()
+        if self._on_disk:
+            self._on_disk = False
+            try:
+                os.unlink(self.path)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                raise storage_error(f"remove {self.path}", error) from error
+
+
+def digest_file(path: str, algorithms: Iterable[str], check: Callable[[], None]) -> dict[str, str]:
+    """Digests of a file, by algorithm.
+
+    Raises:
+        StorageError: if it cannot be read.
+    """
+    hashers = {name: hashlib.new(name) for name in algorithms}
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while block := file.read(_BLOCK):
+                check()
+                for hasher in hashers.values():
+                    hasher.update(block)
+    except OSError as error:
+        raise storage_error(f"read {path}", error) from error
+    return {name: hasher.hexdigest() for name, hasher in hashers.items()}

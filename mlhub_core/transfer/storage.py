@@ -1,0 +1,120 @@
+"""The disk, as far as assets are put on it: directories, and the one way errors of it are told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mlhub_core.exceptions import StorageError
+
+_REMEMBERED = 50_000
+"""Directories known to exist, before the memory of them is dropped."""
+
+
+def storage_error(what: str, error: OSError) -> StorageError:
+    """Say what the disk refused, and how to go on.
+
+    Args:
+        what: Such as ``write /data/x/a.tif``.
+        error: The operating system's.
+    """
+    told = StorageError(
+        f"Cannot {what}: {error.strerror or error}. What is finished is kept; make room or fix "
+        "the permissions, and the same command goes on from there."
+    )
+    told.errno = error.errno
+    return told
+
+
+def is_safe(save_path: str) -> bool:
+    """Whether a save path stays below the directory it is relative to, and out of our state."""
+    parts = save_path.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\x00" in save_path:
+        return False
+    return parts[0].casefold() != ".mlhub" and "\\" not in save_path
+
+
+class Places:
+    """Final places of assets: paths below one directory, their parents made when needed.
+
+    Args:
+        root: The dataset's asset directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = str(root)
+        self._real = os.path.realpath(root)
+        self._made: set[str] = set()
+
+    def path(self, save_path: str) -> str:
+        """The final place of an asset."""
+        return f"{self._root}/{save_path}"
+
+    def size_and_mtime(self, save_path: str) -> tuple[int, float] | None:
+        """What lies at a final place, None where nothing does.
+
+        Raises:
+            StorageError: if the disk refuses.
+        """
+        path = self.path(save_path)
+        try:
+            stat = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise storage_error(f"look at {path}", error) from error
+        return stat.st_size, stat.st_mtime
+
+    def prepare(self, save_path: str) -> str:
+        """Make the directory of a final place.
+
+        Returns:
+            The final place.
+
+        Raises:
+            StorageError: if the disk refuses, or the directory leads out of the root by a link.
+        """
+        path = self.path(save_path)
+        parent = path.rpartition("/")[0]
+        if parent in self._made:
+            return path
+        try:
+            os.makedirs(parent, exist_ok=True)
+            real = os.path.realpath(parent)
+        except OSError as error:
+            raise storage_error(f"make the directory {parent}", error) from error
+        if real != self._real and not real.startswith(self._real + os.sep):
+            raise StorageError(
+                f"{parent} leads out of {self._root} by a symbolic link: remove the link."
+            )
+        if len(self._made) >= _REMEMBERED:
+            self._made.clear()
+        self._made.add(parent)
+        return path
+
+    def forget(self) -> None:
+        """Forget which directories exist: one of them has gone."""
+        self._made.clear()
+
+    def move(self, source: str, save_path: str) -> None:
+        """Rename a finished file into its final place.
+
+        Raises:
+            StorageError: if the disk refuses.
+        """
+        path = self.prepare(save_path)
+        try:
+            os.replace(source, path)
+        except FileNotFoundError:
+            self._move_again(source, save_path)
+        except OSError as error:
+            raise storage_error(f"write {path}", error) from error
+
+    def _move_again(self, source: str, save_path: str) -> None:
+        """Somebody removed the directory; make it again, unless it is all gone."""
+        self.forget()
+        try:
+            os.stat(source)
+            os.replace(source, self.prepare(save_path))
+        except OSError as error:
+            raise storage_error(f"write {self.path(save_path)}", error) from error
