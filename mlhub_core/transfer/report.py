@@ -1,0 +1,142 @@
+"""The report: what a whole run came to, in numbers and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlhub_core.exceptions import DownloadIncomplete
+from mlhub_core.transfer.result import PartitionResult
+
+_CAUSES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class DownloadReport:
+    """What a run did.
+
+    Attributes:
+        dataset_id: The dataset.
+        directory: Where its assets lie.
+        title: The dataset's title, None where unknown.
+        index_path: The asset index, None where there is none.
+        err_report: ``err_report.csv``, None when nothing failed.
+        files: Assets that were asked for.
+        fetched: Files that came now.
+        fetched_bytes: Bytes of bodies moved over the network.
+        kept: Files that were known to be here.
+        adopted: Files that lay there and were found complete, or taken unchecked.
+        resumed: Files of which only the rest was fetched, a part of ``fetched``.
+        failed: Assets that could not be had.
+        retries: Requests that were not the first of their file.
+        requests: Requests to asset hosts.
+        seconds: From start to end.
+        causes: ``(cause, host, assets)`` of the failed, the most frequent first.
+        funnel: ``(filter, assets left)``, in order.
+        without_place: Assets that a spatial filter left out for want of a place.
+        without_time: Assets that a temporal filter left out for want of a time.
+        oddities: What was strange about the catalog, in number.
+        catalog_only: Whether no assets were asked for.
+    """
+
+    dataset_id: str
+    directory: Path
+    title: str | None = None
+    index_path: Path | None = None
+    err_report: Path | None = None
+    files: int = 0
+    fetched: int = 0
+    fetched_bytes: int = 0
+    kept: int = 0
+    adopted: int = 0
+    resumed: int = 0
+    failed: int = 0
+    retries: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+    causes: tuple[tuple[str, str, int], ...] = ()
+    funnel: tuple[tuple[str, int], ...] = ()
+    without_place: int = 0
+    without_time: int = 0
+    oddities: int = 0
+    catalog_only: bool = False
+
+    def summary(self) -> str:
+        """A few lines for people."""
+        lines = [f"{self.title or self.dataset_id}: {self._headline()}", f"In {self.directory}"]
+        if self.resumed:
+            lines.append(f"{self.resumed:,} of the fetched were continued.")
+        if self.without_place:
+            lines.append(f"{self.without_place:,} assets have no place and were left out.")
+        if self.without_time:
+            lines.append(f"{self.without_time:,} assets have no time and were left out.")
+        if self.oddities:
+            lines.append(f"{self.oddities:,} oddities in the catalog (the log names them).")
+        if self.failed:
+            lines.append(f"{self.failed:,} of {self.files:,} assets could not be had:")
+            for cause, host, count in self.causes[:_CAUSES_SHOWN]:
+                lines.append(f"  {count:,} x {cause}" + (f" ({host})" if host else ""))
+            hidden = len(self.causes) - _CAUSES_SHOWN
+            if hidden > 0:
+                lines.append(f"  and {hidden} other causes")
+            lines.append(f"They are listed in {self.err_report}")
+        return "\n".join(lines)
+
+    def _headline(self) -> str:
+        if self.catalog_only:
+            return "the catalog is here; no assets were asked for."
+        here = self.files - self.failed
+        return (
+            f"{here:,} of {self.files:,} files are here; {self.fetched:,} fetched "
+            f"({_bytes(self.fetched_bytes)}), {self.kept:,} kept, {self.adopted:,} found, "
+            f"in {self.seconds:.1f} s."
+        )
+
+    def raise_for_failures(self) -> None:
+        """Raise if any asset could not be had.
+
+        Raises:
+            DownloadIncomplete: with this report as its ``report``.
+        """
+        if not self.failed:
+            return
+        cause = ""
+        if self.causes:
+            name, host, count = self.causes[0]
+            cause = f", most often ({count:,}): {name}" + (f" ({host})" if host else "")
+        raise DownloadIncomplete(
+            f"{self.failed:,} of {self.files:,} assets of {self.dataset_id} could not be had"
+            f"{cause}. They are listed in {self.err_report}; run the same command again to try "
+            "only those.",
+            report=self,
+        )
+
+
+def add_up(results: Iterable[PartitionResult]) -> dict[str, int]:
+    """Sums over partitions, under the names that :class:`DownloadReport` has for them."""
+    names = (
+        "files",
+        "fetched",
+        "fetched_bytes",
+        "kept",
+        "adopted",
+        "resumed",
+        "failed",
+        "retries",
+        "requests",
+    )
+    totals = dict.fromkeys(names, 0)
+    for result in results:
+        for name in names:
+            totals[name] += getattr(result, name)
+    return totals
+
+
+def _bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
