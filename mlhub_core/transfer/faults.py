@@ -1,0 +1,64 @@
+"""What broke a transfer off, in words that group well: libcurl's codes and our own time-out."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+import pycurl
+
+from mlhub_core.redact import redact
+from mlhub_core.transfer.verdict import Again
+
+_CAUSES = {
+    pycurl.E_COULDNT_RESOLVE_HOST: ("unknown host", Again.LATER),
+    pycurl.E_COULDNT_RESOLVE_PROXY: ("unknown proxy", Again.LATER),
+    pycurl.E_COULDNT_CONNECT: ("no connection", Again.LATER),
+    pycurl.E_OPERATION_TIMEDOUT: ("timed out", Again.LATER),
+    pycurl.E_GOT_NOTHING: ("connection broken off before the answer", Again.LATER),
+    pycurl.E_PARTIAL_FILE: ("connection broken off within the file", Again.LATER),
+    pycurl.E_RECV_ERROR: ("connection broken off", Again.LATER),
+    pycurl.E_SEND_ERROR: ("connection broken off", Again.LATER),
+    pycurl.E_SSL_CONNECT_ERROR: ("no TLS connection", Again.LATER),
+    pycurl.E_PEER_FAILED_VERIFICATION: ("TLS certificate not trusted", Again.NEVER),
+    pycurl.E_SSL_CACERT_BADFILE: ("CA bundle cannot be read", Again.NEVER),
+    pycurl.E_TOO_MANY_REDIRECTS: ("too many redirects", Again.NEVER),
+    pycurl.E_UNSUPPORTED_PROTOCOL: ("redirected to a scheme that is not fetched", Again.NEVER),
+    pycurl.E_URL_MALFORMAT: ("malformed URL", Again.NEVER),
+    8: (  # CURLE_WEIRD_SERVER_REPLY, which pycurl has no name for
+        "an answer that is not HTTP",
+        Again.LATER,
+    ),
+}
+
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What broke a transfer off.
+
+    Attributes:
+        cause: In words that group well.
+        detail: libcurl's words.
+        again: Whether to try again.
+    """
+
+    cause: str
+    detail: str = ""
+    again: Again = Again.LATER
+
+
+STALLED = Fault("stalled")
+"""Nothing came for as long as ``stall_timeout``."""
+
+
+def fault_of(code: int, message: str) -> Fault:
+    """What a libcurl error code means."""
+    cause, again = _CAUSES.get(code, (f"transfer error {code}", Again.LATER))
+    return Fault(cause, redact(message), again)
+
+
+def out_of_descriptors(os_errno: int) -> bool:
+    """Whether the process may open no more sockets: no fault of the server's."""
+    return os_errno in _NO_DESCRIPTORS

@@ -1,0 +1,416 @@
+"""One asset on its way: from the first request to the file in its place, or to a failure.
+
+The resume state machine. A file is asked for as a whole (WHOLE), as the rest of a partial file of
+ours (CONTINUE) or as the rest of a file that lay there (PROBE). A transfer that breaks off becomes
+CONTINUE when enough is here and its validator is strong; whatever does not fit becomes WHOLE.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from mlhub_core.exceptions import StorageError
+from mlhub_core.http_rules import http_date, parse_checksum, strong_validator
+from mlhub_core.selection.partition import Asset
+from mlhub_core.settings import AZURE_STORAGE_VERSION, TransferSettings
+from mlhub_core.transfer.backoff import delay_before
+from mlhub_core.transfer.body import Body, digest_file
+from mlhub_core.transfer.failures import Failure
+from mlhub_core.transfer.faults import Fault
+from mlhub_core.transfer.head import ResponseHead
+from mlhub_core.transfer.ledger import Entry, State, source_digest
+from mlhub_core.transfer.partials import Note, Partials
+from mlhub_core.transfer.sources import Remote
+from mlhub_core.transfer.storage import Places
+from mlhub_core.transfer.verdict import Again, Ask, Kind, Take, Verdict, digests_of, judge
+
+logger = logging.getLogger(__name__)
+
+_FIELDS = ["Accept-Encoding: identity"]
+_AZURE_FIELDS = [*_FIELDS, f"x-ms-version: {AZURE_STORAGE_VERSION}"]
+
+
+class How(Enum):
+    """How a file came to be there."""
+
+    FETCHED = "fetched"
+    RESUMED = "continued and fetched"
+    ADOPTED = "it lay there"
+
+
+class Desk(Protocol):
+    """What exchanges of one partition share."""
+
+    settings: TransferSettings
+    places: Places
+    partials: Partials
+    check: Callable[[], None]
+
+    def moved(self, count: int) -> None:
+        """Bytes of a body have come."""
+
+    def finished(self, asset: Asset, entry: Entry, how: How) -> None:
+        """An asset lies at its place."""
+
+    def failed(self, asset: Asset, failure: Failure) -> None:
+        """An asset cannot be had."""
+
+
+class Fetch:
+    """One asset to fetch.
+
+    Args:
+        asset: The asset.
+        remote: Its URL.
+        kind: What to ask for first.
+        desk: Shared by the partition.
+        local: Size and modification time of the file at the final place, for a probe.
+    """
+
+    __slots__ = (
+        "_ask",
+        "_asset",
+        "_attempts",
+        "_best",
+        "_body",
+        "_desk",
+        "_digests",
+        "_head",
+        "_kind",
+        "_local",
+        "_noted",
+        "_once",
+        "_resumed",
+        "_status",
+        "_total",
+        "_validator",
+        "_verdict",
+        "host",
+        "url",
+    )
+
+    def __init__(
+        self,
+        asset: Asset,
+        remote: Remote,
+        kind: Kind,
+        desk: Desk,
+        local: tuple[int, float] | None = None,
+    ) -> None:
+        self.url = remote.url
+        self.host = remote.host
+        self._asset = asset
+        self._desk = desk
+        self._kind = kind
+        self._local = local
+        self._attempts = 0
+        self._once = 0
+        self._best = 0
+        self._resumed = False
+        self._body: Body | None = None
+        self._head: ResponseHead | None = None
+        """Of the answer that the bytes here came with."""
+        self._validator: str | None = None
+        self._noted = False
+        self._total: int | None = None
+        self._digests: tuple[tuple[str, str], ...] = ()
+        self._ask = Ask(kind)
+        self._status: int | None = None
+        self._verdict: Verdict | None = None
+
+    # What the engine calls
+
+    def fields(self) -> list[str]:
+        """Header lines of the next request."""
+        self._attempts += 1
+        self._verdict = None
+        self._status = None
+        if self._kind is Kind.CONTINUE and self._body is None:
+            self._load_partial()
+        self._ask = self._next_ask()
+        azure = self.host.partition(":")[0].endswith(".blob.core.windows.net")
+        fields = list(_AZURE_FIELDS if azure else _FIELDS)
+        if self._kind is Kind.CONTINUE:
+            fields += [f"Range: bytes={self._ask.offset}-", f"If-Range: {self._validator}"]
+        elif self._kind is Kind.PROBE:
+            date = http_date(self._ask.mtime or 0.0)
+            fields += [f"Range: bytes={self._ask.offset}-", f"If-Unmodified-Since: {date}"]
+        return fields
+
+    def begin(self, head: ResponseHead) -> bool:
+        """Judge a response by its head; False when its body is not wanted."""
+        self._verdict = verdict = judge(head, self._ask)
+        self._status = head.status
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s %s: %s", head.status, self._asset.save_path, verdict.take.value)
+        if verdict.take is Take.WHOLE:
+            self._begin_whole(head, verdict)
+        elif verdict.take is Take.APPEND:
+            self._begin_rest(head, verdict)
+        elif verdict.take is Take.COMPLETE:
+            self._total = verdict.total
+        return self._verdict.take in (Take.WHOLE, Take.APPEND)
+
+    def write(self, data: bytes) -> bool:
+        """Take a piece of the body; False when it is longer than it may be."""
+        body = self._body
+        assert body is not None
+        body.write(data)
+        self._desk.moved(len(data))
+        if (
+            not self._noted
+            and self._validator is not None
+            and body.size >= self._desk.settings.resume_threshold
+        ):
+            self._write_note(body)
+        return self._total is None or body.size <= self._total
+
+    def settle(self, fault: Fault | None) -> float | None:
+        """Conclude a request; seconds until the next one, or None when there is none."""
+        verdict = self._verdict
+        if verdict is None:
+            return self._broken(fault or Fault("an answer that is not HTTP"))
+        if fault is not None and (fault.again is Again.NEVER or self._too_short(verdict)):
+            return self._broken(fault)
+        if verdict.take is Take.REFUSE:
+            return self._refused(verdict)
+        if verdict.take is Take.COMPLETE and self._kind is Kind.PROBE:
+            return self._adopt()
+        return self._check()
+
+    def abandon(self) -> None:
+        """The run is stopping: keep what can be continued, and nothing else."""
+        try:
+            if self._can_continue():
+                assert self._body is not None
+                self._body.close()
+            elif self._body is not None:
+                self._throw_away()
+        except StorageError as error:
+            # The run is ending with an error already, quite likely this one.
+            logger.debug("abandoning %s: %s", self._asset.save_path, error)
+
+    # Asking
+
+    def _load_partial(self) -> None:
+        """Take up a partial file of an earlier run; without one that fits, ask for the whole."""
+        found = self._desk.partials.read_note(self._asset.save_path)
+        if found is None or found[0].source != source_digest(self._asset.href):
+            self._start_over()
+            return
+        note, _ = found
+        self._digests = self._with_catalog(note.digests)
+        algorithms = [name for name, _ in self._digests]
+        body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
+        body.load(self._desk.check)
+        self._body = body
+        self._validator = note.validator
+        self._noted = True
+        self._total = note.total
+        fields = {"etag": note.etag, "last-modified": note.modified}
+        self._head = ResponseHead(200, {name: text for name, text in fields.items() if text})
+        if not body.size or (note.total is not None and body.size > note.total):
+            self._start_over()
+
+    def _next_ask(self) -> Ask:
+        asset = self._asset
+        dot = asset.save_path.rpartition("/")[2].rfind(".")
+        name = asset.save_path.rpartition("/")[2]
+        suffix = name[dot:].lower() if dot > 0 else ""
+        if self._kind is Kind.CONTINUE:
+            assert self._body is not None
+            etag = self._head.get("etag") if self._head else None
+            offset = self._body.size
+            return Ask(Kind.CONTINUE, suffix, offset, self._total, asset.file_size, etag)
+        if self._kind is Kind.PROBE:
+            assert self._local is not None
+            size, mtime = self._local
+            return Ask(Kind.PROBE, suffix, size, size=asset.file_size, mtime=mtime)
+        return Ask(Kind.WHOLE, suffix, size=asset.file_size)
+
+    # Taking
+
+    def _begin_whole(self, head: ResponseHead, verdict: Verdict) -> None:
+        self._throw_away()
+        self._resumed = False
+        self._best = 0
+        self._take_note_of(head, verdict)
+        self._digests = self._with_catalog(digests_of(head))
+        algorithms = [name for name, _ in self._digests]
+        self._body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
+
+    def _begin_rest(self, head: ResponseHead, verdict: Verdict) -> None:
+        self._resumed = True
+        if self._kind is Kind.CONTINUE:
+            self._total = verdict.total
+            return
+        # The file that lies there stays untouched until the new one is whole.
+        self._throw_away()
+        self._take_note_of(head, verdict)
+        self._digests = self._with_catalog(digests_of(head))
+        algorithms = [name for name, _ in self._digests]
+        body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
+        self._body = body
+        body.copy_from(self._desk.places.path(self._asset.save_path), self._desk.check)
+        if body.size != self._ask.offset:
+            self._throw_away()
+            cause = "the file here changed meanwhile"
+            self._verdict = Verdict(Take.REFUSE, cause=cause, again=Again.NOW_WHOLE)
+
+    def _take_note_of(self, head: ResponseHead, verdict: Verdict) -> None:
+        self._head = head
+        self._total = verdict.total
+        self._validator = strong_validator(
+            head.get("etag"), head.get("last-modified"), head.get("date")
+        )
+
+    def _with_catalog(
+        self, digests: list[tuple[str, str]] | tuple[tuple[str, str], ...]
+    ) -> tuple[tuple[str, str], ...]:
+        catalog = parse_checksum(self._asset.checksum)
+        return (*digests, catalog) if catalog and catalog not in digests else tuple(digests)
+
+    def _write_note(self, body: Body) -> None:
+        """Make what is here worth something to the next run, whatever happens to this one."""
+        assert self._validator is not None
+        body.spill()
+        head = self._head
+        note = Note(
+            source=source_digest(self._asset.href),
+            validator=self._validator,
+            etag=head.get("etag") if head else None,
+            modified=head.get("last-modified") if head else None,
+            total=self._total,
+            digests=self._digests,
+        )
+        self._desk.partials.write_note(self._asset.save_path, note)
+        self._noted = True
+
+    # Concluding
+
+    def _too_short(self, verdict: Verdict) -> bool:
+        return verdict.take in (Take.WHOLE, Take.APPEND) and not self._too_long()
+
+    def _too_long(self) -> bool:
+        """We broke it off ourselves: the check will say why."""
+        return self._total is not None and self._body is not None and self._body.size > self._total
+
+    def _broken(self, fault: Fault) -> float | None:
+        if self._can_continue():
+            assert self._body is not None
+            self._body.close()
+            self._kind = Kind.CONTINUE
+            if self._body.size >= self._best + self._desk.settings.resume_threshold:
+                # It gets on: a long file over a bad line is not given up while it grows.
+                self._attempts = min(self._attempts, 1)
+                self._best = self._body.size
+        elif self._body is not None:
+            self._start_over()
+        return self._try_again(fault.again, Failure(fault.cause, fault.detail, host=self.host))
+
+    def _refused(self, verdict: Verdict) -> float | None:
+        if verdict.again is Again.NOW_WHOLE:
+            self._start_over()
+            self._attempts -= 1
+            return 0.0
+        failure = Failure(verdict.cause, verdict.detail, self._status, self.host)
+        return self._try_again(verdict.again, failure, verdict.wait)
+
+    def _try_again(self, again: Again, failure: Failure, wait: float | None = None) -> float | None:
+        self._once += again is Again.ONCE
+        enough = self._attempts >= self._desk.settings.max_attempts or self._once > 1
+        if again is Again.NEVER or enough:
+            self._throw_away()
+            self._desk.failed(self._asset, failure)
+            return None
+        delay = delay_before(self._attempts, wait, self._desk.settings)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s: %s; again in %.1f s", self._asset.save_path, failure.cause, delay)
+        return delay
+
+    def _adopt(self) -> float | None:
+        """The server says that the file here is complete."""
+        desk, asset = self._desk, self._asset
+        digests = digest_file(desk.places.path(asset.save_path), ["sha256"], desk.check)
+        self._throw_away()
+        entry = self._entry(self._ask.offset, digests["sha256"], State.ADOPTED)
+        desk.finished(asset, entry, How.ADOPTED)
+        return None
+
+    def _check(self) -> float | None:
+        """Compare length and digests, then put the file into its place."""
+        body = self._body
+        assert body is not None
+        failure = self._length_failure(body) or self._digest_failure(body)
+        if failure is not None:
+            self._start_over()
+            return self._try_again(Again.LATER, failure)
+        sha256 = body.digest("sha256")
+        body.close()
+        self._desk.places.move(body.path, self._asset.save_path)
+        self._desk.partials.forget(self._asset.save_path)
+        self._noted = False
+        self._body = None
+        proven = self._total is not None or self._digests or self._framed()
+        state = State.VERIFIED if proven else State.UNCHECKED
+        how = How.RESUMED if self._resumed else How.FETCHED
+        self._desk.finished(self._asset, self._entry(body.size, sha256, state), how)
+        return None
+
+    def _length_failure(self, body: Body) -> Failure | None:
+        if self._total is None or body.size == self._total:
+            return None
+        detail = f"{self._total} bytes expected, {body.size} came"
+        return Failure("another length than expected", detail, host=self.host)
+
+    def _digest_failure(self, body: Body) -> Failure | None:
+        for algorithm, expected in self._digests:
+            actual = body.digest(algorithm)
+            if actual is None:  # first named by the answer that brought the rest
+                body.close()
+                actual = digest_file(body.path, [algorithm], self._desk.check)[algorithm]
+            if actual != expected:
+                detail = f"{algorithm} {expected} expected, {actual} came"
+                return Failure("another checksum than expected", detail, host=self.host)
+        return None
+
+    def _framed(self) -> bool:
+        """Whether chunks told the end of the body, and not merely the end of the connection."""
+        return self._head is not None and bool(self._head.get("transfer-encoding"))
+
+    def _entry(self, size: int, sha256: str | None, state: State) -> Entry:
+        head = self._head
+        return Entry(
+            path=self._asset.save_path,
+            size=size,
+            sha256=sha256,
+            etag=head.get("etag") if head else None,
+            modified=head.get("last-modified") if head else None,
+            source=source_digest(self._asset.href),
+            state=state,
+            time=round(time.time(), 3),
+        )
+
+    # Letting go
+
+    def _can_continue(self) -> bool:
+        return self._noted and self._body is not None and not self._too_long()
+
+    def _start_over(self) -> None:
+        self._throw_away()
+        self._kind = Kind.WHOLE
+
+    def _throw_away(self) -> None:
+        """Drop what is here; also what an earlier run left and this one may not continue.
+
+        A note that outlived its bytes would vouch for those of the next answer.
+        """
+        self._desk.partials.discard(self._asset.save_path)
+        self._noted = False
+        if self._body is not None:
+            self._body.discard()
+            self._body = None

@@ -1,0 +1,292 @@
+"""From a partition's list to verified files on disk: decide about each asset, then act."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+
+from mlhub_core.exceptions import StorageError
+from mlhub_core.http_rules import parse_checksum
+from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.selection.partition import Asset, Partition, read_assets
+from mlhub_core.settings import TransferSettings
+from mlhub_core.stop import StopFlag
+from mlhub_core.transfer.body import digest_file
+from mlhub_core.transfer.carried import take_carried
+from mlhub_core.transfer.decide import Action, Situation, decide
+from mlhub_core.transfer.engine import Engine
+from mlhub_core.transfer.failures import Failure, FailureWriter
+from mlhub_core.transfer.fetch import Fetch, How
+from mlhub_core.transfer.governor import Governor, governor_for
+from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State, source_digest
+from mlhub_core.transfer.partials import Partials
+from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.sources import Carried, Remote, Unusable, locate
+from mlhub_core.transfer.storage import Places, is_safe
+from mlhub_core.transfer.verdict import Kind
+
+__all__ = ["PartitionResult", "download_partition"]
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 2_000
+"""Assets looked up in the ledger at a time."""
+_CHECK_EVERY = 256
+"""Assets decided about between two looks at the stop flag."""
+_FLUSH_SECONDS = 0.05
+_PROGRESS_SECONDS = 0.1
+
+_KINDS = {Action.PROBE: Kind.PROBE, Action.CONTINUE: Kind.CONTINUE, Action.FETCH: Kind.WHOLE}
+
+
+def download_partition(
+    partition: Partition,
+    paths: DownloadPaths,
+    *,
+    if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
+    settings: TransferSettings | None = None,
+    governor: Governor | None = None,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+) -> PartitionResult:
+    """Have all files of a partition, as far as they can be had.
+
+    An asset that cannot be had is no error here: it is counted, and its cause written to the
+    result's ``failures_path``.
+
+    Args:
+        partition: What to have.
+        paths: Where it goes.
+        if_exists: What to do about files that lie there already.
+        settings: How to fetch; the defaults when None.
+        governor: Shared by all partitions of the process; the one for these settings when None.
+        stop: Looked at several times a second.
+        on_progress: Told how far it is, at most ten times a second.
+
+    Raises:
+        Interrupted: if ``stop`` was set. Finished files are in the ledger, and partial files of at
+            least ``settings.resume_threshold`` are kept.
+        StorageError: if the disk refuses, or the process may open no more files. Finished files
+            are in the ledger.
+        InvalidArgument: if the environment names a CA bundle that is not there.
+    """
+    settings = settings or TransferSettings()
+    run = _Run(partition, paths, if_exists, settings, stop or StopFlag(), on_progress)
+    try:
+        engine = Engine(settings, governor or governor_for(settings), run.stop)
+        engine.run(run.exchanges(), run.tick)
+        run.requests, run.retries = engine.requests, engine.retries
+    finally:
+        run.close()
+    return run.result()
+
+
+class _Run:
+    """One partition's run: the desk at which its exchanges report, and the counts."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        paths: DownloadPaths,
+        if_exists: DownloadIfExistsOpts,
+        settings: TransferSettings,
+        stop: StopFlag,
+        on_progress: ProgressSink,
+    ) -> None:
+        self.settings = settings
+        self.stop = stop
+        self.check = stop.check
+        self.partials = Partials(paths.partial_dir)
+        self.places = Places(paths.asset_dir)
+        self.requests = 0
+        self.retries = 0
+        self._partition = partition
+        self._paths = paths
+        self._if_exists = if_exists
+        self._on_progress = on_progress
+        self._started = time.monotonic()
+        self._flushed = self._told = self._started
+        self._counts = dict.fromkeys(("fetched", "kept", "adopted", "resumed"), 0)
+        self._moved = 0
+        self._bytes_here = 0
+        self._writer = LedgerWriter(paths.ledger_dir, partition.number)
+        segment = paths.state_dir / "failures" / f"{partition.number:05d}.csv"
+        self._failures = FailureWriter(segment, paths.dataset_id)
+
+    # Deciding
+
+    def exchanges(self) -> Iterator[Fetch]:
+        """Decide about every asset in turn; what must be fetched comes out."""
+        listed = (asset.save_path for asset in _assets(self._partition.path))
+        ledger = LedgerReader(self._paths.ledger_dir, listed)
+        try:
+            assets = _assets(self._partition.path)
+            while batch := list(islice(assets, _BATCH)):
+                entries = ledger.find([asset.save_path for asset in batch])
+                for number, asset in enumerate(batch):
+                    if number % _CHECK_EVERY == 0:
+                        self.stop.check()
+                        self.tick()
+                    fetch = self._act(asset, entries.get(asset.save_path))
+                    if fetch is not None:
+                        yield fetch
+        finally:
+            ledger.close()
+
+    def _act(self, asset: Asset, entry: Entry | None) -> Fetch | None:
+        """Do what can be done without asking anybody; else say what is to be fetched."""
+        if not is_safe(asset.save_path):
+            self.failed(asset, Failure("save path leads out of the directory"))
+            return None
+        local = self.places.size_and_mtime(asset.save_path)
+        action = decide(self._situation(asset, entry, local))
+        if action is Action.KEEP:
+            assert entry is not None
+            self._counts["kept"] += 1
+            self._bytes_here += entry.size
+            return None
+        if action is Action.ADOPT:
+            assert local is not None
+            self._adopt(asset, local[0], None, State.UNCHECKED)
+            return None
+        if action is Action.COMPARE:
+            if self._compares(asset):
+                return None
+            action = Action.FETCH
+        return self._fetch(asset, action, local)
+
+    def _situation(
+        self, asset: Asset, entry: Entry | None, local: tuple[int, float] | None
+    ) -> Situation:
+        source = source_digest(asset.href) if entry is not None else ""
+        return Situation(
+            if_exists=self._if_exists,
+            local_size=None if local is None else local[0],
+            entry=entry,
+            source=source,
+            partial=self.partials.read_note(asset.save_path) is not None,
+            size=asset.file_size,
+            checksum=parse_checksum(asset.checksum),
+        )
+
+    def _compares(self, asset: Asset) -> bool:
+        """Whether the file that lies there has the digest of the catalog; then it is recorded."""
+        checksum = parse_checksum(asset.checksum)
+        assert checksum is not None
+        path = self.places.path(asset.save_path)
+        digests = digest_file(path, {"sha256", checksum[0]}, self.check)
+        if digests[checksum[0]] != checksum[1]:
+            return False
+        local = self.places.size_and_mtime(asset.save_path)
+        if local is None:
+            return False
+        self._adopt(asset, local[0], digests["sha256"], State.ADOPTED)
+        return True
+
+    def _adopt(self, asset: Asset, size: int, sha256: str | None, state: State) -> None:
+        source = source_digest(asset.href)
+        now = round(time.time(), 3)
+        entry = Entry(asset.save_path, size, sha256, None, None, source, state, now)
+        self.finished(asset, entry, How.ADOPTED)
+
+    def _fetch(self, asset: Asset, action: Action, local: tuple[int, float] | None) -> Fetch | None:
+        paths = self._paths
+        source = locate(asset.href, paths.output_dir, paths.catalog_dir, self.settings)
+        if isinstance(source, Remote):
+            return Fetch(asset, source, _KINDS[action], self, local)
+        if isinstance(source, Carried):
+            take_carried(asset, source.path, self)
+        elif isinstance(source, Unusable):
+            self.failed(asset, Failure(source.cause))
+        return None
+
+    # What exchanges report
+
+    def moved(self, count: int) -> None:
+        """Bytes of a body have come."""
+        self._moved += count
+
+    def finished(self, asset: Asset, entry: Entry, how: How) -> None:
+        """An asset lies at its place."""
+        self._writer.add(entry)
+        self._bytes_here += entry.size
+        if how is How.ADOPTED:
+            self._counts["adopted"] += 1
+        else:
+            self._counts["fetched"] += 1
+            self._counts["resumed"] += how is How.RESUMED
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s: %s, %d bytes", asset.save_path, how.value, entry.size)
+
+    def failed(self, asset: Asset, failure: Failure) -> None:
+        """An asset cannot be had."""
+        self._failures.add(asset, failure)
+        logger.debug("%s: %s %s", asset.save_path, failure.cause, failure.detail)
+
+    # The run
+
+    def tick(self) -> None:
+        """Write out what is pending and tell how far it is, each when it is due."""
+        now = time.monotonic()
+        if now - self._flushed >= _FLUSH_SECONDS:
+            self._flushed = now
+            self._writer.flush()
+            self._failures.flush()
+        if now - self._told >= _PROGRESS_SECONDS:
+            self._told = now
+            self._tell(finished=False)
+
+    def _tell(self, *, finished: bool) -> None:
+        partition = self._partition
+        self._on_progress(
+            Progress(
+                stage=Stage.DOWNLOAD,
+                done=self._done(),
+                total=partition.files,
+                bytes_done=self._bytes_here,
+                bytes_total=None if partition.unknown_sizes else partition.known_bytes,
+                failed=self._failures.count,
+                part=partition.number,
+                finished=finished,
+            )
+        )
+
+    def _done(self) -> int:
+        counts = self._counts
+        return counts["fetched"] + counts["kept"] + counts["adopted"] + self._failures.count
+
+    def close(self) -> None:
+        """Write out and close everything."""
+        with ExitStack() as stack:
+            stack.callback(self._failures.close)
+            stack.callback(self._writer.close)
+
+    def result(self) -> PartitionResult:
+        """The counts, once the run is over."""
+        self._tell(finished=True)
+        return PartitionResult(
+            number=self._partition.number,
+            files=self._done(),
+            fetched_bytes=self._moved,
+            failed=self._failures.count,
+            failures_path=self._failures.path if self._failures.count else None,
+            requests=self.requests,
+            retries=self.retries,
+            seconds=time.monotonic() - self._started,
+            **self._counts,
+        )
+
+
+def _assets(path: Path) -> Iterator[Asset]:
+    try:
+        yield from read_assets(path)
+    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+        raise StorageError(
+            f"Cannot read the partition {path}: {error}. Run the same command again: it plans anew."
+        ) from error
