@@ -78,7 +78,7 @@ class HubServer:
             config = uvicorn.Config(
                 create_app(self._store, self._api_key),
                 log_config=None,
-                access_log=False,  # it would print the query, and with it the key
+                access_log=False,  # the hub has its own, at DEBUG and without keys
                 server_header=False,
                 lifespan="off",
                 ws="none",
