@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import http.client
+import logging
+from collections.abc import Iterator
+from urllib.parse import quote, urlsplit
+
+import pytest
+import requests
+
+from mlhub_core.hub.server import HubServer
+
+from .conftest import small_directory
+
+KEY = "s3cr3t canary+/=é"
+REFUSAL = {"detail": "Must provide API key or Bearer token to access this route."}
+OPEN = ["datasets", "collections", "datasets?tags=radar"]
+CLOSED = [
+    "",
+    "datasets/alpha",
+    "datasets/nope",
+    "datasets/doi/10.1/ABC.def",
+    "datasets/",
+    "collections/alpha_source",
+    "collections/alpha_source/items",
+    "collections/alpha_source/items/item-1",
+    "models",
+    "models/m",
+    "catalog/alpha",
+    "catalog/alpha/info",
+    "archive/alpha_source",
+    "archive/alpha_source/info",
+    "nothing/here",
+    "%64atasets/alpha",
+]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
+    root = small_directory(tmp_path_factory.mktemp("auth"))
+    with HubServer(root, api_key=KEY) as server:
+        yield server
+
+
+@pytest.mark.parametrize("path", OPEN)
+def test_the_lists_are_open(hub: HubServer, session: requests.Session, path: str) -> None:
+    assert session.get(hub.url + path).status_code == 200
+
+
+@pytest.mark.parametrize("path", CLOSED)
+def test_all_else_wants_the_key(hub: HubServer, session: requests.Session, path: str) -> None:
+    url = hub.url + path
+    for wrong in (None, "", "x", KEY[:-1], KEY + "x", KEY.upper()):
+        query = {} if wrong is None else {"key": wrong}
+        response = session.get(url, params=query, allow_redirects=False)
+        assert (response.status_code, response.json()) == (401, REFUSAL)
+    assert session.head(url).status_code == 401
+    assert session.post(url).status_code == 401
+    right = session.get(url, params={"key": KEY}, allow_redirects=False)
+    assert right.status_code in (200, 303, 404)
+    for header in ("Bearer x", "Bearer", "Bearer ", "Basic " + quote(KEY), "x"):
+        response = session.get(url, headers={"Authorization": header})
+        assert response.status_code == 401
+
+
+def test_a_bearer_token_is_a_key(tmp_path_factory: pytest.TempPathFactory) -> None:
+    root = small_directory(tmp_path_factory.mktemp("bearer"))
+    with HubServer(root, api_key="plain-key") as server:
+        for scheme in ("Bearer", "bearer"):
+            headers = {"Authorization": f"{scheme} plain-key"}
+            assert requests.get(server.url + "models", headers=headers).status_code == 200
+
+
+def test_files_and_the_page_want_none(hub: HubServer, session: requests.Session) -> None:
+    assert session.get(f"{hub.asset_base_url}/a.tif").status_code == 200
+    assert session.get(f"{hub.address}/files/catalogs/alpha.tar.gz").status_code == 200
+    page = session.get(hub.address + "/")
+    assert page.status_code == 200
+    assert "MLHUB_API_KEY" in page.text
+    assert "canary" not in page.text
+
+
+def test_without_a_key_nobody_is_refused(small_hub: HubServer, session: requests.Session) -> None:
+    assert session.get(small_hub.url + "models", params={"key": "any"}).status_code == 200
+    assert session.get(small_hub.url + "models").status_code == 200
+
+
+def test_no_log_shows_the_key(
+    hub: HubServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # http.client, because urllib3 would log the URL itself.
+    caplog.set_level(logging.DEBUG)
+    connection = http.client.HTTPConnection(urlsplit(hub.url).netloc, timeout=20)
+    for path in ("/mlhub/v1/models", "/mlhub/v1/nope", "/mlhub/v1/datasets/", "/files/assets/no"):
+        connection.request("GET", f"{path}?key={quote(KEY)}")
+        connection.getresponse().read()
+    connection.request("GET", "/mlhub/v1/models?key=wrong-canary")
+    connection.getresponse().read()
+    connection.close()
+    assert "/mlhub/v1/models?key=*** -> 200" in caplog.text
+    assert "/mlhub/v1/models?key=*** -> 401" in caplog.text
+    output = capfd.readouterr()
+    assert "canary" not in caplog.text + output.out + output.err

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlhub_core.exceptions import CatalogError, InvalidArgument
+from mlhub_core.hub.items import find_item, read_page
+
+ids = st.text(max_size=12)
+
+
+def write_items(path: Path, items: list[Any], blank: str, *, ascii_only: bool) -> None:
+    lines = [json.dumps(item, ensure_ascii=ascii_only) + "\n" + blank for item in items]
+    path.write_bytes((blank + "".join(lines)).encode("utf-8", "surrogatepass"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ids, max_size=12), st.integers(1, 5), st.sampled_from(["", "\n", " \n\n"]))
+def test_pages_together_are_the_file(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], limit: int, blank: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "pages.jsonl"
+    items = [{"id": name, "n": number} for number, name in enumerate(names)]
+    write_items(path, items, blank, ascii_only=True)
+    found: list[Any] = []
+    sizes = []
+    start: int | None = 0
+    while start is not None:
+        page, start = read_page(path, start, limit)
+        found += page
+        sizes.append(len(page))
+    assert found == items
+    assert all(size == limit for size in sizes[:-1])
+    assert len(sizes) == max(1, -(-len(items) // limit))  # no empty page at the end
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ids, max_size=8), ids, st.booleans())
+def test_find_item_is_the_first_with_the_id(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], wanted: str, ascii_only: bool
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "find.jsonl"
+    items = [{"id": name, "n": number} for number, name in enumerate(names)]
+    write_items(path, items, "", ascii_only=ascii_only)
+    for name in [*names, wanted]:
+        assert find_item(path, name) == next((i for i in items if i["id"] == name), None)
+
+
+def test_an_id_in_another_place_is_not_the_item(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    write_items(path, [{"id": "b", "source": "a"}, {"id": "a"}], "", ascii_only=True)
+    assert find_item(path, "a") == {"id": "a"}
+
+
+@pytest.mark.parametrize("start", [-1, 1, 5, 10_000])
+def test_a_page_begins_at_a_line(tmp_path: Path, start: int) -> None:
+    path = tmp_path / "x.jsonl"
+    write_items(path, [{"id": "a"}, {"id": "b"}], "", ascii_only=True)
+    with pytest.raises(InvalidArgument, match=f"token {start} "):
+        read_page(path, start, 5)
+
+
+@pytest.mark.parametrize("line", ["{broken", "[1]", "nothing"])
+def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"id": "a"}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(CatalogError, match=r"items/x\.jsonl: the line at byte 12"):
+        read_page(path, 0, 5)
