@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import logging
+import pickle
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlhub_core.exceptions import (
+    APIError,
+    APIKeyNotFound,
+    AuthenticationError,
+    EntityDoesNotExist,
+    HubUnreachable,
+    InvalidArgument,
+    MLHubException,
+)
+from mlhub_core.profiles import write_api_key
+from mlhub_core.session import ANONYMOUS_PROFILE, Session, get_session
+from mlhub_core.settings import ApiSettings
+from mlhub_core.wire import is_under
+from tests.faultserver import FaultServer, redirect, reset_before, status, truncate
+
+CANARY = "CANARY-4f9d+key/with specials"
+CANARY_FORMS = ("CANARY-4f9d",)
+QUICK = ApiSettings(connect_timeout=2, read_timeout=2, backoff_base=0.001, retry_after_cap=0.01)
+
+
+@pytest.fixture
+def root(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    url = server.url("/mlhub/v1/")
+    monkeypatch.setenv("MLHUB_ROOT_URL", url)
+    return url
+
+
+def keyed(path: str, key: str = "secret") -> str:
+    return f"/mlhub/v1/{path}?key={key}"
+
+
+# Which key
+
+
+def test_key_resolution_in_the_documented_order(
+    server: FaultServer, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("argument", "environment", "profile", "profile-from-environment", "default"):
+        server.put(keyed("x", name), b"{}")
+    write_api_key("default", "default")
+    write_api_key("chosen", "profile")
+    write_api_key("other", "profile-from-environment")
+
+    def used(**kwargs: str) -> str:
+        server.forget()
+        with get_session(**kwargs) as session:
+            session.get("x")
+        return server.paths()[0].rpartition("=")[2]
+
+    assert used() == "default"
+    monkeypatch.setenv("MLHUB_PROFILE", "other")
+    assert used() == "profile-from-environment"
+    assert used(profile="chosen") == "profile"
+    monkeypatch.setenv("MLHUB_API_KEY", "environment")
+    assert used(profile="chosen") == "environment"
+    assert used(profile=ANONYMOUS_PROFILE) == "environment"
+    assert used(api_key="argument", profile="chosen") == "argument"
+
+
+def test_an_empty_key_in_the_environment_falls_through(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLHUB_API_KEY", "")
+    write_api_key("default", "from-profile")
+    with get_session() as session:
+        assert "with a key" in repr(session)
+
+
+def test_no_key_anywhere_names_the_ways(root: str) -> None:
+    with pytest.raises(APIKeyNotFound, match=r"MLHUB_API_KEY.*mlhub configure.*__anonymous__"):
+        get_session()
+
+
+def test_unknown_profile_is_named(root: str) -> None:
+    write_api_key("mine", "k")
+    with pytest.raises(APIKeyNotFound, match="'yours'.*it has: mine"):
+        get_session(profile="yours")
+
+
+@pytest.mark.parametrize("where", ["argument", "environment"])
+def test_anonymous_profile_sends_no_key(
+    where: str, server: FaultServer, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.put("/mlhub/v1/x", b"{}")
+    if where == "environment":
+        monkeypatch.setenv("MLHUB_PROFILE", ANONYMOUS_PROFILE)
+    with get_session(profile=ANONYMOUS_PROFILE if where == "argument" else None) as session:
+        session.get("x")
+    assert server.paths() == ["/mlhub/v1/x"]
+
+
+def test_root_url_must_be_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLHUB_ROOT_URL", "ftp://somewhere/")
+    with pytest.raises(InvalidArgument, match=r"ftp://somewhere/.*http"):
+        Session()
+
+
+# Where the key goes
+
+
+def test_key_stays_under_the_root_url(server: FaultServer, root: str) -> None:
+    server.put("/elsewhere", b"{}")
+    server.put("/mlhub/v1x", b"{}")
+    with FaultServer() as stranger, Session(api_key="secret", settings=QUICK) as session:
+        stranger.put("/mlhub/v1/x", b"{}")
+        session.get(stranger.url("/mlhub/v1/x"))
+        session.get(server.url("/elsewhere"))
+        session.get(server.url("/mlhub/v1x"))
+        assert stranger.paths() == ["/mlhub/v1/x"]
+    assert server.paths() == ["/elsewhere", "/mlhub/v1x"]
+
+
+def test_redirects_to_another_host_carry_no_key(server: FaultServer, root: str) -> None:
+    with FaultServer() as stranger, Session(api_key="secret", settings=QUICK) as session:
+        stranger.put("/file", b"data")
+        server.put(keyed("catalog/x"), b"")
+        server.always(keyed("catalog/x"), redirect(stranger.url("/file"), 303))
+        response = session.get("catalog/x")
+        assert response.content == b"data"
+        assert stranger.paths() == ["/file"]
+        assert "secret" not in response.url
+        assert all("secret" not in hop.url for hop in response.history)
+
+
+def test_next_links_to_another_host_carry_no_key(server: FaultServer, root: str) -> None:
+    with FaultServer() as stranger, Session(api_key="secret", settings=QUICK) as session:
+        stranger.put("/page2", b'{"features": [2]}')
+        link = stranger.url("/page2").encode()
+        server.put(
+            keyed("p"), b'{"features": [1], "links": [{"rel": "next", "href": "%s"}]}' % link
+        )
+        pages = list(session.paginate("p"))
+        assert [page["features"] for page in pages] == [[1], [2]]
+        assert stranger.paths() == ["/page2"]
+
+
+def test_pages_that_lead_in_a_circle_end(server: FaultServer, root: str) -> None:
+    server.put(keyed("p"), b'{"links": [{"rel": "next", "href": "p"}]}')
+    with (
+        Session(api_key="secret", settings=QUICK) as session,
+        pytest.raises(APIError, match="circle"),
+    ):
+        list(session.paginate("p"))
+
+
+@given(
+    path=st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), max_size=30),
+    root=st.sampled_from(
+        ["http://h.example/mlhub/v1/", "https://h.example:8443/", "http://[::1]:9/a/"]
+    ),
+)
+def test_what_is_under_a_root_has_its_origin(path: str, root: str) -> None:
+    assert not is_under(root, "http://other.example/mlhub/v1/" + path)
+    if is_under(root, root + path):
+        assert ".." not in path.split("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://h.example/mlhub/v1/x",
+        "http://h.example:81/mlhub/v1/x",
+        "http://h.example.evil.example/mlhub/v1/x",
+        "http://h.example@evil.example/mlhub/v1/x",
+        "http://h.example/mlhub/v1/../../x",
+        "http://h.example/mlhub/v1/%2e%2e/x",
+        "http://h.example/mlhub/v1/%252e%252e/x",
+        "http://h.example/mlhub/v10/x",
+        "http://h.example:bad/mlhub/v1/x",
+    ],
+)
+def test_not_under_the_root(url: str) -> None:
+    assert not is_under("http://h.example/mlhub/v1/", url)
+
+
+def test_default_ports_are_the_same_origin() -> None:
+    assert is_under("http://h.example/v1/", "http://H.example:80/v1/x")
+
+
+# What answers mean
+
+
+def test_404_is_asked_once_and_does_not_exist(server: FaultServer, root: str) -> None:
+    with Session(api_key="secret", settings=QUICK) as session, pytest.raises(EntityDoesNotExist):
+        session.get("datasets/unknown")
+    assert server.count(keyed("datasets/unknown")) == 1
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_401_and_403_are_asked_once(code: int, server: FaultServer, root: str) -> None:
+    server.always(keyed("x"), status(code))
+    server.put(keyed("x"), b"")
+    with Session(api_key="secret", settings=QUICK) as session, pytest.raises(AuthenticationError):
+        session.get("x")
+    assert server.count(keyed("x")) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [status(500), status(503, "99999999"), status(429, "x"), reset_before(), truncate(2)]
+)
+def test_what_may_pass_is_tried_again(fault: object, server: FaultServer, root: str) -> None:
+    server.put(keyed("x"), b'{"fine": true}')
+    server.script(keyed("x"), fault, fault)  # type: ignore[arg-type]
+    with Session(api_key="secret", settings=QUICK) as session:
+        assert session.get_json("x") == {"fine": True}
+    assert server.count(keyed("x")) == 3
+
+
+def test_tries_end(server: FaultServer, root: str) -> None:
+    server.put(keyed("x"), b"")
+    server.always(keyed("x"), status(500))
+    with Session(api_key="secret", settings=QUICK) as session, pytest.raises(APIError, match="500"):
+        session.get("x")
+    assert server.count(keyed("x")) == QUICK.max_attempts
+
+
+def test_an_answer_that_is_not_json(server: FaultServer, root: str) -> None:
+    server.put(keyed("x"), b"<html>parked</html>")
+    with Session(api_key="secret", settings=QUICK) as session:
+        with pytest.raises(APIError, match="not JSON.*MLHUB_ROOT_URL"):
+            session.get_json("x")
+
+
+def test_the_switched_off_default_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A proxy that refuses stands for a name that is gone: nothing leaves this machine.
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with Session(settings=QUICK) as session:
+        with pytest.raises(
+            HubUnreachable, match=r"switched off.*MLHUB_ROOT_URL.*mlhub serve"
+        ) as caught:
+            session.get("datasets")
+    assert "\n" not in str(caught.value)
+
+
+# Nobody sees the key
+
+
+def everything(error: BaseException) -> str:
+    """What a traceback, a pickle and the chain of causes show."""
+    shown = "".join(traceback.format_exception(error))
+    return shown + repr(pickle.loads(pickle.dumps(error)).__dict__)
+
+
+@pytest.mark.parametrize("case", ["fine", "401", "404", "500", "refused", "reset"])
+def test_the_key_is_never_shown(
+    case: str,
+    server: FaultServer,
+    root: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    path = "/mlhub/v1/x?key=CANARY-4f9d%2Bkey%2Fwith%20specials"
+    server.put(path, b"{}")
+    if case.isdigit():
+        server.always(path, status(int(case)))
+    if case == "reset":
+        server.always(path, reset_before())
+    if case == "refused":
+        monkeypatch.setenv("MLHUB_ROOT_URL", "http://127.0.0.1:9/mlhub/v1/")
+    shown = ""
+    with Session(api_key=CANARY, settings=QUICK) as session:
+        try:
+            shown += repr(session.get("x").__dict__)
+        except MLHubException as error:
+            shown += everything(error)
+        shown += repr(session)
+    if case != "refused":
+        assert path in server.paths(), "the key was sent"
+    assert (case == "fine") == ("Traceback" not in shown)
+    output = capfd.readouterr()
+    shown += caplog.text + output.out + output.err
+    assert all(form not in shown for form in CANARY_FORMS)
+
+
+# Profiles
+
+
+def test_the_profiles_file_is_private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLHUB_HOME", str(tmp_path / "new"))
+    path = write_api_key("default", "50%key")
+    assert path == tmp_path / "new" / "profiles"
+    assert path.stat().st_mode & 0o777 == 0o600
+    write_api_key("second", "other")
+    assert path.stat().st_mode & 0o777 == 0o600
+    for profile in ("default", "second"):
+        with get_session(profile=profile) as session:
+            assert "with a key" in repr(session)
+
+
+def test_a_broken_profiles_file_does_not_show_its_lines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLHUB_HOME", str(tmp_path))
+    (tmp_path / "profiles").write_text(f"{CANARY}\n[default\napi_key = {CANARY}\n")
+    with pytest.raises(APIKeyNotFound, match="not a readable profiles file") as caught:
+        get_session()
+    assert all(form not in everything(caught.value) for form in CANARY_FORMS)
+
+
+@pytest.mark.parametrize("key", ["", " ", "a\nb"])
+def test_keys_that_cannot_be_stored(key: str) -> None:
+    with pytest.raises(InvalidArgument):
+        write_api_key("default", key)

@@ -1,0 +1,56 @@
+"""Fixtures for all tests: an environment without the machine's settings, and a hub to ask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlhub_core.hub.server import DemoHub
+from tests.faultserver import FaultServer
+
+_SETTINGS = ("MLHUB_API_KEY", "MLHUB_PROFILE", "MLHUB_ROOT_URL", "MLHUB_SERVE_API_KEY")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """No key, profile, hub or proxy of whoever runs the tests."""
+    for name in (*_SETTINGS, *_PROXIES, *map(str.upper, _PROXIES)):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLHUB_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="session")
+def demo_hub() -> Iterator[DemoHub]:
+    """The demo hub, for the whole session; tests only read from it."""
+    with DemoHub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def at_demo_hub(demo_hub: DemoHub, monkeypatch: pytest.MonkeyPatch) -> DemoHub:
+    """The environment points at the demo hub."""
+    monkeypatch.setenv("MLHUB_ROOT_URL", demo_hub.url)
+    monkeypatch.setenv("MLHUB_PROFILE", "__anonymous__")
+    return demo_hub
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    """A server that misbehaves as the test asks."""
+    with FaultServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def recorded() -> Path:
+    """The folder of recorded responses; skips where there is none."""
+    place = os.environ.get("MLHUB_RECORDED")
+    if not place:
+        pytest.skip("MLHUB_RECORDED is unset")
+    return Path(place)
