@@ -330,9 +330,9 @@ class FaultServer:
             fields["Last-Modified"] = modified
         fields.update(file.headers)
         since = asked.get("if-unmodified-since")
-        if since and file.modified is not None and not ignore_range:
-            if file.modified > parsedate_to_datetime(since).timestamp():
-                return 412, b"changed"
+        changed = file.modified or 0.0
+        if since and not ignore_range and changed > parsedate_to_datetime(since).timestamp():
+            return 412, b"changed"
         if_range = asked.get("if-range")
         fits = if_range is None or if_range in (file.etag, modified)
         if "range" not in asked or ignore_range or not fits:
