@@ -130,7 +130,7 @@ def item_key(collection_id: str, name: str) -> int:
 
 def settle_items(
     items: Iterable[tuple[str, str, tuple[Claim, ...]]], plan: Plan
-) -> dict[tuple[str, str, Claim], str]:
+) -> dict[tuple[str, str | None, Claim], str]:
     """Give the assets of clashing items their save paths.
 
     Args:
@@ -147,7 +147,7 @@ def settle_items(
     for collection_id, item_id in claims_of:
         names_of[collection_id].add(item_name(item_id))
     spelled = {collection: settle_directories(names) for collection, names in names_of.items()}
-    paths = {}
+    paths: dict[tuple[str, str | None, Claim], str] = {}
     for (collection_id, item_id), claims_here in claims_of.items():
         name = item_name(item_id)
         name = spelled[collection_id].get(name, name)

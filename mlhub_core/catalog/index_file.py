@@ -1,0 +1,136 @@
+"""The files behind the index while it is built: the Parquet file, and the rows set aside."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlhub_core.catalog.rows import Extent, Rows
+from mlhub_core.catalog.schema import IDENTITY_KEY, aside_schema, geo_metadata, index_schema
+
+_READ_ROWS = 65_536
+
+
+class IndexFile:
+    """The Parquet file under a temporary name, and a spool for rows that wait.
+
+    Leaving it without :meth:`publish` removes both. Everything here raises ``OSError`` as it
+    comes; whoever builds the index maps it once.
+
+    Args:
+        part: The temporary name, on the file system of the final one.
+    """
+
+    def __init__(self, part: Path) -> None:
+        self._part = part
+        self._spool = part.with_name(part.name + ".aside")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        # No statistics for texts that nobody filters by: they would fill the footer.
+        plain = ["href", "save_path", "properties", "checksum", "geometry"]
+        self._writer: Any = pq.ParquetWriter(
+            part,
+            index_schema(),
+            compression="zstd",
+            write_statistics=[name for name in _leaves() if name.split(".")[0] not in plain],
+        )
+        self._aside_file: Any = None
+        self._aside_writer: Any = None
+        self.ready = Rows()
+        self.aside = Rows(aside=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+        self._spool.unlink(missing_ok=True)
+        self._part.unlink(missing_ok=True)
+
+    def flush_full(self) -> None:
+        """Write the batches that are full."""
+        if self.ready.is_full:
+            self.flush_ready()
+        if self.aside.is_full:
+            self._flush_aside()
+
+    def flush_ready(self) -> None:
+        """Write the rows that are finished, as a row group."""
+        if len(self.ready):
+            self.write(self.ready.to_batch())
+            self.ready.clear()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write a batch as a row group."""
+        self._writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
+
+    def take_aside(self) -> Iterator[pa.RecordBatch]:
+        """The rows that were set aside, in their order."""
+        self._flush_aside()
+        if self._aside_writer is None:
+            return
+        self._aside_writer.close()
+        self._aside_file.close()
+        self._aside_writer = self._aside_file = None
+        with pa.OSFile(str(self._spool)) as file, pa.ipc.open_stream(file) as reader:
+            yield from reader
+
+    def finish(self, extent: Extent, made_from: dict[str, Any]) -> None:
+        """Write the metadata and the footer."""
+        self._writer.add_key_value_metadata(
+            {
+                "geo": geo_metadata(extent.kinds, extent.bounds),
+                IDENTITY_KEY: json.dumps(made_from),
+            }
+        )
+        self._writer.close()
+
+    def read_columns(self, *names: str) -> Iterator[pa.RecordBatch]:
+        """Read columns of the finished file, a batch at a time."""
+        with pq.ParquetFile(self._part) as file:
+            yield from file.iter_batches(batch_size=_READ_ROWS, columns=list(names))
+
+    def publish(self, final: Path) -> None:
+        """Put the finished file in its place."""
+        with self._part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(self._part, final)
+
+    def _flush_aside(self) -> None:
+        if not len(self.aside):
+            return
+        if self._aside_writer is None:
+            self._aside_file = pa.OSFile(str(self._spool), "wb")
+            options = pa.ipc.IpcWriteOptions(compression="zstd")
+            self._aside_writer = pa.ipc.new_stream(
+                self._aside_file, aside_schema(), options=options
+            )
+        self._aside_writer.write_batch(self.aside.to_batch())
+        self.aside.clear()
+
+    def _close(self) -> None:
+        for open_one in (self._aside_writer, self._aside_file, self._writer):
+            if open_one is not None:
+                open_one.close()
+
+
+def _leaves() -> list[str]:
+    """Parquet's names of the columns: those of boxes have one a field."""
+    names = []
+    for field in index_schema():
+        if pa.types.is_struct(field.type):
+            names += [f"{field.name}.{part.name}" for part in field.type]
+        else:
+            names.append(field.name)
+    return names

@@ -1,0 +1,239 @@
+"""One pass over the archive: its items become rows, and what they clash with is noted.
+
+Memory: 16 bytes an item and 8 a file of the archive, as hashes, besides the batch at hand and what
+grows with the number of collections.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from functools import partial
+
+from mlhub_core.catalog.aside import Agreement
+from mlhub_core.catalog.documents import JsonObject, Sort, parse_document
+from mlhub_core.catalog.hrefs import Relative
+from mlhub_core.catalog.index_file import IndexFile
+from mlhub_core.catalog.items import (
+    AssetEntry,
+    ItemEntry,
+    read_assets,
+    read_collection_id,
+    read_item,
+)
+from mlhub_core.catalog.members import Placement
+from mlhub_core.catalog.oddities import Oddities, shown
+from mlhub_core.catalog.rows import Extent, Waiting
+from mlhub_core.catalog.savepaths import Claim, Plan, fold, item_key, settle, taken_in_item
+from mlhub_core.catalog.tarheader import Kind
+from mlhub_core.catalog.tarstream import Member, TarStream
+from mlhub_core.exceptions import ArchiveLimitExceeded
+from mlhub_core.layout import COMMON_ASSET_KEYS, extension, item_name, safe_name
+from mlhub_core.settings import ArchiveLimits
+
+_ODDITIES_KEPT = 1000
+_MAX_KEYS = 10_000
+"""Asset keys listed per collection; a filter that names one is checked against the list."""
+_SAVE_DEPTH = 3
+"""Components of the longest save path: ``collection/item/file``."""
+
+
+class Collection:
+    """What is counted of a collection."""
+
+    def __init__(self) -> None:
+        self.items = 0
+        self.assets = 0
+        self.keys: set[str] = set()
+
+    def add(self, assets: list[AssetEntry]) -> None:
+        """Count assets and list their keys."""
+        self.assets += len(assets)
+        if len(self.keys) <= _MAX_KEYS:
+            self.keys.update(asset.key for asset in assets)
+
+    @property
+    def listed_keys(self) -> tuple[str, ...]:
+        """Its asset keys; none where there are too many to list."""
+        return tuple(sorted(self.keys)) if len(self.keys) <= _MAX_KEYS else ()
+
+
+class Scan:
+    """Collects what one pass finds.
+
+    Args:
+        dataset_id: The dataset's id.
+        plan: What earlier passes found out.
+        out: Where rows go.
+        limits: Caps.
+    """
+
+    def __init__(self, dataset_id: str, plan: Plan, out: IndexFile, limits: ArchiveLimits) -> None:
+        self._plan = plan
+        self._out = out
+        self._limits = limits
+        self._placement = Placement(dataset_id)
+        self.oddities = Oddities(_ODDITIES_KEPT)
+        self.ignored = 0
+        self.first_ignored = ""
+        self.items = 0
+        self.finished_rows = 0
+        self.collections: dict[str, Collection] = defaultdict(Collection)
+        self.agreement = Agreement()
+        self.extent = Extent()
+        self.item_keys = array("q")
+        self.item_contents = array("q")
+        self.clashing_items: list[tuple[str, str, tuple[Claim, ...]]] = []
+        self.collection_claims: dict[str, list[Claim]] = defaultdict(list)
+        self.collection_ids: dict[str, str] = {}
+        self.guessed: set[str] = set()
+        self.files = array("q")
+        self.held_files = array("q")
+        self.held_directories = array("q")
+
+    def member(self, stream: TarStream, member: Member) -> None:
+        """Take one member of the archive."""
+        if member.kind is not Kind.FILE:
+            return
+        path, why = self._placement.place(member.name)
+        if why:
+            return  # unarchive names it
+        self.files.append(hash(path))
+        own = False
+        lower = path[-8:].lower()
+        if lower.endswith((".json", ".geojson")) and self._fits_in_memory(member, path, lower):
+            own = self._document(stream.read(), path)
+        if not own:
+            self._hold(path)
+
+    def _fits_in_memory(self, member: Member, path: str, lower: str) -> bool:
+        if member.size <= self._limits.max_json_bytes:
+            return True
+        if lower.endswith(".geojson"):
+            self.oddities.add(path, f"not read: {member.size:,} bytes are too many for an item")
+            return False
+        raise ArchiveLimitExceeded(
+            f"{shown(path)} of the archive has {member.size:,} bytes of JSON: if you trust it, "
+            "raise ArchiveLimits.max_json_bytes."
+        )
+
+    def _document(self, data: bytes, path: str) -> bool:
+        """Read a JSON file; True for an item's in the directory that its assets go to."""
+        document = parse_document(data, path)
+        if document.sort is Sort.ITEMS:
+            own = [self._item(item, path, at) for at, item in enumerate(document.objects)]
+            return own == [True]
+        if document.sort is Sort.COLLECTION:
+            self._collection(document.objects[0], path)
+        elif document.sort is Sort.BROKEN:
+            self.oddities.add(path, "it is not JSON, in spite of its name")
+            self._ignore(path)
+        elif document.sort is Sort.OTHER and path.lower().endswith(".json"):
+            self._ignore(path)
+        return False
+
+    def _ignore(self, path: str) -> None:
+        self.ignored += 1
+        self.first_ignored = self.first_ignored or path
+
+    def _collection(self, collection: JsonObject, path: str) -> None:
+        complain = partial(self.oddities.add, path)
+        collection_id = read_collection_id(collection, path, complain)
+        directory = path.rpartition("/")[0]
+        self.collection_ids[directory] = collection_id
+        assets = read_assets(collection, directory, complain)
+        self.collections[collection_id].add(assets)
+        self._out.aside.begin(collection_id, None)
+        for asset in assets:
+            claim = _claim(asset)
+            self.collection_claims[collection_id].append(claim)
+            self._out.aside.add(asset, "", Waiting(None, claim, unsettled=True))
+        self._out.flush_full()
+
+    def _item(self, raw: JsonObject, path: str, number: int) -> bool:
+        item = read_item(raw, path, partial(self.oddities.add, path), number)
+        if item.collection_directory is not None:
+            self.guessed.add(item.collection_directory)
+            known = self._plan.collection_ids.get(item.collection_directory)
+            if known is not None:
+                item = item._replace(collection_id=known)
+        self.items += 1
+        self.extent.include(item)
+        collection = self.collections[item.collection_id]
+        collection.items += 1
+        collection.add(item.assets)
+        claims = tuple(map(_claim, item.assets))
+        key = item_key(item.collection_id, name := item_name(item.item_id))
+        self.item_keys.append(key)
+        self.item_contents.append(hash((item.item_id, tuple(sorted(claims)))))
+        directory = self._plan.item_directory(
+            self._plan.collection_directory(item.collection_id), name
+        )
+        if key in self._plan.clashing:
+            self.clashing_items.append((item.collection_id, item.item_id, claims))
+            self.oddities.add(path, "it shares its directory with another item")
+            self._add(item, claims, None)
+        else:
+            paths = self._paths(item, claims, directory, path)
+            self._add(item, claims, paths)
+        self._out.flush_full()
+        return path.rpartition("/")[0] == directory
+
+    def _paths(
+        self, item: ItemEntry, claims: tuple[Claim, ...], directory: str, path: str
+    ) -> list[str]:
+        """The save paths of an item that is alone in its directory."""
+        is_taken = taken_in_item(directory, item.item_id, self._plan, path)
+        names = [claim.name for claim in claims]
+        folded = {fold(name) for name in names}
+        if len(folded) == len(names) and not any(map(is_taken, names)):
+            return [f"{directory}/{name}" for name in names]
+        settled = settle(claims, is_taken)
+        for claim in claims:
+            if settled[claim] != claim.name:
+                self.oddities.add(
+                    path, f"asset {claim.key[:80]!r} is saved as {settled[claim][:80]!r}"
+                )
+        return [f"{directory}/{settled[claim]}" for claim in claims]
+
+    def _add(self, item: ItemEntry, claims: tuple[Claim, ...], paths: list[str] | None) -> None:
+        """Add the rows of an item, to those that are finished or to those that wait."""
+        # Assets that share a path are one file: counted once, with all others that wait.
+        wait_all = paths is None or len(set(paths)) < len(paths)
+        self._out.ready.begin(item.collection_id, item)
+        self._out.aside.begin(item.collection_id, item)
+        for number, (asset, claim) in enumerate(zip(item.assets, claims, strict=True)):
+            common_name = None
+            if asset.key in COMMON_ASSET_KEYS:
+                common_name = claim.name
+                self.agreement.note(item.collection_id, asset.key, claim.identity)
+            path = "" if paths is None else paths[number]
+            if common_name is not None or wait_all or isinstance(asset.href, Relative):
+                waiting = Waiting(common_name, claim, unsettled=paths is None)
+                self._out.aside.add(asset, path, waiting)
+            else:
+                self._out.ready.add(asset, path)
+                self.finished_rows += 1
+
+    def _hold(self, path: str) -> None:
+        """Note what a file of the archive may be in the way of.
+
+        ``catalog.json`` and ``collection.json`` are on the lists of names that ids and keys never
+        get, so the archives that keep the rules have nothing to note.
+        """
+        parts = fold(path).split("/")
+        if parts[-1] == ("catalog.json", "collection.json", "")[min(len(parts), _SAVE_DEPTH) - 1]:
+            return
+        if len(parts) <= _SAVE_DEPTH:
+            self.held_files.append(hash("/".join(parts)))
+        for depth in range(2, min(len(parts), _SAVE_DEPTH + 1)):
+            self.held_directories.append(hash("/".join(parts[:depth])))
+
+
+def _claim(asset: AssetEntry) -> Claim:
+    return Claim(
+        safe_name(asset.key),
+        extension(asset.written_href, asset.media_type),
+        asset.key,
+        asset.identity,
+    )
