@@ -32,7 +32,8 @@ from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.failures import merge_failures
 from mlhub_core.transfer.governor import governor_for
 from mlhub_core.transfer.report import DownloadReport
-from mlhub_core.transfer.run import PartitionResult, download_partition
+from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.run import download_partition
 from mlhub_core.workspace import check_directories, workspace
 
 log = logging.getLogger(__name__)

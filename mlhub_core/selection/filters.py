@@ -138,7 +138,7 @@ class AssetFilter:
         """Check that the dataset has the collections and asset keys that the filter names.
 
         Args:
-            asset_keys: The keys of each collection.
+            asset_keys: The keys of each collection; none where they are not known.
 
         Raises:
             InvalidArgument: naming what is unknown, near misses and what there is.
@@ -149,8 +149,9 @@ class AssetFilter:
                     f"The dataset has no collection {collection!r}"
                     f"{_suggest(collection, asset_keys)}"
                 )
-            for key in keys:
-                if key not in (known := set(asset_keys[collection])):
+            known = set(asset_keys[collection])
+            for key in keys if known else ():
+                if key not in known:
                     raise InvalidArgument(
                         f"The collection {collection!r} has no asset {key!r}{_suggest(key, known)}"
                     )

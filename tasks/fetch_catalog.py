@@ -1,0 +1,28 @@
+"""Task ``fetch-catalog``: the catalog archive, on disk and verified."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from mlhub_core.catalog import archive
+from mlhub_core.catalog.archive import CatalogArchive
+from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.layout import DownloadPaths
+from tasks.access import Access
+from tasks.runtime import PROGRESS, STOP
+
+
+@task(name="fetch-catalog", task_run_name="fetch-catalog {paths.dataset_id}", cache_policy=NO_CACHE)
+def fetch_catalog(
+    paths: DownloadPaths, if_exists: DownloadIfExistsOpts, access: Access
+) -> CatalogArchive:
+    """See :func:`mlhub_core.catalog.archive.fetch_catalog`."""
+    return archive.fetch_catalog(
+        paths,
+        if_exists=if_exists,
+        api_key=access.api_key(),
+        profile=access.profile,
+        stop=STOP,
+        on_progress=PROGRESS,
+    )

@@ -1,0 +1,19 @@
+"""Task ``filter``: a spatial and temporal query over the index, and the plan that comes of it."""
+
+from __future__ import annotations
+
+from mlhub_core.catalog.index import AssetIndex
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from mlhub_core import pipeline
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.pipeline import DownloadRequest
+from mlhub_core.selection.plan import Plan
+from tasks.runtime import PROGRESS, STOP
+
+
+@task(name="filter", task_run_name="filter {paths.dataset_id}", cache_policy=NO_CACHE)
+def filter_assets(request: DownloadRequest, paths: DownloadPaths, index: AssetIndex) -> Plan:
+    """See :func:`mlhub_core.pipeline.make_plan`."""
+    return pipeline.make_plan(request, paths, index, stop=STOP, on_progress=PROGRESS)

@@ -1,0 +1,21 @@
+"""Task ``index-assets``: the asset index, GeoParquet, made of the catalog archive."""
+
+from __future__ import annotations
+
+from mlhub_core.catalog.index import AssetIndex
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from mlhub_core.catalog import index
+from mlhub_core.catalog.archive import CatalogArchive
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.settings import ArchiveLimits
+from tasks.runtime import PROGRESS, STOP
+
+
+@task(name="index-assets", task_run_name="index-assets {paths.dataset_id}", cache_policy=NO_CACHE)
+def index_assets(
+    archive: CatalogArchive, paths: DownloadPaths, limits: ArchiveLimits
+) -> AssetIndex:
+    """See :func:`mlhub_core.catalog.index.index_assets`."""
+    return index.index_assets(archive, paths, limits=limits, stop=STOP, on_progress=PROGRESS)

@@ -1,0 +1,27 @@
+"""Task ``unarchive``: the catalog, out of its archive."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from mlhub_core.catalog import extract
+from mlhub_core.catalog.archive import CatalogArchive
+from mlhub_core.catalog.extract import Unarchived
+from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.settings import ArchiveLimits
+from tasks.runtime import PROGRESS, STOP
+
+
+@task(name="unarchive", task_run_name="unarchive {paths.dataset_id}", cache_policy=NO_CACHE)
+def unarchive(
+    archive: CatalogArchive,
+    paths: DownloadPaths,
+    if_exists: DownloadIfExistsOpts,
+    limits: ArchiveLimits,
+) -> Unarchived:
+    """See :func:`mlhub_core.catalog.extract.unarchive`."""
+    return extract.unarchive(
+        archive, paths, if_exists=if_exists, limits=limits, stop=STOP, on_progress=PROGRESS
+    )
