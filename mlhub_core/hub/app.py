@@ -10,7 +10,7 @@ import hmac
 import logging
 import re
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import orjson
 from starlette.applications import Starlette
@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, MLHubException
 from mlhub_core.hub.files import FileApp
 from mlhub_core.hub.items import MAX_LIMIT, find_item, read_page
+from mlhub_core.hub.links import address, link, page_url, rebased
 from mlhub_core.hub.page import render
 from mlhub_core.hub.store import HubStore
 from mlhub_core.redact import redact
@@ -35,7 +36,6 @@ DEFAULT_LIMIT = 30
 
 _OPEN_PATHS = frozenset({ROOT_PATH + "datasets", ROOT_PATH + "collections"})
 _NO_KEY = "Must provide API key or Bearer token to access this route."
-_ANY_ROOT = re.compile(r"https?://[^/]+/mlhub/v1/")
 
 
 def create_app(store: HubStore, api_key: str | None = None) -> ASGIApp:
@@ -144,7 +144,7 @@ class _Api:
                 *(Route(ROOT_PATH + path, endpoint) for path, endpoint in routes.items()),
             ],
             exception_handlers={
-                HTTPException: _on_http_exception,
+                HTTPException: _on_error,
                 MLHubException: _on_error,
                 OSError: _on_error,
             },
@@ -155,20 +155,20 @@ class _Api:
 
     async def page(self, request: Request) -> Response:
         return HTMLResponse(
-            render(self._store, _address(request) + ROOT_PATH, needs_key=self._needs_key)
+            render(self._store, address(request) + ROOT_PATH, needs_key=self._needs_key)
         )
 
     async def root(self, request: Request) -> Response:
-        root = _address(request) + ROOT_PATH
+        root = address(request) + ROOT_PATH
         names = ("datasets", "collections", "models")
-        links = [_link(name, root + name) for name in names]
+        links = [link(name, root + name) for name in names]
         return _json(
             {
                 "type": "Catalog",
                 "id": "mlhub",
                 "stac_version": "1.0.0",
                 "description": "The API of MLHub, served by mlhub-flows.",
-                "links": [_link("root", root), _link("self", root), *links],
+                "links": [link("root", root), link("self", root), *links],
             }
         )
 
@@ -183,18 +183,18 @@ class _Api:
         return _json(self._store.dataset_by_doi(request.path_params["doi"]))
 
     async def collections(self, request: Request) -> Response:
-        root = _address(request) + ROOT_PATH
-        found = [_rebased(entry, root) for entry in self._store.collections.values()]
+        root = address(request) + ROOT_PATH
+        found = [rebased(entry, root) for entry in self._store.collections.values()]
         links = [
-            _link("root", root),
-            _link("parent", root),
-            _link("self", root + "collections"),
+            link("root", root),
+            link("parent", root),
+            link("self", root + "collections"),
         ]
         return _json({"collections": found, "links": links})
 
     async def collection(self, request: Request) -> Response:
         found = self._store.collection(request.path_params["collection_id"])
-        return _json(_rebased(found, _address(request) + ROOT_PATH))
+        return _json(rebased(found, address(request) + ROOT_PATH))
 
     def items(self, request: Request) -> Response:
         # Not async, so that it runs in a thread: it reads a file.
@@ -203,15 +203,15 @@ class _Api:
         start = _number(request, "token", 0, 0, 2**62)
         path = self._store.items_file(collection_id)
         features, following = ([], None) if path is None else read_page(path, start, limit)
-        root = _address(request) + ROOT_PATH
+        root = address(request) + ROOT_PATH
         here = f"{root}collections/{quote(collection_id, safe='')}/items"
-        links = [_link("root", root), _link("self", _page_url(here, limit, start))]
+        links = [link("root", root), link("self", page_url(here, limit, start))]
         if following is not None:
-            links.append(_link("next", _page_url(here, limit, following), "application/geo+json"))
+            links.append(link("next", page_url(here, limit, following), "application/geo+json"))
         return _json(
             {
                 "type": "FeatureCollection",
-                "features": [_rebased(feature, root) for feature in features],
+                "features": [rebased(feature, root) for feature in features],
                 "links": links,
             }
         )
@@ -223,15 +223,15 @@ class _Api:
         found = None if path is None else find_item(path, item_id)
         if found is None:
             raise EntityDoesNotExist(f"Item {item_id} does not exist.", status=404)
-        return _json(_rebased(found, _address(request) + ROOT_PATH))
+        return _json(rebased(found, address(request) + ROOT_PATH))
 
     async def models(self, request: Request) -> Response:
-        root = _address(request) + ROOT_PATH
-        return _json([_rebased(model, root) for model in self._store.models.values()])
+        root = address(request) + ROOT_PATH
+        return _json([rebased(model, root) for model in self._store.models.values()])
 
     async def model(self, request: Request) -> Response:
         found = self._store.model(request.path_params["model_id"])
-        return _json(_rebased(found, _address(request) + ROOT_PATH))
+        return _json(rebased(found, address(request) + ROOT_PATH))
 
     async def catalog(self, request: Request) -> Response:
         path = self._store.catalog_file(request.path_params["dataset_id"])
@@ -252,15 +252,12 @@ def _json(content: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(content), status, media_type="application/json")
 
 
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    response = _json({"detail": error.detail}, error.status_code)
-    response.headers.update(error.headers or {})
-    return response
-
-
 async def _on_error(request: Request, error: Exception) -> Response:
     """An error of ours as the API tells it; what is wrong with the hub itself is logged too."""
+    if isinstance(error, HTTPException):
+        response = _json({"detail": error.detail}, error.status_code)
+        response.headers.update(error.headers or {})
+        return response
     if isinstance(error, InvalidArgument):
         return _json({"detail": error.message}, 400)
     if isinstance(error, EntityDoesNotExist):
@@ -268,40 +265,6 @@ async def _on_error(request: Request, error: Exception) -> Response:
     logger.error("%s %s: %s", request.method, request.url.path, error)
     detail = error.message if isinstance(error, MLHubException) else "The hub's disk refuses."
     return _json({"detail": detail}, 500)
-
-
-def _address(request: Request) -> str:
-    """Scheme, host and port as the client knows them."""
-    url = request.url
-    return f"{url.scheme}://{url.netloc}"
-
-
-def _link(rel: str, href: str, media_type: str = "application/json") -> dict[str, str]:
-    return {"rel": rel, "type": media_type, "href": href}
-
-
-def _rebased(entry: dict[str, Any], root: str) -> dict[str, Any]:
-    """A copy whose links below the root of any MLHub API lead below this one's.
-
-    What was recorded elsewhere, or written before the port was known, names another host.
-    """
-    links = entry.get("links")
-    if not isinstance(links, list):
-        return entry
-    return {**entry, "links": [_rebased_link(link, root) for link in links]}
-
-
-def _rebased_link(link: Any, root: str) -> Any:
-    href = link.get("href") if isinstance(link, dict) else None
-    if not isinstance(href, str) or not (match := _ANY_ROOT.match(href)):
-        return link
-    return {**link, "href": root + href[match.end() :]}
-
-
-def _page_url(url: str, limit: int, start: int) -> str:
-    """The URL of a page of items; it never carries a key, whoever needs one adds it."""
-    query = {"limit": limit, "token": start} if start else {"limit": limit}
-    return f"{url}?{urlencode(query)}"
 
 
 def _number(request: Request, name: str, default: int, least: int, most: int) -> int:
@@ -316,5 +279,5 @@ def _number(request: Request, name: str, default: int, least: int, most: int) ->
 
 
 def _see_other(request: Request, folder: str, name: str) -> Response:
-    location = f"{_address(request)}{FILES_PATH}{folder}/{quote(name)}"
+    location = f"{address(request)}{FILES_PATH}{folder}/{quote(name)}"
     return Response(status_code=303, headers={"location": location})

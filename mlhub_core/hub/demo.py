@@ -8,9 +8,6 @@ antimeridian.
 
 from __future__ import annotations
 
-import gzip
-import io
-import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -288,7 +285,7 @@ class _Writer:
             for text in texts:
                 member = f"{place}/{text.item_id}/{text.item_id}.json"
                 members[member] = _json(text.archived())
-        _put(self._directory / "catalogs" / f"{DATASET_ID}.tar.gz", _tar_gz(members))
+        _put(self._directory / "catalogs" / f"{DATASET_ID}.tar.gz", demo_files.tar_gz(members))
 
     def _write_plots_archive(self, items: list[ItemText], assets: dict[str, Any]) -> None:
         ids = [text.item_id for text in items]
@@ -299,7 +296,7 @@ class _Writer:
         files = self._directory / "assets" / DATASET_ID
         for path in sorted((files / PLOTS_ID).rglob("*.*")):
             members[path.relative_to(files).as_posix()] = path.read_bytes()
-        _put(self._directory / "archives" / f"{PLOTS_ID}.tar.gz", _tar_gz(members))
+        _put(self._directory / "archives" / f"{PLOTS_ID}.tar.gz", demo_files.tar_gz(members))
 
 
 def _item_id(collection_id: str, tile: Tile, month: int) -> str:
@@ -320,24 +317,3 @@ def _put(path: Path, data: bytes) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-
-
-def _tar_gz(members: dict[str, bytes]) -> bytes:
-    """An archive with its directories, whose bytes depend on nothing but the members."""
-    packed = io.BytesIO()
-    with (
-        gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as stream,
-        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        made: set[str] = set()
-        for name, data in members.items():
-            for parent in reversed(Path(name).parents[:-1]):
-                if parent.as_posix() not in made:
-                    made.add(parent.as_posix())
-                    directory = tarfile.TarInfo(parent.as_posix())
-                    directory.type, directory.mode = tarfile.DIRTYPE, 0o755
-                    archive.addfile(directory)
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(data), 0o644
-            archive.addfile(entry, io.BytesIO(data))
-    return packed.getvalue()

@@ -1,4 +1,4 @@
-"""Encodes the demo's little files: GeoTIFF, PNG, PDF, NPY, CSV and GeoJSON.
+"""Encodes the demo's little files: GeoTIFF, PNG, PDF, NPY, CSV, GeoJSON and tar.gz.
 
 The few dozen bytes of header that each format needs are written here, byte for byte the same with
 every version of every library; tests read them back with readers of others.
@@ -6,11 +6,14 @@ every version of every library; tests read them back with readers of others.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import struct
+import tarfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -149,3 +152,24 @@ def geojson(features: list[dict[str, Any]]) -> bytes:
 def multihash(data: bytes) -> str:
     """``file:checksum`` of some bytes: SHA-256 as a multihash."""
     return "1220" + hashlib.sha256(data).hexdigest()
+
+
+def tar_gz(members: Mapping[str, bytes]) -> bytes:
+    """An archive with its directories, whose bytes depend on nothing but the members."""
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        made: set[str] = set()
+        for name, data in members.items():
+            for parent in reversed(PurePosixPath(name).parents[:-1]):
+                if str(parent) not in made:
+                    made.add(str(parent))
+                    directory = tarfile.TarInfo(str(parent))
+                    directory.type, directory.mode = tarfile.DIRTYPE, 0o755
+                    archive.addfile(directory)
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
