@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def random(*key: str | int) -> np.random.RandomState:
     return np.random.RandomState(zlib.crc32(repr((_SEED, *key)).encode("ascii")))
 
 
+@cache  # asked for by every band of every month
 def crops(tile: Tile) -> npt.NDArray[np.uint8]:
     """The class of every pixel: what grows on each field the whole year."""
     import numpy as np
@@ -129,7 +131,9 @@ def crops(tile: Tile) -> npt.NDArray[np.uint8]:
         [0, 1, 2, 3, 4], size=(FIELDS, FIELDS), p=[0.15, 0.25, 0.25, 0.15, 0.2]
     )
     side = PIXELS // FIELDS
-    return np.kron(fields, np.ones((side, side), dtype=int)).astype(np.uint8)
+    classes = np.kron(fields, np.ones((side, side), dtype=int)).astype(np.uint8)
+    classes.setflags(write=False)
+    return classes
 
 
 def cloud_cover(tile: Tile, month: int) -> float:
