@@ -1,0 +1,59 @@
+# One command per verb; each makes its own .venv when there is none. Needs Python 3.11+ and make.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The first Python that is new enough; `make PYTHON=/path/to/python3.12` chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+.PHONY: help demo test test-all test-slow check format bench clean
+
+help:
+	@echo "make demo      download the demo dataset, then a part of it, from a hub of our own"
+	@echo "make test      the tests (five minutes at most)"
+	@echo "make test-all  the slow ones too: real servers, hundreds of kills, browsers"
+	@echo "make check     formatting, linting, types, and which module may import which"
+	@echo "make bench     side by side with the reference client and curl"
+	@echo "make clean     remove virtual environments and the demo's output"
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found. Install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Making a virtual environment in $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@echo "Installing this project and what it needs, about 150 packages (one to three minutes) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+	@echo "Installed."
+
+demo: $(READY)
+	@$(BIN)/python -m flows.demo demo-output
+
+# The reference client lives in an environment of its own: it needs older packages than we do.
+test: $(READY)
+	@$(BIN)/python scripts/reference_venv.py
+	@echo "Running the tests ..."
+	@$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	@$(BIN)/python scripts/reference_venv.py
+	@echo "Running the slow tests ..."
+	@$(BIN)/python -m pytest -m slow --timeout 900
+
+test-all: test test-slow
+
+check: $(READY)
+	@echo "Formatting ..." && $(BIN)/ruff format --check .
+	@echo "Linting ..." && $(BIN)/ruff check .
+	@echo "Types ..." && $(BIN)/mypy
+	@echo "Imports ..." && $(BIN)/lint-imports --no-cache
+
+format: $(READY)
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: $(READY)
+	@$(BIN)/python scripts/reference_venv.py
+	@$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .venv-reference demo-output build *.egg-info
