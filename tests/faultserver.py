@@ -27,7 +27,13 @@ from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from types import TracebackType
 
-_REASONS = {200: "OK", 206: "Partial Content", 404: "Not Found", 416: "Range Not Satisfiable"}
+_REASONS = {
+    200: "OK",
+    206: "Partial Content",
+    304: "Not Modified",
+    404: "Not Found",
+    416: "Range Not Satisfiable",
+}
 LONG_AGO = 1_600_000_000.0
 
 
@@ -46,7 +52,7 @@ class Fault:
     chunked: bool = False
     unframed: bool = False  # no length at all: the end of the connection is the end of the file
     gzip: bool = False
-    then_put: bytes | None = None  # the file changes after this answer
+    then_put: bytes | None = field(default=None, repr=False)  # the file changes after this answer
 
 
 def truncate(count: int) -> Fault:
@@ -124,6 +130,16 @@ class Request:
     status: int | None  # None where no head was sent
 
 
+def _is_open(connection: socket.socket) -> bool:
+    """Whether the client has not closed a connection that its thread still waits on."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
 class FaultServer:
     """The server; use it as a context manager.
 
@@ -138,6 +154,7 @@ class FaultServer:
         self.connections = 0
         self.most_open = 0
         self._files: dict[str, File] = {}
+        self._truths: dict[str, list[bytes]] = {}
         self._scripts: dict[str, deque[Fault]] = {}
         self._always: dict[str, Fault] = {}
         self._hooks: dict[str, Callable[[], None]] = {}
@@ -165,8 +182,13 @@ class FaultServer:
     ) -> str:
         """Set what is true at a path; an empty etag means one made of the content."""
         tag = f'"{hashlib.sha256(content).hexdigest()[:12]}"' if etag == "" else etag
+        self._truths.setdefault(path, []).append(content)
         self._files[path] = File(content, tag, modified, dict(headers or {}))
         return self.url(path)
+
+    def truths(self, path: str) -> list[bytes]:
+        """What was true at a path at one time or another, the latest last."""
+        return self._truths[path]
 
     def script(self, path: str, *faults: Fault) -> None:
         """Faults of the next answers at a path, one each."""
@@ -231,7 +253,7 @@ class FaultServer:
                 self.connections += 1
                 number = self.connections
                 self._open.add(connection)
-                self.most_open = max(self.most_open, len(self._open))
+                self.most_open = max(self.most_open, sum(map(_is_open, self._open)))
                 thread = threading.Thread(
                     target=self._serve, args=(connection, number), daemon=True
                 )
@@ -329,6 +351,8 @@ class FaultServer:
         if modified:
             fields["Last-Modified"] = modified
         fields.update(file.headers)
+        if file.etag and asked.get("if-none-match") == file.etag:
+            return 304, b""
         since = asked.get("if-unmodified-since")
         changed = file.modified or 0.0
         if since and not ignore_range and changed > parsedate_to_datetime(since).timestamp():

@@ -84,7 +84,7 @@ def test_no_key_anywhere_names_the_ways(root: str) -> None:
 
 def test_unknown_profile_is_named(root: str) -> None:
     write_api_key("mine", "k")
-    with pytest.raises(APIKeyNotFound, match="'yours'.*it has: mine"):
+    with pytest.raises(APIKeyNotFound, match=r"'yours'.*it has: mine"):
         get_session(profile="yours")
 
 
@@ -227,19 +227,19 @@ def test_tries_end(server: FaultServer, root: str) -> None:
 
 def test_an_answer_that_is_not_json(server: FaultServer, root: str) -> None:
     server.put(keyed("x"), b"<html>parked</html>")
-    with Session(api_key="secret", settings=QUICK) as session:
-        with pytest.raises(APIError, match="not JSON.*MLHUB_ROOT_URL"):
-            session.get_json("x")
+    session = Session(api_key="secret", settings=QUICK)
+    with session, pytest.raises(APIError, match=r"not JSON.*MLHUB_ROOT_URL"):
+        session.get_json("x")
 
 
 def test_the_switched_off_default_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     # A proxy that refuses stands for a name that is gone: nothing leaves this machine.
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with Session(settings=QUICK) as session:
-        with pytest.raises(
-            HubUnreachable, match=r"switched off.*MLHUB_ROOT_URL.*mlhub serve"
-        ) as caught:
-            session.get("datasets")
+    with (
+        Session(settings=QUICK) as session,
+        pytest.raises(HubUnreachable, match=r"switched off.*MLHUB_ROOT_URL.*mlhub serve") as caught,
+    ):
+        session.get("datasets")
     assert "\n" not in str(caught.value)
 
 
