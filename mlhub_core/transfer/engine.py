@@ -78,6 +78,7 @@ class _Slot:
 
     __slots__ = (
         "begun",
+        "closes",
         "crash",
         "drained",
         "easy",
@@ -98,6 +99,7 @@ class _Slot:
         self.lines.clear()
         self.head: ResponseHead | None = None
         self.begun = False
+        self.closes = False
         self.wanted = False
         self.drained = 0
         self.moved = 0.0
@@ -158,6 +160,8 @@ class Engine:
         self._slots: dict[Any, _Slot] = {}
         self._spare: list[_Slot] = []
         self._queues: dict[str, deque[Exchange]] = {}
+        self._leases: dict[str, int] = {}
+        self._idle: dict[str, int] = {}
         self._retries: list[tuple[float, int, Exchange]] = []
         self._sequence = 0
         self._exhausted = False
@@ -221,7 +225,7 @@ class Engine:
     def _start_queued(self, host: str) -> int:
         """Start what may be started for a host; how many still wait."""
         queue = self._queues[host]
-        while queue and len(self._slots) < self._most and self._member.try_acquire(host):
+        while queue and len(self._slots) < self._most and self._lease(host):
             exchange = queue.popleft()
             try:
                 self._start(exchange)
@@ -232,6 +236,16 @@ class Engine:
             del self._queues[host]
         return len(queue)
 
+    def _lease(self, host: str) -> bool:
+        """Have a connection to use: one that lies idle, else a new one."""
+        if self._idle.get(host):
+            self._idle[host] -= 1
+            return True
+        if not self._member.try_acquire(host):
+            return False
+        self._leases[host] = self._leases.get(host, 0) + 1
+        return True
+
     def _start(self, exchange: Exchange) -> None:
         fields = exchange.fields()
         slot = self._spare.pop() if self._spare else self._new_slot()
@@ -241,7 +255,8 @@ class Engine:
         easy = slot.easy
         easy.setopt(pycurl.URL, exchange.url)
         easy.setopt(pycurl.HTTPHEADER, fields)
-        easy.setopt(pycurl.FORBID_REUSE, self._last_use(exchange.host))
+        slot.closes = self._last_use(exchange.host)
+        easy.setopt(pycurl.FORBID_REUSE, slot.closes)
         self._slots[easy] = slot
         self._multi.add_handle(easy)
         self.requests += 1
@@ -251,12 +266,29 @@ class Engine:
     def _last_use(self, host: str) -> bool:
         """Whether the connection is to be closed afterwards, for the sake of other partitions.
 
-        An idle connection of ours and a new one of theirs would be more than the limit.
+        An idle connection of ours and a new one of theirs would be more than the limit. Of the
+        last transfers to a host, each is the last on its connection.
         """
-        if self._member.alone():
+        if self._member.surplus(host):
+            return True
+        if not self._exhausted or self._retries or self._member.alone():
             return False
-        done = self._exhausted and not self._retries and not self._queues.get(host)
-        return done or self._member.crowded(host)
+        return len(self._queues.get(host, ())) < self._leases[host]
+
+    def _give_back(self, host: str) -> None:
+        self._leases[host] -= 1
+        self._member.release(host)
+
+    def _give_back_idle(self) -> None:
+        """Let others have what lies idle because nothing is queued for a host just now.
+
+        Should its connection still be open, it is one too many until the host closes it.
+        """
+        for host, idle in self._idle.items():
+            while idle and host not in self._queues and self._member.wanted(host):
+                idle -= 1
+                self._idle[host] = idle
+                self._give_back(host)
 
     def _new_slot(self) -> _Slot:
         settings = self._settings
@@ -330,6 +362,7 @@ class Engine:
             return
         held_up = max(0.0, now - self._looked - 2 * _TICK)
         self._looked = now
+        self._give_back_idle()
         limit = self._settings.stall_timeout
         for slot in list(self._slots.values()):
             slot.moved += held_up
@@ -374,7 +407,11 @@ class Engine:
         finally:
             slot.exchange = None
             self._spare.append(slot)
-            self._member.release(exchange.host, overloaded=overloaded)
+            self._member.report(exchange.host, overloaded=overloaded)
+            if slot.closes:
+                self._give_back(exchange.host)
+            else:
+                self._idle[exchange.host] = self._idle.get(exchange.host, 0) + 1
         if delay is not None:
             self.retries += 1
             self._sequence += 1

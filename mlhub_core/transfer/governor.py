@@ -1,7 +1,11 @@
-"""The governor: how many transfers may run per host, over all partitions of a process.
+"""The governor: how many connections there may be per host, over all partitions of a process.
 
-The number falls by half when a host says 429 or 503 and rises again one by one. Several partitions
-share it: whoever is refused queues up, and is woken when a place gets free; nobody overtakes.
+What it hands out are leases on connections. A partition keeps a lease, and the connection that
+goes with it, from one transfer to the next, and gives it back only after a transfer that closed
+its connection: so idle connections count too, and the limit holds for what the host sees. Whoever
+holds more than a fair share while another waits has to give back; nobody overtakes in the queue.
+
+The number falls by half when a host says 429 or 503, and rises again one by one.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from mlhub_core.settings import TransferSettings
 @dataclass(slots=True)
 class _Host:
     allowed: int
-    busy: int = 0
+    leased: int = 0
     good: int = 0
     """Successes since the last change of ``allowed``."""
     grace: int = 0
@@ -28,7 +32,7 @@ class _Host:
 
 
 class Governor:
-    """Hands out places, never more than ``limit`` per host at a time.
+    """Hands out leases on connections, never more than ``limit`` per host at a time.
 
     Args:
         limit: Connections per host for the whole process.
@@ -41,17 +45,17 @@ class Governor:
         self._members = 0
 
     def join(self, wake: Callable[[], None]) -> Member:
-        """Become one of those who share the places.
+        """Become one of those who share the connections.
 
         Args:
-            wake: Called from any thread when a place that was refused may be free.
+            wake: Called from any thread when a lease that was refused may be had.
         """
         with self._lock:
             self._members += 1
         return Member(self, wake)
 
     def allowed(self, host: str) -> int:
-        """Places that a host has at present."""
+        """Connections that a host may have at present."""
         with self._lock:
             state = self._hosts.get(host)
             return self.limit if state is None else state.allowed
@@ -64,50 +68,54 @@ class Governor:
             ahead = len(state.queue)
             if member in state.queue:
                 ahead = list(state.queue).index(member)
-            if state.busy + ahead >= state.allowed:
+            if state.leased + ahead >= state.allowed:
                 state.queue[member] = None
                 return False
             state.queue.pop(member, None)
-            state.busy += 1
+            state.leased += 1
             state.held[member] = state.held.get(member, 0) + 1
             return True
 
-    def _release(self, member: Member, host: str, *, overloaded: bool) -> None:
+    def _release(self, member: Member, host: str) -> None:
         with self._lock:
             state = self._hosts[host]
-            state.busy -= 1
+            state.leased -= 1
             state.held[member] -= 1
             if not state.held[member]:
                 del state.held[member]
-            _adapt(state, self.limit, overloaded=overloaded)
             waiting = next(iter(state.queue), None)
         if waiting is not None and waiting is not member:
             waiting.wake()
 
-    def _crowded(self, member: Member, host: str) -> bool:
+    def _surplus(self, member: Member, host: str) -> bool:
         with self._lock:
-            state = self._hosts.get(host)
-            return state is not None and any(other is not member for other in state.queue)
+            state = self._hosts[host]
+            if state.leased > state.allowed:
+                return True
+            waiting = next((other for other in state.queue if other is not member), None)
+            if waiting is None:
+                return False
+            sharers = len(state.held.keys() | state.queue.keys())
+            share = state.allowed // sharers
+            if waiting in state.held and state.allowed % sharers:
+                share += 1  # or the odd lease would go to and fro for ever
+            return state.held.get(member, 0) > share
 
-    def _withdraw(self, member: Member, host: str | None) -> None:
+    def _wanted(self, member: Member, host: str) -> bool:
         with self._lock:
-            states = self._hosts.values() if host is None else [self._hosts.get(host)]
-            next_ones = []
-            for state in states:
-                if state is None or member not in state.queue:
-                    continue
-                del state.queue[member]
-                next_ones.extend(list(state.queue)[:1])
-        for other in next_ones:
-            other.wake()
+            return any(other is not member for other in self._hosts[host].queue)
+
+    def _report(self, host: str, *, overloaded: bool) -> None:
+        with self._lock:
+            _adapt(self._hosts[host], self.limit, overloaded=overloaded)
 
     def _leave(self, member: Member) -> None:
-        self._withdraw(member, None)
         with self._lock:
             self._members -= 1
             waiting: set[Member] = set()
             for state in self._hosts.values():
-                state.busy -= state.held.pop(member, 0)
+                state.queue.pop(member, None)
+                state.leased -= state.held.pop(member, 0)
                 waiting.update(state.queue)
         for other in waiting:
             other.wake()
@@ -121,29 +129,33 @@ class Member:
         self.wake = wake
 
     def try_acquire(self, host: str) -> bool:
-        """Take a place, or queue for one and be woken later. Never waits."""
+        """Take a lease on a connection, or queue for one and be woken later. Never waits."""
         return self._governor._acquire(self, host)
 
-    def release(self, host: str, *, overloaded: bool = False) -> None:
-        """Give a place back.
+    def release(self, host: str) -> None:
+        """Give a lease back, its connection being closed."""
+        self._governor._release(self, host)
+
+    def report(self, host: str, *, overloaded: bool) -> None:
+        """Tell how a host answered.
 
         Args:
-            host: As it was acquired.
-            overloaded: Whether the host answered 429 or 503.
+            host: The host.
+            overloaded: Whether it said 429 or 503.
         """
-        self._governor._release(self, host, overloaded=overloaded)
+        self._governor._report(host, overloaded=overloaded)
 
-    def crowded(self, host: str) -> bool:
-        """Whether somebody else waits for this host: then no connection is kept idle."""
-        return self._governor._crowded(self, host)
+    def surplus(self, host: str) -> bool:
+        """Whether one of the leases held is to be given back as soon as may be."""
+        return self._governor._surplus(self, host)
+
+    def wanted(self, host: str) -> bool:
+        """Whether anybody else waits for a lease."""
+        return self._governor._wanted(self, host)
 
     def alone(self) -> bool:
         """Whether there is no other member at present."""
         return self._governor._members == 1
-
-    def withdraw(self, host: str) -> None:
-        """Stop queueing for a host: there is nothing to fetch from it just now."""
-        self._governor._withdraw(self, host)
 
     def leave(self) -> None:
         """Give everything back, at the end."""
@@ -158,7 +170,7 @@ def _adapt(state: _Host, limit: int, *, overloaded: bool) -> None:
         if not state.grace:
             # What is under way was sent at the old rate: its answers must not halve it again.
             state.allowed = max(1, state.allowed // 2)
-            state.grace = state.busy
+            state.grace = state.leased
     elif state.allowed < limit:
         state.good += 1
         if state.good >= state.allowed:

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+import pickle
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlhub_core.exceptions import StorageError
+from mlhub_core.transfer.ledger import (
+    Entry,
+    LedgerReader,
+    LedgerWriter,
+    State,
+    compact,
+    entries,
+    read_segment,
+)
+
+
+def entry(path: str, size: int = 1) -> Entry:
+    return Entry(path, size, "aa", '"e"', None, "src", State.VERIFIED, 1.5)
+
+
+def write(directory: Path, *items: Entry, number: int = 1) -> Path:
+    before = set(directory.glob("*.jsonl"))
+    writer = LedgerWriter(directory, number)
+    for item in items:
+        writer.add(item)
+    writer.close()
+    (segment,) = set(directory.glob("*.jsonl")) - before
+    return segment
+
+
+def find(directory: Path, *paths: str) -> dict[str, Entry]:
+    reader = LedgerReader(directory, paths)
+    try:
+        return reader.find(list(paths))
+    finally:
+        reader.close()
+
+
+def test_what_is_written_is_found(tmp_path: Path) -> None:
+    write(tmp_path, entry("a"), entry("b/c ü"), entry("x"))
+    assert find(tmp_path, "a", "b/c ü", "nowhere") == {"a": entry("a"), "b/c ü": entry("b/c ü")}
+
+
+def test_the_latest_entry_counts_compacted_or_not(tmp_path: Path) -> None:
+    write(tmp_path, entry("a", 1), entry("b", 1))
+    compact(tmp_path)
+    write(tmp_path, entry("a", 2), number=9)
+    write(tmp_path, entry("a", 3), number=2)
+    assert find(tmp_path, "a", "b") == {"a": entry("a", 3), "b": entry("b", 1)}
+    assert compact(tmp_path) == 2
+    assert find(tmp_path, "a", "b") == {"a": entry("a", 3), "b": entry("b", 1)}
+    assert list(tmp_path.glob("*.jsonl")) == []
+    assert list(entries(tmp_path)) == [entry("a", 3), entry("b", 1)]
+    assert compact(tmp_path) == 0
+
+
+def test_a_crash_between_merging_and_removing_is_harmless(tmp_path: Path) -> None:
+    segment = write(tmp_path, entry("a", 1), entry("a", 2))
+    data = segment.read_bytes()
+    compact(tmp_path)
+    segment.write_bytes(data)
+    assert compact(tmp_path) == 2
+    assert find(tmp_path, "a") == {"a": entry("a", 2)}
+
+
+@settings(deadline=None)
+@given(cut=st.integers(0, 400), junk=st.binary(max_size=20))
+def test_a_torn_end_loses_its_line_only(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, junk: bytes
+) -> None:
+    segment = write(tmp_path_factory.mktemp("l"), *(entry(f"path{n}", n) for n in range(4)))
+    data = segment.read_bytes()[:cut]
+    segment.write_bytes(data + junk.replace(b"\n", b""))
+    whole = data.count(b"\n")
+    assert list(read_segment(segment)) == [entry(f"path{n}", n) for n in range(whole)]
+
+
+def test_a_line_of_something_else_is_left_out(tmp_path: Path) -> None:
+    segment = write(tmp_path, entry("a"))
+    segment.write_bytes(b'[1]\nnull\n["p","x",1,1,1,1,"odd",1]\n' + segment.read_bytes())
+    assert list(read_segment(segment)) == [entry("a")]
+
+
+def test_many_are_looked_up(tmp_path: Path) -> None:
+    write(tmp_path, *(entry(f"{n}", n) for n in range(3000)))
+    compact(tmp_path)
+    found = find(tmp_path, *(f"{n}" for n in range(0, 6000, 2)))
+    assert len(found) == 1500
+    assert found["2998"].size == 2998
+
+
+def test_only_what_will_be_asked_for_is_kept_in_memory(tmp_path: Path) -> None:
+    write(tmp_path, *(entry(f"{n}") for n in range(100)))
+    reader = LedgerReader(tmp_path, iter(["5"]))
+    assert list(reader.find(["5", "6"])) == ["5"]
+
+
+def test_nothing_pending_is_lost_by_a_kill_after_flush(tmp_path: Path) -> None:
+    writer = LedgerWriter(tmp_path, 1)
+    writer.add(entry("a"))
+    assert find(tmp_path, "a") == {}
+    writer.flush()
+    assert find(tmp_path, "a") == {"a": entry("a")}
+    writer.close()
+
+
+def test_no_ledger(tmp_path: Path) -> None:
+    assert find(tmp_path / "nowhere", "a") == {}
+    assert list(entries(tmp_path)) == []
+    LedgerWriter(tmp_path, 1).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_that_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"junk" * 1000)
+    with pytest.raises(StorageError, match=r"ledger\.sqlite"):
+        find(tmp_path, "a")
+    write(tmp_path, entry("a"))
+    with pytest.raises(StorageError, match="Remove it"):
+        compact(tmp_path)
+    with pytest.raises(StorageError):
+        list(entries(tmp_path))
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    writer = LedgerWriter(tmp_path / "file", 1)
+    writer.add(entry("a"))
+    with pytest.raises(StorageError, match="Cannot write the ledger") as caught:
+        writer.flush()
+    assert isinstance(caught.value.__cause__, OSError)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_table_in_an_odd_directory(tmp_path: Path) -> None:
+    odd = tmp_path / "a?b#c %41"
+    write(odd, entry("a"))
+    compact(odd)
+    assert find(odd, "a") == {"a": entry("a")}
+    assert os.listdir(odd) == ["ledger.sqlite"]
+    with sqlite3.connect(odd / "ledger.sqlite") as table:
+        assert table.execute("SELECT count(*) FROM files").fetchone() == (1,)
+    table.close()
