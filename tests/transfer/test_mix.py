@@ -105,10 +105,10 @@ def test_any_mix(cases: list[tuple[int, list[Fault], Fault | None]]) -> None:
     with tempfile.TemporaryDirectory() as directory, FaultServer() as server:
         kit = Kit(Path(directory), server)
         for number, (size, script, lasting) in enumerate(cases):
-            path = f"/{number}.dat"
+            path = f"/{number}.tif"
             server.put(path, content(number, size))
             server.script(path, *script)
             if lasting is not None:
                 server.always(path, lasting)
             kit.want(path, file_size=None if any(s.then_put for s in script) else size)
-        account(kit, {f"/{number}.dat": server for number in range(len(cases))})
+        account(kit, {f"/{number}.tif": server for number in range(len(cases))})
