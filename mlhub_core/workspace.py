@@ -11,6 +11,7 @@ from pathlib import Path
 from mlhub_core.exceptions import InvalidArgument, NothingMatches, StorageError
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.transfer.lock import directory_lock
+from mlhub_core.transfer.tidy import tidy_state
 
 
 def check_directories(*directories: Path) -> None:
@@ -43,7 +44,7 @@ def workspace(paths: DownloadPaths) -> Iterator[None]:
 
     Raises:
         DirectoryBusy: if another run holds them.
-        StorageError: if they cannot be made.
+        StorageError: if they cannot be made or tidied.
     """
     new = [
         path for path in (paths.archive, paths.catalog_dir, paths.asset_dir) if not path.exists()
@@ -51,6 +52,7 @@ def workspace(paths: DownloadPaths) -> Iterator[None]:
     made = _missing(paths.output_dir) + _missing(paths.asset_output_dir)
     try:
         with directory_lock(paths):
+            tidy_state(paths)
             yield
     except NothingMatches:
         raise  # the catalog is fine, and the next filter may need it

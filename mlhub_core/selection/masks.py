@@ -87,7 +87,7 @@ def place_test(wanted: AssetFilter) -> Callable[[pd.DataFrame], tuple[Mask, Mask
 
     def test(frame: pd.DataFrame) -> tuple[Mask, Mask]:
         numbers = boxes(frame)
-        placeless: Mask = np.isnan(numbers).any(axis=1)
+        placeless: Mask = np.asarray(np.isnan(numbers).any(axis=1))
         geometry = frame["geometry"].to_numpy() if use_geometry else None
         starts = _run_starts(numbers, frame["item_id"].to_numpy(), geometry is not None)
         first = np.flatnonzero(starts)
