@@ -33,8 +33,11 @@ def microseconds(text: str) -> int | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    # Subtracting takes the zone into account, and unlike astimezone cannot leave the calendar.
-    result = (moment - _EPOCH) // _MICROSECOND + leaps * 1_000_000
+    try:
+        # Subtracting takes the zone into account, and unlike astimezone cannot leave the calendar.
+        result = (moment - _EPOCH) // _MICROSECOND + leaps * 1_000_000
+    except ValueError:  # a zone of more than a day
+        return None
     return result if _FIRST <= result <= _LAST else None
 
 

@@ -14,7 +14,7 @@ from mlhub_core.catalog.hrefs import Relative
 from mlhub_core.catalog.items import AssetEntry, ItemEntry
 from mlhub_core.catalog.places import Bounds
 from mlhub_core.catalog.savepaths import Claim
-from mlhub_core.catalog.schema import aside_schema, box_array, index_schema
+from mlhub_core.catalog.schema import aside_schema, box_array, index_schema, texts_type
 
 _MAX_ROWS = 100_000
 """Of a row group: large enough to pack well, small enough to prune on."""
@@ -95,9 +95,7 @@ class Rows:
             "item_bbox": box_array(item and item.bbox for item in items),
             "bbox": box_array(item and item.cover for item in items),
             "properties": pa.array([item and item.properties for item in items], pa.string()),
-            "source_items": pa.array(
-                [item and item.sources for item in items], pa.list_(pa.string())
-            ),
+            "source_items": pa.array([item and item.sources for item in items], texts_type()),
             "geometry": pa.array(
                 [item.shape.wkb if item and item.shape else None for item in items], pa.binary()
             ),
@@ -107,7 +105,7 @@ class Rows:
             "asset_key": pa.array([asset.key for asset in assets], pa.string()),
             "href": pa.array([_known_href(asset.href) for asset in assets], pa.string()),
             "media_type": pa.array([asset.media_type for asset in assets], pa.string()),
-            "roles": pa.array([asset.roles for asset in assets], pa.list_(pa.string())),
+            "roles": pa.array([asset.roles for asset in assets], texts_type()),
             "save_path": pa.array(self._save_paths, pa.string()),
             "common_asset": pa.repeat(False, len(assets)),
             "file_size": pa.array([asset.file_size for asset in assets], pa.int64()),
@@ -130,7 +128,7 @@ class Rows:
             "_unsettled": pa.array([reason.unsettled for reason in waiting], pa.bool_()),
             "_candidates": pa.array(
                 [list(href.candidates) if isinstance(href, Relative) else None for href in hrefs],
-                pa.list_(text),
+                texts_type(),
             ),
             "_url": pa.array(
                 [href.url if isinstance(href, Relative) else None for href in hrefs], text

@@ -32,7 +32,7 @@ def index_schema() -> pa.Schema:
             pa.field("asset_key", pa.string(), nullable=False),
             pa.field("href", pa.string(), nullable=False),
             pa.field("media_type", pa.string()),
-            pa.field("roles", pa.list_(pa.string())),
+            pa.field("roles", texts_type()),
             pa.field("save_path", pa.string(), nullable=False),
             pa.field("common_asset", pa.bool_(), nullable=False),
             pa.field("datetime", moment),
@@ -43,7 +43,7 @@ def index_schema() -> pa.Schema:
             pa.field("item_bbox", box_type()),
             pa.field("bbox", box_type()),
             pa.field("properties", pa.string()),
-            pa.field("source_items", pa.list_(pa.string())),
+            pa.field("source_items", texts_type()),
             pa.field("geometry", pa.binary()),
         ]
     )
@@ -60,10 +60,16 @@ def aside_schema() -> pa.Schema:
             pa.field("_stem", pa.string()),
             pa.field("_suffix", pa.string()),
             pa.field("_unsettled", pa.bool_()),
-            pa.field("_candidates", pa.list_(pa.string())),
+            pa.field("_candidates", texts_type()),
             pa.field("_url", pa.string()),
         ]
     )
+
+
+@cache
+def texts_type() -> pa.DataType:
+    """A list of texts; its part is named as Parquet names it, so that it reads as it was written."""
+    return pa.list_(pa.field("element", pa.string()))
 
 
 @cache
