@@ -69,10 +69,12 @@ class Partials:
         return f"{self._directory}/{name}"
 
     def _has_note(self, stem: str) -> bool:
-        return bool(self._notes) and stem.rpartition("/")[2] + _NOTE in self._notes
+        return stem.rpartition("/")[2] + _NOTE in self._notes
 
     def read_note(self, save_path: str) -> tuple[Note, int] | None:
         """The note of a partial file and its size, None where there is nothing to continue."""
+        if not self._notes:
+            return None
         stem = self._stem(save_path)
         if not self._has_note(stem):
             return None

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlhub_core.http_rules import (
+    ContentRange,
+    RangeVerdict,
+    http_date,
+    is_retryable,
+    judge_range,
+    parse_checksum,
+    parse_content_range,
+    parse_http_date,
+    parse_length,
+    parse_md5,
+    parse_retry_after,
+    parse_unsatisfied_range,
+    strong_etag,
+    strong_validator,
+)
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+sizes = st.integers(0, 10**12)
+
+
+@pytest.mark.parametrize(
+    ("status", "passing"),
+    [(200, False), (404, False), (408, True), (429, True), (499, False), (500, True), (599, True)],
+)
+def test_which_failures_may_pass(status: int, passing: bool) -> None:
+    assert is_retryable(status) is passing
+
+
+@pytest.mark.parametrize(
+    ("text", "length"), [("10", 10), (" 7 ", 7), ("-1", None), ("1e3", None), ("\u0661", None)]
+)
+def test_lengths(text: str, length: int | None) -> None:
+    assert parse_length(text) == length
+
+
+@given(sizes, sizes, sizes)
+def test_content_range_there_and_back(first: int, more: int, behind: int) -> None:
+    last = first + more
+    total = last + 1 + behind
+    text = f"bytes {first}-{last}/{total}"
+    assert parse_content_range(text) == ContentRange(first, last, total)
+    assert parse_content_range(f"BYTES {first}-{last}/*") == ContentRange(first, last, None)
+    assert parse_content_range(f"bytes {first}-{last}/{last}") is None
+    assert parse_content_range(f"bytes {last + 1}-{first}/{total + 2}") is None
+    assert parse_unsatisfied_range(f"bytes */{total}") == total
+
+
+@given(st.text(max_size=30) | st.none())
+def test_any_header_is_read_or_left(text: str | None) -> None:
+    parse_content_range(text)
+    parse_unsatisfied_range(text)
+    assert (parse_length(text) or 0) >= 0
+    assert (parse_retry_after(text, NOW) or 0.0) >= 0.0
+    parse_http_date(text)
+    assert len(parse_md5(text) or "x" * 32) == 32
+    tag = strong_etag(text)
+    assert tag is None or (tag[0] == tag[-1] == '"' and "\n" not in tag)
+    validator = strong_validator(text, text, text)
+    assert validator is None or validator == tag
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("120", 120.0),
+        ("1.5", 1.5),
+        ("Fri, 02 Jan 2026 03:05:05 GMT", 60.0),
+        ("Fri, 02 Jan 2026 03:00:00 GMT", 0.0),
+        ("9" * 400, None),
+        ("-5", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_retry_after(text: str, seconds: float | None) -> None:
+    assert parse_retry_after(text, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ('"abc"', '"abc"'),
+        ("0x8DA", '"0x8DA"'),
+        ('W/"abc"', None),
+        ('w/"abc"', None),
+        ('"abc', None),
+        ("", None),
+        ("a\r\nX: y", None),
+    ],
+)
+def test_strong_etags(text: str, tag: str | None) -> None:
+    assert strong_etag(text) == tag
+
+
+@given(st.integers(0, 4 * 10**9))
+def test_dates_there_and_back(seconds: int) -> None:
+    assert parse_http_date(http_date(seconds)) == seconds
+    assert http_date(seconds + 0.9) == http_date(seconds)
+
+
+@pytest.mark.parametrize(
+    ("etag", "age", "validator"),
+    [
+        ('"a"', 0, '"a"'),
+        (None, 60, http_date(1_000_000)),
+        (None, 59, None),
+        ('W/"a"', 3600, http_date(1_000_000)),
+        (None, -10, None),
+    ],
+)
+def test_what_may_stand_in_if_range(etag: str | None, age: int, validator: str | None) -> None:
+    modified, date = http_date(1_000_000), http_date(1_000_000 + age)
+    assert strong_validator(etag, modified, date) == validator
+
+
+def test_a_date_without_a_clock_to_compare_is_weak() -> None:
+    assert strong_validator(None, http_date(0), None) is None
+    assert strong_validator(None, None, http_date(0)) is None
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_md5_there_and_back(digest: bytes) -> None:
+    assert parse_md5(base64.b64encode(digest).decode()) == digest.hex()
+
+
+@pytest.mark.parametrize("text", ["AAAA", "not base64!", "A" * 200, "ÄÄ=="])
+def test_what_is_no_md5(text: str) -> None:
+    assert parse_md5(text) is None
+
+
+@pytest.mark.parametrize(
+    ("prefix", "name"),
+    [("1114", "sha1"), ("1220", "sha256"), ("1340", "sha512"), ("d50110", "md5")],
+)
+def test_multihashes(prefix: str, name: str) -> None:
+    digest = hashlib.new(name, b"x").hexdigest()
+    assert parse_checksum((prefix + digest).upper()) == (name, digest)
+    assert parse_checksum(prefix + digest[:-2]) is None
+    assert parse_checksum(prefix + digest + "00") is None
+
+
+@pytest.mark.parametrize("value", [None, 7, "", "zz", "1220"])
+def test_what_is_no_multihash(value: object) -> None:
+    assert parse_checksum(value) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "content_range", "about", "verdict"),
+    [
+        (200, None, {}, RangeVerdict.START_OVER),
+        (206, "bytes 10-19/20", {}, RangeVerdict.APPEND),
+        (206, "bytes 10-19/*", {"expected_total": 20}, RangeVerdict.APPEND),
+        (206, "bytes 9-19/20", {}, RangeVerdict.ASK_AGAIN),
+        (206, "bytes 10-18/20", {}, RangeVerdict.ASK_AGAIN),
+        (206, "bytes 10-19/20", {"expected_total": 21}, RangeVerdict.ASK_AGAIN),
+        (206, None, {}, RangeVerdict.ASK_AGAIN),
+        (206, "bytes 10-19/20", {"etag": '"b"', "expected_etag": '"a"'}, RangeVerdict.ASK_AGAIN),
+        (206, "bytes 10-19/20", {"etag": '"a"', "expected_etag": '"a"'}, RangeVerdict.APPEND),
+        (416, "bytes */10", {}, RangeVerdict.COMPLETE),
+        (416, "bytes */11", {}, RangeVerdict.ASK_AGAIN),
+        (416, None, {}, RangeVerdict.ASK_AGAIN),
+        (416, "bytes */10", {"etag": '"b"', "expected_etag": '"a"'}, RangeVerdict.ASK_AGAIN),
+        (412, None, {}, RangeVerdict.ASK_AGAIN),
+        (404, None, {}, RangeVerdict.ERROR),
+        (503, None, {}, RangeVerdict.ERROR),
+    ],
+)
+def test_what_an_answer_to_a_range_means(
+    status: int, content_range: str | None, about: dict[str, object], verdict: RangeVerdict
+) -> None:
+    assert judge_range(status, content_range, 10, **about) is verdict  # type: ignore[arg-type]
