@@ -8,8 +8,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-_ALL = ("the whole demo dataset", [])
-_PART = (
+_ALL: tuple[str, list[str]] = ("the whole demo dataset", [])
+_PART: tuple[str, list[str]] = (
     "a part of it: the labels of spring, in Kenya",
     [
         "--collection",

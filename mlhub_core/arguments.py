@@ -188,9 +188,9 @@ def _collection_filter(options: argparse.Namespace) -> dict[str, list[str]] | No
     return wanted or None
 
 
-def _json_file(name: str) -> Any:
+def _json_file(name: str) -> dict[str, list[str]]:
     try:
-        content = json.loads(Path(name).expanduser().read_text("utf-8"))
+        content: Any = json.loads(Path(name).expanduser().read_text("utf-8"))
     except OSError as error:
         raise InvalidArgument(f"{name} cannot be read: {error.strerror}.") from error
     except ValueError as error:
@@ -200,7 +200,7 @@ def _json_file(name: str) -> Any:
             f'{name} must hold an object such as {{"my_labels": ["labels"]}}, not a '
             f"{type(content).__name__}."
         )
-    return content
+    return content  # what is in it is checked with all other parameters
 
 
 def _intersects(name: str | None) -> str | None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from mlhub_core.catalog.archive import CatalogArchive, fetch_catalog
 from mlhub_core.catalog.extract import Unarchived, unarchive
@@ -37,8 +37,6 @@ from mlhub_core.transfer.run import download_partition
 from mlhub_core.workspace import check_directories, workspace
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,18 +294,16 @@ def _transfer(
     return tuple(future.result() for future in futures)
 
 
-def _settle(
-    futures: list[Future[T]] | list[Future[Unarchived] | Future[AssetIndex]], stop: StopFlag
-) -> None:
+def _settle(futures: Sequence[Future[Any]], stop: StopFlag) -> None:
     """Wait for all; when one fails or Ctrl-C comes, stop the others and raise what came first."""
     try:
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        first = next((f.exception() for f in futures if f in done and f.exception()), None)
+        done = wait(list(futures), return_when=FIRST_EXCEPTION).done
+        first = next((error for future in done if (error := future.exception())), None)
         if first is not None:
             raise first
     except BaseException:
         stop.set()
         for future in futures:
             future.cancel()
-        wait(futures)
+        wait(list(futures))
         raise

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mlhub_core.catalog.index import AssetIndex
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mlhub_core import pipeline
+from mlhub_core.catalog.index import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.pipeline import DownloadRequest
 from mlhub_core.selection.plan import Plan

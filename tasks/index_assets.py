@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mlhub_core.catalog.index import AssetIndex
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mlhub_core.catalog import index
 from mlhub_core.catalog.archive import CatalogArchive
+from mlhub_core.catalog.index import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
 from tasks.runtime import PROGRESS, STOP
