@@ -38,6 +38,9 @@ from mlhub_core.workspace import check_directories, workspace
 
 log = logging.getLogger(__name__)
 
+_ODD_KEPT = 100
+"""What is odd about a catalog, in words: enough to see a pattern, small enough to travel."""
+
 
 @dataclass(frozen=True, slots=True)
 class DownloadRequest:
@@ -144,7 +147,7 @@ def conclude(
     """
     causes = merge_failures(results, paths.err_report)
     failed = sum(result.failed for result in results)
-    oddities = (unarchived.oddity_count if unarchived else 0) + (index.oddity_count if index else 0)
+    readers = [reader for reader in (unarchived, index) if reader]
     report = DownloadReport(
         dataset_id=info.id,
         title=info.title,
@@ -165,7 +168,8 @@ def conclude(
         funnel=plan.funnel if plan else (),
         without_place=plan.without_place if plan else 0,
         without_time=plan.without_time if plan else 0,
-        oddities=oddities,
+        oddities=sum(reader.oddity_count for reader in readers),
+        odd=tuple(text for reader in readers for text in reader.oddities)[:_ODD_KEPT],
         catalog_only=plan is None,
     )
     what = "catalog saved to %s" if report.catalog_only else "assets saved to %s"

@@ -10,6 +10,7 @@ from mlhub_core.exceptions import DownloadIncomplete
 from mlhub_core.transfer.result import PartitionResult
 
 _CAUSES_SHOWN = 10
+_ODD_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,10 @@ class DownloadReport:
         seconds: From start to end.
         causes: ``(cause, host, assets)`` of the failed, the most frequent first.
         funnel: ``(filter, assets left)``, in order.
-        without_place: Assets that a spatial filter left out for want of a place.
-        without_time: Assets that a temporal filter left out for want of a time.
+        without_place: Items that a spatial filter left out for want of a place.
+        without_time: Items that a temporal filter left out for want of a time.
         oddities: What was strange about the catalog, in number.
+        odd: The first of it in words, each naming the member.
         catalog_only: Whether no assets were asked for.
     """
 
@@ -60,6 +62,7 @@ class DownloadReport:
     without_place: int = 0
     without_time: int = 0
     oddities: int = 0
+    odd: tuple[str, ...] = ()
     catalog_only: bool = False
 
     def summary(self) -> str:
@@ -68,11 +71,14 @@ class DownloadReport:
         if self.resumed:
             lines.append(f"{self.resumed:,} of the fetched were continued.")
         if self.without_place:
-            lines.append(f"{self.without_place:,} assets have no place and were left out.")
+            lines.append(f"{self.without_place:,} items have no place and were left out.")
         if self.without_time:
-            lines.append(f"{self.without_time:,} assets have no time and were left out.")
+            lines.append(f"{self.without_time:,} items have no time and were left out.")
         if self.oddities:
-            lines.append(f"{self.oddities:,} oddities in the catalog (the log names them).")
+            lines.append(f"{self.oddities:,} things in the catalog are odd:")
+            lines += [f"  {text}" for text in self.odd[:_ODD_SHOWN]]
+            if self.oddities > _ODD_SHOWN:
+                lines.append(f"  and {self.oddities - _ODD_SHOWN:,} more")
         if self.failed:
             lines.append(f"{self.failed:,} of {self.files:,} assets could not be had:")
             for cause, host, count in self.causes[:_CAUSES_SHOWN]:

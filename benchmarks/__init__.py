@@ -1,0 +1,1 @@
+"""Side by side with the reference client. ``make bench`` runs them."""
