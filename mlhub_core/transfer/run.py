@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 
@@ -80,7 +80,8 @@ def download_partition(
     run = _Run(partition, paths, if_exists, settings, stop or StopFlag(), on_progress)
     try:
         engine = Engine(settings, governor or governor_for(settings), run.stop)
-        engine.run(run.exchanges(), run.tick)
+        with closing(run.exchanges()) as exchanges:
+            engine.run(exchanges, run.tick)
         run.requests, run.retries = engine.requests, engine.retries
     finally:
         run.close()
@@ -121,7 +122,7 @@ class _Run:
 
     # Deciding
 
-    def exchanges(self) -> Iterator[Fetch]:
+    def exchanges(self) -> Generator[Fetch, None, None]:
         """Decide about every asset in turn; what must be fetched comes out."""
         listed = (asset.save_path for asset in _assets(self._partition.path))
         ledger = LedgerReader(self._paths.ledger_dir, listed)
