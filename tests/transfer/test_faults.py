@@ -341,3 +341,15 @@ def test_one_host_that_stalls_does_not_hold_up_another(kit: Kit, server: FaultSe
         result = kit.run()
     assert (result.fetched, result.failed) == (1, 6)
     assert done[0] <= 2
+
+
+def test_a_transfer_that_got_on_once_is_given_up_when_it_no_longer_does(
+    kit: Kit, server: FaultServer
+) -> None:
+    server.put("/a.tif", BIG)
+    server.script("/a.tif", truncate(200_000))
+    server.always("/a.tif", reset_before())
+    kit.want("/a.tif")
+    result = kit.run()
+    assert (result.failed, server.count("/a.tif")) == (1, 3)
+    assert kit.partials() == []

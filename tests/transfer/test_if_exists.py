@@ -260,3 +260,12 @@ def test_a_catalog_that_changed_is_obeyed(asset: Kit, server: FaultServer, what:
     asset.assets[0] = asset.assets[0]._replace(**changes)
     assert asset.run().fetched == 1
     assert asset.final("/a.tif").read_bytes() == new
+
+
+def test_a_file_that_changes_while_the_server_is_asked_is_fetched_anew(
+    asset: Kit, server: FaultServer
+) -> None:
+    asset.lay("/a.tif", TRUTH[:20_000])
+    server.when_asked("/a.tif", lambda: asset.lay("/a.tif", OTHER[:19_000]) and None)
+    assert asset.run().resumed == 0
+    assert is_true(asset)
