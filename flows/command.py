@@ -7,13 +7,13 @@ the dataset: a typing error must not wait for an orchestrator.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.prefect_api import prefect_api
 from mlhub_core.arguments import (
     OneLineParser,
     add_download_arguments,
@@ -25,14 +25,6 @@ from mlhub_core.exceptions import InvalidArgument
 
 if TYPE_CHECKING:
     from mlhub_core.parameters import DownloadParameters
-
-_PREFECT = {
-    "DO_NOT_TRACK": "1",
-    # Our lines belong into the run's log. The console shows progress and, at the end, one line;
-    # Prefect's own lines and tracebacks would come between.
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "mlhub_core",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -84,11 +76,15 @@ def _run(options: argparse.Namespace, fields: dict[str, object]) -> None:
         if options.dry_run:
             _dry_run(parameters)
             return
-        with _prefect_api(quiet=options.quiet):
+        with prefect_api(lambda line: _say(line, options.quiet)):
             from flows.download_dataset import download_dataset
-            from tasks.runtime import PROGRESS
+            from tasks.runtime import new_run
 
-            with showing_progress(not options.quiet) as sink, PROGRESS.listen(sink):
+            with (
+                new_run() as hooks,
+                showing_progress(not options.quiet) as sink,
+                hooks.progress.listen(sink),
+            ):
                 report = download_dataset(parameters)
     print(report.summary())
 
@@ -104,32 +100,6 @@ def _dry_run(parameters: DownloadParameters) -> None:
         profile=parameters.profile,
         on_plan=lambda plan: print("\n".join(plan.describe())),
     )
-
-
-@contextmanager
-def _prefect_api(*, quiet: bool) -> Iterator[None]:
-    for name, value in _PREFECT.items():
-        os.environ.setdefault(name, value)
-    if os.environ.get("PREFECT_API_URL") or _profile_has_api():
-        _say("Starting the flow run …", quiet)
-        yield
-        return
-    from flows.local_server import prefect_server
-
-    _say("Starting a Prefect API server for this run (10 to 60 s) …", quiet)
-    with prefect_server() as url:
-        os.environ["PREFECT_API_URL"] = url
-        try:
-            yield
-        finally:
-            del os.environ["PREFECT_API_URL"]
-
-
-def _profile_has_api() -> bool:
-    """Whether the active Prefect profile names an API server."""
-    from prefect.settings import PREFECT_API_URL
-
-    return bool(PREFECT_API_URL.value())
 
 
 def _say(line: str, quiet: bool) -> None:

@@ -35,14 +35,17 @@ def main(directory: Path) -> int:
     print("Nothing leaves this machine. The server takes 10 to 60 seconds to start …", flush=True)
     # The demo's runs stay with the demo, out of your own Prefect database.
     os.environ["PREFECT_HOME"] = str(directory.absolute() / ".prefect")
+    os.environ.pop("PREFECT_API_URL", None)
     directory.mkdir(parents=True, exist_ok=True)
 
     from flows.command import main as download
-    from flows.local_server import prefect_server
+    from flows.local_server import local_server
     from mlhub_core.cli import demo_hub
 
-    with demo_hub(), prefect_server() as url:
-        os.environ["PREFECT_API_URL"] = url
+    with demo_hub(), local_server() as server:
+        if server.url is not None:
+            server.wait_until_up()
+            os.environ["PREFECT_API_URL"] = server.url
         for number, (what, options) in enumerate((_ALL, _PART), start=1):
             target = directory / ("all" if options == [] else "part")
             words = ["demo_crops", "--output-dir", str(target), *options]

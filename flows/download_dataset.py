@@ -14,15 +14,21 @@ if __name__ == "__main__":
 import time
 from contextlib import nullcontext
 
-from prefect import flow, runtime
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect import flow, get_run_logger, runtime
 from prefect.utilities.annotations import unmapped
 
-from flows.signals import stopping_on_signals
+from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
+from flows.side_by_side import settle, side_by_side
+from mlhub_core.catalog.archive import CatalogArchive
+from mlhub_core.catalog.extract import Unarchived
+from mlhub_core.catalog.index import AssetIndex
 from mlhub_core.cli import demo_hub
+from mlhub_core.layout import DownloadPaths
 from mlhub_core.parameters import DownloadParameters
 from mlhub_core.pipeline import DownloadRequest, check_collections, conclude
+from mlhub_core.selection.plan import Plan
 from mlhub_core.transfer.report import DownloadReport
+from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.workspace import workspace
 from tasks.access import Access
 from tasks.download_partition import download_partition
@@ -30,22 +36,17 @@ from tasks.fetch_catalog import fetch_catalog
 from tasks.fetch_metadata import fetch_metadata
 from tasks.filter_assets import filter_assets
 from tasks.index_assets import index_assets
-from tasks.runtime import STOP
+from tasks.runtime import new_run
 from tasks.unarchive import unarchive
 
 
 def _run_name() -> str:
-    parameters = runtime.flow_run.parameters.get("download") or {}
-    dataset = getattr(parameters, "dataset", None) or dict(parameters).get("dataset", "dataset")
+    download = runtime.flow_run.parameters.get("download") or {}
+    dataset = dict(download).get("dataset", "dataset")
     return f"{dataset} {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())}"
 
 
-@flow(
-    name="download-dataset",
-    flow_run_name=_run_name,
-    # Two tasks at a time beside the partitions: unarchive and index-assets.
-    task_runner=ThreadPoolTaskRunner(max_workers=2),  # type: ignore[arg-type]
-)
+@flow(name="download-dataset", flow_run_name=_run_name, persist_result=False)
 def download_dataset(download: DownloadParameters) -> DownloadReport:
     """Download a dataset, or the part of it that matches, verified and resumable.
 
@@ -62,8 +63,14 @@ def download_dataset(download: DownloadParameters) -> DownloadReport:
     request = download.request()
     request.check()
     access = Access(download.profile, download.api_key_block)
-    with stopping_on_signals(STOP), demo_hub() if download.demo else nullcontext():
+    with (
+        new_run() as hooks,
+        core_lines_in_run_log(),
+        progress_lines_in_run_log(hooks.progress),
+        demo_hub() if download.demo else nullcontext(),
+    ):
         report = _run(request, access)
+    get_run_logger().info(report.summary())
     report.raise_for_failures()
     return report
 
@@ -75,25 +82,9 @@ def _run(request: DownloadRequest, access: Access) -> DownloadReport:
     paths = request.paths(info.id)
     with workspace(paths):
         archive = fetch_catalog(paths, request.if_exists, access)
-        limits = request.settings.limits
-        extraction = unarchive.submit(archive, paths, request.if_exists, limits)
-        if request.catalog_only:
-            unarchived = extraction.result()
-            return conclude(info, paths, seconds=time.monotonic() - started, unarchived=unarchived)
-        index = index_assets.submit(archive, paths, limits).result()
-        unarchived = extraction.result()
-        plan = filter_assets(request, paths, index)
-        with ThreadPoolTaskRunner(max_workers=request.settings.workers) as runner:
-            futures = runner.map(
-                download_partition,
-                {
-                    "partition": plan.partitions,
-                    "paths": unmapped(paths),
-                    "if_exists": unmapped(request.if_exists),
-                    "settings": unmapped(request.settings.transfer),
-                },
-            )
-            results = tuple(future.result() for future in futures)
+        unarchived, index = _unpack(request, paths, archive)
+        plan = None if index is None else filter_assets(request, paths, index)
+        results = () if plan is None else _transfer(request, paths, plan)
         return conclude(
             info,
             paths,
@@ -103,3 +94,35 @@ def _run(request: DownloadRequest, access: Access) -> DownloadReport:
             plan=plan,
             results=results,
         )
+
+
+def _unpack(
+    request: DownloadRequest, paths: DownloadPaths, archive: CatalogArchive
+) -> tuple[Unarchived, AssetIndex | None]:
+    limits = request.settings.limits
+    with side_by_side(2) as runner:
+        steps = {"archive": archive, "paths": paths, "limits": limits}
+        unarchiving = runner.submit(unarchive, {**steps, "if_exists": request.if_exists})
+        if request.catalog_only:
+            return settle([unarchiving])[0], None
+        indexing = runner.submit(index_assets, steps)
+        settle([unarchiving, indexing])
+        return unarchiving.result(), indexing.result()
+
+
+def _transfer(
+    request: DownloadRequest, paths: DownloadPaths, plan: Plan
+) -> tuple[PartitionResult, ...]:
+    if not plan.partitions:
+        return ()
+    with side_by_side(request.settings.workers) as runner:
+        futures = runner.map(
+            download_partition,
+            {
+                "partition": plan.partitions,
+                "paths": unmapped(paths),
+                "if_exists": unmapped(request.if_exists),
+                "settings": unmapped(request.settings.transfer),
+            },
+        )
+        return settle(futures)  # type: ignore[arg-type]  # its list is no Iterable of futures

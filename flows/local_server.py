@@ -10,12 +10,10 @@ if it does not come up.
 from __future__ import annotations
 
 import os
-import signal
-import socket
+import select
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +24,8 @@ import requests
 
 from mlhub_core.exceptions import MLHubException
 
-START_TIMEOUT = 180.0
-"""Seconds until the server must answer. On a slow machine it takes a minute."""
+START_TIMEOUT = 300.0
+"""Seconds until the server must answer. On a slow machine it takes a minute, on a busy one more."""
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -45,95 +43,100 @@ class ServerDidNotStart(MLHubException):
     """The Prefect API server did not come up."""
 
 
+class LocalServer:
+    """The server's process, from its start to its end.
+
+    Attributes:
+        url: Of its API; None if Prefect's settings name an API already, and there is no server.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+        self.url: str | None = None
+        self._process = process
+        self._output = output
+        self._deadline = time.monotonic() + START_TIMEOUT
+
+    def read_port(self) -> None:
+        """Wait for the line that says where it listens; it comes before the server answers.
+
+        Raises:
+            ServerDidNotStart: if there is none in time.
+        """
+        pipe = self._process.stdout
+        assert pipe is not None
+        readable, _, _ = select.select([pipe], [], [], self._deadline - time.monotonic())
+        said = pipe.readline().decode().strip() if readable else ""
+        if said == "configured":
+            return
+        if not said.isdigit():
+            raise self._failure()
+        self.url = f"http://127.0.0.1:{said}/api"
+
+    def wait_until_up(self) -> None:
+        """Wait until the server answers.
+
+        Raises:
+            ServerDidNotStart: if it does not in time.
+        """
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy stands between us and the loopback interface
+            while self._process.poll() is None and time.monotonic() < self._deadline:
+                try:
+                    if session.get(f"{self.url}/health", timeout=5).status_code == 200:
+                        return
+                except requests.RequestException:
+                    pass  # not up yet: that is what is being waited for
+                time.sleep(0.1)
+        raise self._failure()
+
+    def end(self) -> None:
+        """End the process, if it has not ended."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def _failure(self) -> ServerDidNotStart:
+        self.end()
+        self._output.seek(0)
+        lines = self._output.read().decode("utf-8", "replace").strip().splitlines()
+        last = lines[-1].strip() if lines else "nothing"
+        return ServerDidNotStart(
+            "The Prefect API server did not start. Start one yourself (`prefect server start`), "
+            "set PREFECT_API_URL=http://127.0.0.1:4200/api, and try again; or use `mlhub download`,"
+            f" which needs none. The last that it said: {last}"
+        )
+
+
 @contextmanager
-def prefect_server() -> Iterator[str]:
-    """Run a Prefect API server for the length of the block.
+def local_server() -> Iterator[LocalServer]:
+    """Start a Prefect API server for the length of the block.
 
     It uses Prefect's own database (``PREFECT_HOME``), so that ``prefect server start`` shows the
-    runs later.
-
-    Yields:
-        The URL of its API.
+    runs later. It does not answer yet when the block begins.
 
     Raises:
-        ServerDidNotStart: if it does not answer in time.
+        ServerDidNotStart: if its process has nothing to say.
     """
-    with tempfile.TemporaryFile("w+", prefix="mlhub-prefect-") as output:
+    with tempfile.TemporaryFile(prefix="mlhub-prefect-") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.local_server"],
+            # Without -P, Python would look for modules beside the file first.
+            [sys.executable, "-P", str(Path(__file__).with_name("server_process.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
-            # Where `flows` is found again, whatever lies in the current directory.
-            cwd=Path(__file__).parent.parent,
             env={**os.environ, **_QUIET},
-            text=True,
             # Ctrl-C goes to the whole process group; the server has to outlive the flow.
             start_new_session=True,
         )
+        server = LocalServer(process, output)
         try:
-            yield _wait_until_up(process, output)
+            server.read_port()
+            yield server
         finally:
-            _end(process)
-
-
-def _wait_until_up(process: subprocess.Popen[str], output: IO[str]) -> str:
-    assert process.stdout is not None
-    deadline = time.monotonic() + START_TIMEOUT
-    port = process.stdout.readline().strip()  # bound before anything slow is imported
-    url = f"http://127.0.0.1:{port}/api"
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if requests.get(f"{url}/health", timeout=5).status_code == 200:
-                return url
-        except requests.RequestException:
-            pass  # not up yet: that is what is being waited for
-        time.sleep(0.2)
-    _end(process)
-    output.seek(0)
-    last = "\n".join(output.read().strip().splitlines()[-15:])
-    raise ServerDidNotStart(
-        f"The Prefect API server did not start within {START_TIMEOUT:.0f} s. Start one yourself "
-        "(`prefect server start`), set PREFECT_API_URL=http://127.0.0.1:4200/api, and try again; "
-        f"or use `mlhub download`, which needs none. It said:\n{last or '(nothing)'}"
-    )
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    if process.stdin is not None and not process.stdin.closed:
-        process.stdin.close()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
-
-
-def _serve() -> None:
-    """The child: serve until standard input closes."""
-    # Whoever stops the parent by Ctrl-C or SIGTERM must find the server up to the end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    print(listener.getsockname()[1], flush=True)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-    import uvicorn
-
-    config = uvicorn.Config(
-        "prefect.server.api.server:create_app", factory=True, log_level="error", lifespan="on"
-    )
-    uvicorn.Server(config).run(sockets=[listener])
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    # At once: an orderly end takes seconds and prints the tracebacks of cancelled consumers. The
-    # database is SQLite in WAL mode, or a server of its own; neither minds.
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    _serve()
+            server.end()

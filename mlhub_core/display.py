@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -101,16 +102,32 @@ class StageTotal:
         return f"{stage.value}: " + ", ".join(pieces or ["started"])
 
 
-class PlainLines:
-    """Prints a line when a stage ends, and one now and then while it runs."""
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)
 
-    def __init__(self) -> None:
+
+class PlainLines:
+    """Writes a line when a stage ends, and one now and then while it runs.
+
+    Args:
+        write: Takes a line.
+        interval: Seconds between two lines of a stage that runs.
+    """
+
+    def __init__(
+        self, write: Callable[[str], None] = _to_stderr, interval: float = _LINE_INTERVAL
+    ) -> None:
+        self._write = write
+        self._interval = interval
         self._lock = threading.Lock()
         self._stages: dict[Stage, StageTotal] = {}
         self._ended: set[Stage] = set()
         self._stop = threading.Event()
         # A ticker of its own: a stage that stalls sends no messages, and is the one to hear of.
-        self._ticker = threading.Thread(target=self._tick, name="mlhub-progress", daemon=True)
+        # It runs in the context of whoever made it: the log of a flow run is found by that.
+        self._ticker = threading.Thread(
+            target=copy_context().run, args=(self._tick,), name="mlhub-progress", daemon=True
+        )
 
     def __call__(self, message: Progress) -> None:
         """Take a message in."""
@@ -125,14 +142,14 @@ class PlainLines:
             over = order.index(stage) < order.index(current) or stage is not Stage.DOWNLOAD
             if over and total.finished and stage not in self._ended:
                 self._ended.add(stage)
-                print(total.line(stage), file=sys.stderr)
+                self._write(total.line(stage))
 
     def _tick(self) -> None:
-        while not self._stop.wait(_LINE_INTERVAL):
+        while not self._stop.wait(self._interval):
             with self._lock:
                 for stage, total in self._stages.items():
                     if stage not in self._ended and not total.finished:
-                        print(total.line(stage), file=sys.stderr)
+                        self._write(total.line(stage))
 
     def __enter__(self) -> PlainLines:
         self._ticker.start()
@@ -144,7 +161,7 @@ class PlainLines:
         with self._lock:
             for stage, total in self._stages.items():
                 if stage not in self._ended:
-                    print(total.line(stage), file=sys.stderr)
+                    self._write(total.line(stage))
 
 
 class TerminalBars:

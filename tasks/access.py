@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from prefect.blocks.system import Secret
 
@@ -30,7 +31,8 @@ class Access:
         if self.api_key_block is None:
             return None
         try:
-            block = Secret.load(self.api_key_block, _sync=True)  # type: ignore[call-arg]
+            # Without _sync it gives a coroutine wherever an event loop happens to run.
+            block: Any = Secret.load(self.api_key_block, _sync=True)  # type: ignore[call-arg]
         except ValueError as error:
             raise APIKeyNotFound(
                 f"There is no Prefect Secret block {self.api_key_block!r}: make one in the UI "

@@ -12,13 +12,14 @@ from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer import run
 from mlhub_core.transfer.governor import governor_for
 from mlhub_core.transfer.result import PartitionResult
-from tasks.runtime import PROGRESS, STOP
+from tasks.runtime import run_hooks
 
 
 @task(
     name="download-partition",
     task_run_name="download {paths.dataset_id} {partition.label}",
     cache_policy=NO_CACHE,
+    persist_result=False,
 )
 def download_partition(
     partition: Partition,
@@ -31,12 +32,13 @@ def download_partition(
     The governor of connections is the process's: however many partitions run, a host sees no more
     than the set number.
     """
-    return run.download_partition(
-        partition,
-        paths,
-        if_exists=if_exists,
-        settings=settings,
-        governor=governor_for(settings),
-        stop=STOP,
-        on_progress=PROGRESS,
-    )
+    with run_hooks() as hooks:
+        return run.download_partition(
+            partition,
+            paths,
+            if_exists=if_exists,
+            settings=settings,
+            governor=governor_for(settings),
+            stop=hooks.stop,
+            on_progress=hooks.progress,
+        )

@@ -10,19 +10,25 @@ from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from tasks.access import Access
-from tasks.runtime import PROGRESS, STOP
+from tasks.runtime import run_hooks
 
 
-@task(name="fetch-catalog", task_run_name="fetch-catalog {paths.dataset_id}", cache_policy=NO_CACHE)
+@task(
+    name="fetch-catalog",
+    task_run_name="fetch-catalog {paths.dataset_id}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def fetch_catalog(
     paths: DownloadPaths, if_exists: DownloadIfExistsOpts, access: Access
 ) -> CatalogArchive:
     """See :func:`mlhub_core.catalog.archive.fetch_catalog`."""
-    return archive.fetch_catalog(
-        paths,
-        if_exists=if_exists,
-        api_key=access.api_key(),
-        profile=access.profile,
-        stop=STOP,
-        on_progress=PROGRESS,
-    )
+    with run_hooks() as hooks:
+        return archive.fetch_catalog(
+            paths,
+            if_exists=if_exists,
+            api_key=access.api_key(),
+            profile=access.profile,
+            stop=hooks.stop,
+            on_progress=hooks.progress,
+        )

@@ -10,7 +10,12 @@ from mlhub_core.metadata import DatasetInfo
 from tasks.access import Access
 
 
-@task(name="fetch-metadata", task_run_name="fetch-metadata {dataset}", cache_policy=NO_CACHE)
+@task(
+    name="fetch-metadata",
+    task_run_name="fetch-metadata {dataset}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def fetch_metadata(dataset: str, access: Access) -> DatasetInfo:
     """See :func:`mlhub_core.metadata.fetch_metadata`."""
     return metadata.fetch_metadata(dataset, api_key=access.api_key(), profile=access.profile)

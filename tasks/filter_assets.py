@@ -10,10 +10,18 @@ from mlhub_core.catalog.index import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.pipeline import DownloadRequest
 from mlhub_core.selection.plan import Plan
-from tasks.runtime import PROGRESS, STOP
+from tasks.runtime import run_hooks
 
 
-@task(name="filter", task_run_name="filter {paths.dataset_id}", cache_policy=NO_CACHE)
+@task(
+    name="filter",
+    task_run_name="filter {paths.dataset_id}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def filter_assets(request: DownloadRequest, paths: DownloadPaths, index: AssetIndex) -> Plan:
     """See :func:`mlhub_core.pipeline.make_plan`."""
-    return pipeline.make_plan(request, paths, index, stop=STOP, on_progress=PROGRESS)
+    with run_hooks() as hooks:
+        return pipeline.make_plan(
+            request, paths, index, stop=hooks.stop, on_progress=hooks.progress
+        )

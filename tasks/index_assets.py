@@ -10,12 +10,20 @@ from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.catalog.index import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
-from tasks.runtime import PROGRESS, STOP
+from tasks.runtime import run_hooks
 
 
-@task(name="index-assets", task_run_name="index-assets {paths.dataset_id}", cache_policy=NO_CACHE)
+@task(
+    name="index-assets",
+    task_run_name="index-assets {paths.dataset_id}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def index_assets(
     archive: CatalogArchive, paths: DownloadPaths, limits: ArchiveLimits
 ) -> AssetIndex:
     """See :func:`mlhub_core.catalog.index.index_assets`."""
-    return index.index_assets(archive, paths, limits=limits, stop=STOP, on_progress=PROGRESS)
+    with run_hooks() as hooks:
+        return index.index_assets(
+            archive, paths, limits=limits, stop=hooks.stop, on_progress=hooks.progress
+        )

@@ -1,16 +1,63 @@
-"""What the tasks of one process share: the stop flag and the progress of the current run.
+"""What the tasks of one run share: a stop flag, and where progress is told.
 
-Neither can travel as a task parameter: a flag must be seen by threads that are already running,
-and a listener is a function.
+Neither can be a task parameter: a flag must be seen by threads that run already, and a listener is
+a function. They travel in a context variable, which Prefect's thread pool copies into its threads,
+so that two runs in one process have nothing to do with each other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
 from mlhub_core.progress import Broadcast
 from mlhub_core.stop import StopFlag
 
-STOP = StopFlag()
-"""Set by the flow when it is asked to stop; every task watches it."""
 
-PROGRESS = Broadcast()
-"""Tasks report to it; the command line and the flow listen."""
+@dataclass(frozen=True, slots=True)
+class RunHooks:
+    """The ends of a run that its tasks hold on to.
+
+    Attributes:
+        stop: Set when the run is to end; the loops of the core look at it.
+        progress: Gets the messages of all tasks.
+    """
+
+    stop: StopFlag = field(default_factory=StopFlag)
+    progress: Broadcast = field(default_factory=Broadcast)
+
+
+_HOOKS: ContextVar[RunHooks] = ContextVar("mlhub_run_hooks")
+
+
+@contextmanager
+def new_run() -> Iterator[RunHooks]:
+    """Hooks for a run that begins here, for the length of the block.
+
+    The stop flag is always a new one, because Prefect retries a flow in the same process. Progress
+    goes on to whoever listened before, such as the command that calls the flow.
+    """
+    outer = _HOOKS.get(None)
+    hooks = RunHooks() if outer is None else RunHooks(progress=outer.progress)
+    token = _HOOKS.set(hooks)
+    try:
+        yield hooks
+    finally:
+        _HOOKS.reset(token)
+
+
+@contextmanager
+def run_hooks() -> Iterator[RunHooks]:
+    """The hooks of the run that is on, for the length of a block that is part of it.
+
+    Any exception that leaves the block, be it a failure, Ctrl-C or Prefect's own signal for the
+    end, sets the stop flag. Prefect waits for tasks that run, and it is the flag that ends them.
+    """
+    hooks = _HOOKS.get(None) or RunHooks()
+    try:
+        yield hooks
+    except BaseException:
+        hooks.stop.set()
+        raise

@@ -11,10 +11,15 @@ from mlhub_core.catalog.extract import Unarchived
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
-from tasks.runtime import PROGRESS, STOP
+from tasks.runtime import run_hooks
 
 
-@task(name="unarchive", task_run_name="unarchive {paths.dataset_id}", cache_policy=NO_CACHE)
+@task(
+    name="unarchive",
+    task_run_name="unarchive {paths.dataset_id}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def unarchive(
     archive: CatalogArchive,
     paths: DownloadPaths,
@@ -22,6 +27,12 @@ def unarchive(
     limits: ArchiveLimits,
 ) -> Unarchived:
     """See :func:`mlhub_core.catalog.extract.unarchive`."""
-    return extract.unarchive(
-        archive, paths, if_exists=if_exists, limits=limits, stop=STOP, on_progress=PROGRESS
-    )
+    with run_hooks() as hooks:
+        return extract.unarchive(
+            archive,
+            paths,
+            if_exists=if_exists,
+            limits=limits,
+            stop=hooks.stop,
+            on_progress=hooks.progress,
+        )

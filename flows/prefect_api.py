@@ -1,0 +1,109 @@
+"""The Prefect API that an ad hoc run reports to: the one that is configured, or one of our own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from flows.local_server import local_server
+from mlhub_core.exceptions import MLHubException
+from mlhub_core.redact import redact
+
+_API_URL = "PREFECT_API_URL"
+
+_QUIET = {
+    "DO_NOT_TRACK": "1",
+    # The console shows progress and, at the end, one line; Prefect's own lines and tracebacks
+    # would come between. They are in the run's log.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+}
+
+_DRAIN_SECONDS = 10.0
+"""How long the last log lines and states may take to reach the API."""
+
+
+class PrefectError(MLHubException):
+    """Prefect itself failed: its API cannot be reached, or refuses."""
+
+
+@contextmanager
+def prefect_api(say: Callable[[str], None]) -> Iterator[None]:
+    """Have a Prefect API for the length of the block.
+
+    Prefect reads its settings when it is imported, so it must not have been imported before.
+
+    Args:
+        say: Gets a line before what takes long.
+
+    Raises:
+        ServerDidNotStart: if a server of our own does not come up.
+        PrefectError: if the configured API does not answer.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if os.environ.get(_API_URL):
+        with _configured_api(say):
+            yield
+        return
+    say("Starting a Prefect API server for this run (10 to 60 s) …")
+    with local_server() as server:
+        if server.url is None:
+            with _configured_api(say):
+                yield
+            return
+        os.environ[_API_URL] = server.url
+        try:
+            # While the server starts, this process can import what it needs.
+            import flows.download_dataset  # noqa: F401
+
+            server.wait_until_up()
+            with _errors_of_prefect():
+                yield
+            _drain()
+        finally:
+            del os.environ[_API_URL]
+
+
+@contextmanager
+def _configured_api(say: Callable[[str], None]) -> Iterator[None]:
+    say("Starting the flow run …")
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    with get_client(httpx_settings={"timeout": 15.0}, sync_client=True) as client:
+        error = client.api_healthcheck()
+    if error is not None:
+        url = redact(PREFECT_API_URL.value())
+        raise PrefectError(
+            f"The Prefect API at {url} does not answer ({redact(error) or type(error).__name__}): "
+            "start it, or unset PREFECT_API_URL, or use `mlhub download`, which needs none."
+        ) from error
+    with _errors_of_prefect():
+        yield
+    _drain()
+
+
+@contextmanager
+def _errors_of_prefect() -> Iterator[None]:
+    """Map what Prefect raises by itself; what a step of ours raises passes through it."""
+    import httpx
+    from prefect.exceptions import PrefectException
+
+    try:
+        yield
+    except (httpx.HTTPError, PrefectException) as error:
+        reason = redact(error).strip().splitlines() or [type(error).__name__]
+        raise PrefectError(
+            f"Prefect failed in the middle of the run: {reason[0]} What is finished is kept; the "
+            "same command goes on there, and so does `mlhub download`, which needs no Prefect."
+        ) from error
+
+
+def _drain() -> None:
+    """Send what Prefect still has to send, while there is an API to send it to."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(timeout=_DRAIN_SECONDS)
