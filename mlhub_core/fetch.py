@@ -230,7 +230,7 @@ class FileFetcher:
 
         Servers that ignore If-Unmodified-Since are common, so their answer is checked too.
         """
-        stamp = http_rules.parse_date(response.headers.get("Last-Modified"))
+        stamp = http_rules.parse_http_date(response.headers.get("Last-Modified"))
         return stamp is None or stamp <= self._target.stat().st_mtime
 
     def _receive(self, response: requests.Response, offset: int, basis: _Basis) -> FetchedFile:

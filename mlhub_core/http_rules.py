@@ -209,18 +209,3 @@ def judge_range(
     if status == 412:
         return RangeVerdict.ASK_AGAIN  # If-Unmodified-Since: it is another file by now
     return RangeVerdict.ERROR
-
-
-def parse_date(value: str | None) -> float | None:
-    """Read an HTTP date such as ``Last-Modified``.
-
-    Returns:
-        Seconds since 1970, UTC.
-    """
-    if not value:
-        return None
-    try:
-        moment = parsedate_to_datetime(value.strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
