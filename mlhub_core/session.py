@@ -27,7 +27,7 @@ from mlhub_core.exceptions import (
 from mlhub_core.profiles import ANONYMOUS_PROFILE, DEFAULT_PROFILE, read_api_key
 from mlhub_core.redact import redact
 from mlhub_core.settings import DEFAULT_ROOT_URL, USER_AGENT, ApiSettings, root_url
-from mlhub_core.wire import KeyAdapter
+from mlhub_core.wire import KeyAdapter, without_key
 
 __all__ = ["ANONYMOUS_PROFILE", "Session", "get_session"]
 
@@ -147,6 +147,11 @@ class Session(requests.Session):
                 response.close()
             self._pause(attempt, wait)
             attempt += 1
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Where a redirect leads, without our key; the adapter adds it again where it belongs."""
+        target: str | None = super().get_redirect_target(resp)
+        return without_key(target, self._api_key) if target and self._api_key else target
 
     def get_json(self, url: str, **kwargs: Any) -> Any:
         """GET a JSON document.

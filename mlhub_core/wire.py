@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, unquote_plus, urlsplit, urlunsplit
 
 import requests.adapters
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -42,6 +42,25 @@ def is_under(root: str, url: str) -> bool:
     if ".." in unquote(unquote(path)).replace("\\", "/").split("/"):
         return False
     return same_origin and (path.startswith(base.path) or path + "/" == base.path)
+
+
+def without_key(url: str, api_key: str) -> str:
+    """A URL without the query parameters whose value is the key; all else stays as it is.
+
+    Servers that redirect to a path with a slash at its end repeat the query, the key in it.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    pairs = parts.query.split("&")
+    kept = [pair for pair in pairs if api_key not in _values(pair)]
+    return url if kept == pairs else urlunsplit(parts._replace(query="&".join(kept)))
+
+
+def _values(pair: str) -> tuple[str, str]:
+    value = pair.partition("=")[2]
+    return unquote(value), unquote_plus(value)
 
 
 class _KeyedMixin:
