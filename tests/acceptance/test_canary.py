@@ -1,0 +1,332 @@
+"""A key planted as a canary is found nowhere after a run, however the run ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from mlhub_core import Dataset
+from mlhub_core.exceptions import (
+    APIError,
+    AuthenticationError,
+    DownloadIncomplete,
+    EntityDoesNotExist,
+    HubUnreachable,
+    MLHubException,
+)
+from mlhub_core.hub.server import DemoHub
+from mlhub_core.profiles import write_api_key
+from mlhub_core.settings import RunSettings, TransferSettings
+from tests.acceptance.kit import DATASET, api, item, publish
+from tests.faultserver import Fault, FaultServer, redirect, status
+
+# With characters that are spelled differently in a query, a form, JSON and a log.
+KEY = "cAnArY-7q%2F+k/e=&'~9Z"
+FORMS = {
+    KEY,
+    quote(KEY),
+    quote(KEY, safe=""),
+    quote_plus(KEY),
+    repr(KEY)[1:-1],
+    json.dumps(KEY)[1:-1],
+    KEY[:8],
+}
+
+
+@pytest.fixture(scope="module")
+def keyed_hub() -> Iterator[DemoHub]:
+    with DemoHub(api_key=KEY) as hub:
+        yield hub
+
+
+@pytest.fixture(autouse=True)
+def loud() -> Iterator[None]:
+    """Everything at DEBUG, other people's loggers too, as somebody does who looks for a fault."""
+    loggers = [logging.getLogger(name) for name in (None, "mlhub_core", "urllib3")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+
+
+def assert_hidden(text: str, where: str) -> None:
+    for form in FORMS:
+        assert form not in text, f"{where} shows the key"
+
+
+def assert_not_on_disk(root: Path) -> int:
+    looked_at = 0
+    for path in root.rglob("*"):
+        assert_hidden(str(path), "a file name")
+        if path.is_file():
+            looked_at += 1
+            assert_hidden(path.read_bytes().decode("latin-1"), str(path))
+    return looked_at
+
+
+def assert_not_in_error(error: BaseException) -> None:
+    """The whole chain, as a traceback prints it and as a debugger shows it."""
+    assert_hidden("".join(traceback.format_exception(error)), "the traceback")
+    seen: BaseException | None = error
+    while seen is not None:
+        assert_hidden(f"{seen!s} {seen!r} {seen.args!r} {vars(seen)!r}", "the error")
+        seen = seen.__cause__ or seen.__context__
+
+
+def assert_quiet(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], out: Path
+) -> int:
+    """Nothing in logs and output; the number of files that were looked at."""
+    assert caplog.records
+    for record in caplog.records:
+        assert_hidden(f"{record.getMessage()} {record.args!r} {record.exc_info!r}", record.name)
+    printed = capfd.readouterr()
+    assert_hidden(printed.out, "standard output")
+    assert_hidden(printed.err, "standard error")
+    return assert_not_on_disk(out)
+
+
+Plant = Callable[[pytest.MonkeyPatch], dict[str, str]]
+
+
+def by_argument(_: pytest.MonkeyPatch) -> dict[str, str]:
+    return {"api_key": KEY}
+
+
+def by_environment(patch: pytest.MonkeyPatch) -> dict[str, str]:
+    patch.setenv("MLHUB_API_KEY", KEY)
+    return {}
+
+
+def by_profile(patch: pytest.MonkeyPatch) -> dict[str, str]:
+    write_api_key("canary", KEY)
+    return {"profile": "canary"}
+
+
+PLANTS = pytest.mark.parametrize("plant", [by_argument, by_environment, by_profile])
+QUICK = RunSettings(transfer=TransferSettings(max_attempts=1))
+
+
+def test_the_search_finds_a_key_in_every_spelling(tmp_path: Path) -> None:
+    for number, form in enumerate(FORMS):
+        with pytest.raises(AssertionError, match="shows the key"):
+            assert_hidden(f"before {form} after", "this")
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "file").write_bytes(b"\xff\x00" + form.encode())
+        with pytest.raises(AssertionError, match="shows the key"):
+            assert_not_on_disk(tmp_path / str(number))
+    try:
+        try:
+            raise ValueError(KEY)
+        except ValueError as cause:
+            raise HubUnreachable("fine") from cause
+    except HubUnreachable as error:
+        with pytest.raises(AssertionError, match="shows the key"):
+            assert_not_in_error(error)
+
+
+@PLANTS
+def test_success(
+    plant: Plant,
+    keyed_hub: DemoHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLHUB_ROOT_URL", keyed_hub.url)
+    dataset = Dataset.fetch("demo_crops", **plant(monkeypatch))
+    out = tmp_path / "out"
+    report = dataset.download(out, datetime="2021-03", progress=True)
+    assert report.fetched > 0
+    assert report.failed == 0
+    assert_hidden(f"{report!r} {report.summary()} {dataset!r}", "the report")
+    assert assert_quiet(caplog, capfd, out) > report.fetched
+    assert {record.name for record in caplog.records} >= {
+        "mlhub_core.session",
+        "mlhub_core.hub.app",
+        "urllib3.connectionpool",
+    }
+
+
+def _echo(code: int) -> Fault:
+    """A hub that says in its error what it was sent."""
+    body = json.dumps({"detail": f"Not with the key {KEY}, /x?key={quote(KEY, safe='')}!"})
+    return Fault(
+        status=code, body=body.encode(), headers=(("Retry-After", "0"),), ignore_range=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("plant", "place", "fault", "expected"),
+    [
+        (by_argument, f"datasets/{DATASET}", _echo(401), AuthenticationError),
+        (by_environment, f"datasets/{DATASET}", _echo(401), AuthenticationError),
+        (by_profile, f"datasets/{DATASET}", _echo(401), AuthenticationError),
+        (by_argument, f"datasets/{DATASET}", _echo(404), EntityDoesNotExist),
+        (by_environment, f"datasets/{DATASET}", _echo(500), APIError),
+        (by_argument, f"catalog/{DATASET}", _echo(401), AuthenticationError),
+        (by_environment, f"catalog/{DATASET}", _echo(404), EntityDoesNotExist),
+        (by_profile, f"catalog/{DATASET}", _echo(403), AuthenticationError),
+        (by_profile, f"catalog/{DATASET}/info", _echo(400), APIError),
+        (
+            by_argument,
+            f"catalog/{DATASET}",
+            redirect(f"/gone/{DATASET}.tar.gz?key={quote(KEY, safe='')}", 303),
+            EntityDoesNotExist,
+        ),
+        (
+            by_argument,
+            f"catalog/{DATASET}",
+            redirect(api(f"catalog/{DATASET}", KEY)),
+            HubUnreachable,
+        ),
+    ],
+)
+def test_the_hub_fails(
+    plant: Plant,
+    place: str,
+    fault: Fault,
+    expected: type[MLHubException],
+    server: FaultServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLHUB_ROOT_URL", publish(server, key=KEY))
+    server.always(api(place, KEY), fault)
+    dataset = Dataset(DATASET, **plant(monkeypatch))  # type: ignore[arg-type]
+    out = tmp_path / "out"
+    with pytest.raises(expected) as caught:
+        dataset.download(out, settings=QUICK)
+    assert api(place, KEY) in server.paths()  # it was sent
+    assert_not_in_error(caught.value)
+    assert_quiet(caplog, capfd, out)
+
+
+@pytest.mark.parametrize("plant", [by_argument, by_profile])
+def test_nothing_listens(
+    plant: Plant,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLHUB_ROOT_URL", _nowhere())
+    dataset = Dataset(DATASET, **plant(monkeypatch))  # type: ignore[arg-type]
+    with pytest.raises(HubUnreachable) as caught:
+        dataset.download(tmp_path / "out")
+    assert_not_in_error(caught.value)
+    assert_quiet(caplog, capfd, tmp_path)
+
+
+@PLANTS
+def test_assets_fail(
+    plant: Plant,
+    server: FaultServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Every failure of an asset is written down, and asset hosts never get the key.
+
+    A catalog may hold the key itself: somebody once copied the links of an answer.
+    """
+    nobody = _nowhere().removesuffix("/mlhub/v1/")
+    hrefs = {
+        "gone": server.url("/gone.tif"),
+        "broken": server.url("/broken.tif"),
+        "refused": f"{nobody}/refused.tif",
+        "under_the_root": server.url(api("assets/x.tif")),
+        "fine": server.put("/fine.tif", b"fine"),
+    }
+    server.always("/broken.tif", _echo(500))
+    root = publish(server, item("a", hrefs), key=KEY)
+    monkeypatch.setenv("MLHUB_ROOT_URL", root)
+    dataset = Dataset.fetch(DATASET, **plant(monkeypatch))
+    out = tmp_path / "out"
+    with pytest.raises(DownloadIncomplete) as caught:
+        dataset.download(out, settings=QUICK)
+    assert (out / DATASET / "pictures" / "a" / "fine.tif").read_bytes() == b"fine"
+    assert (caught.value.report.failed, caught.value.report.fetched) == (4, 1)
+    assert (out / DATASET / "err_report.csv").read_text().count("\n") == 5
+    assert_hidden(repr(caught.value.report) + caught.value.report.summary(), "the report")
+    assert_not_in_error(caught.value)
+    assert_quiet(caplog, capfd, out)
+    for request in server.requests:
+        if request.path.endswith(".tif"):
+            assert_hidden(f"{request.path} {request.headers}", "a request to an asset host")
+
+
+def _nowhere() -> str:
+    """The root of a hub that is not there; the port is one that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"http://127.0.0.1:{taken.getsockname()[1]}/mlhub/v1/"
+
+
+# The command
+
+
+def _command(root: str, out: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run ``mlhub download``; its exit status and all that it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mlhub_core.cli", "download", "-v", *arguments, "--output-dir", out],
+        env={**os.environ, "MLHUB_ROOT_URL": root, **environment},
+        cwd=out.parent,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_command_succeeds(keyed_hub: DemoHub, tmp_path: Path) -> None:
+    write_api_key("canary", KEY)
+    out = tmp_path / "out"
+    code, printed = _command(
+        keyed_hub.url, out, "demo_crops", "--datetime", "2021-03", "--profile", "canary"
+    )
+    assert code == 0, printed
+    assert "/mlhub/v1/datasets/demo_crops" in printed  # requests are shown at this level
+    assert_hidden(printed, "the output")
+    assert assert_not_on_disk(out) > 100
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [(_echo(401), 3), (_echo(404), 2), (_echo(500), 3), (None, 3)]
+)
+def test_the_command_fails(
+    fault: Fault | None, code: int, server: FaultServer, tmp_path: Path
+) -> None:
+    root = publish(server, key=KEY) if fault else _nowhere()
+    if fault:
+        server.always(api(f"datasets/{DATASET}", KEY), fault)
+    got, printed = _command(root, tmp_path / "out", DATASET, MLHUB_API_KEY=KEY)
+    assert got == code, printed
+    assert fault is None or api(f"datasets/{DATASET}", KEY) in server.paths()
+    assert_hidden(printed, "the output")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_lacks_assets(server: FaultServer, tmp_path: Path) -> None:
+    server.always("/broken.tif", status(404))
+    root = publish(server, item("a", {"image": server.url("/broken.tif")}), key=KEY)
+    got, printed = _command(root, tmp_path / "out", DATASET, MLHUB_API_KEY=KEY)
+    assert got == 1, printed
+    assert_hidden(printed, "the output")
+    assert assert_not_on_disk(tmp_path / "out") > 3
