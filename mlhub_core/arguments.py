@@ -189,17 +189,18 @@ def _collection_filter(options: argparse.Namespace) -> dict[str, list[str]] | No
 
 
 def _json_file(name: str) -> dict[str, list[str]]:
+    option = f"--collection-filter {name}"
+    how = 'write an object such as {"my_labels": ["labels"]} into it'
     try:
         content: Any = json.loads(Path(name).expanduser().read_text("utf-8"))
     except OSError as error:
-        raise InvalidArgument(f"{name} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise InvalidArgument(f"{name} is not JSON: {error}.") from error
-    if not isinstance(content, dict):
         raise InvalidArgument(
-            f'{name} must hold an object such as {{"my_labels": ["labels"]}}, not a '
-            f"{type(content).__name__}."
-        )
+            f"{option} cannot be read ({error.strerror}): name a JSON file."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"{option} is not JSON ({error}): {how}.") from error
+    if not isinstance(content, dict):
+        raise InvalidArgument(f"{option} holds a {type(content).__name__}: {how}.")
     return content  # what is in it is checked with all other parameters
 
 
@@ -214,7 +215,10 @@ def _intersects(name: str | None) -> str | None:
         return text
     path = Path(name).expanduser().absolute()
     if not path.is_file():
-        raise InvalidArgument(f"--intersects {name}: there is no such file.")
+        raise InvalidArgument(
+            f"--intersects {name}: there is no such file; name one that holds GeoJSON, or - for "
+            "standard input."
+        )
     return str(path)
 
 

@@ -133,15 +133,19 @@ def read_geojson(value: dict[str, Any] | str | None) -> Any:
     """GeoJSON as given, or out of the file that a path names.
 
     Raises:
-        InvalidArgument: if there is no such file.
+        InvalidArgument: if there is no such file, or no JSON in it.
     """
     if not isinstance(value, str) or value.lstrip().startswith("{"):
         return value
+    how = "name a file that holds a GeoJSON geometry, Feature or FeatureCollection"
     try:
-        return Path(value).expanduser().read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InvalidArgument(f"intersects: {value} cannot be read ({reason}).") from error
+        return json.loads(Path(value).expanduser().read_text("utf-8"))
+    except OSError as error:
+        raise InvalidArgument(
+            f"intersects: {value} cannot be read ({error.strerror}): {how}."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"intersects: {value} is not JSON ({error}): {how}.") from error
 
 
 def _one_line(error: ValidationError) -> str:
@@ -150,4 +154,8 @@ def _one_line(error: ValidationError) -> str:
     if isinstance(own, InvalidArgument):
         return own.message
     where = ".".join(str(part) for part in first["loc"])
-    return f"{where or 'parameters'}: {first['msg']}."
+    message = first["msg"]
+    value = first["input"]
+    # Numbers alone are shown: text may be a key in the wrong place.
+    given = f" is {value}" if isinstance(value, int | float) else ""
+    return f"{where or 'parameters'}{given}: {message[:1].lower()}{message[1:]}."

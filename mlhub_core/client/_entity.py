@@ -24,7 +24,7 @@ def segment(label: str, value: str, *, safe: str = "") -> str:
     if not isinstance(value, str) or not value.strip():
         raise InvalidArgument(f"{label} is {value!r}: give a non-empty id.")
     if any(part in (".", "..") for part in value.split("/")):
-        raise InvalidArgument(f"{label} is {value!r}, which is no id.")
+        raise InvalidArgument(f"{label} is {value!r}, which is no id: leave the dots out.")
     return quote(value.strip(), safe=safe)
 
 
