@@ -11,16 +11,17 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from flows.prefect_api import prefect_api
+from flows.signals import ignore_signals, stopping_on_signals
 from mlhub_core.arguments import (
     OneLineParser,
     add_download_arguments,
     join_values,
     parameter_fields,
 )
-from mlhub_core.cli import configure_logging, demo_hub, reporting_errors, terminating
+from mlhub_core.cli import configure_logging, demo_hub, reporting_errors
 from mlhub_core.exceptions import InvalidArgument
 
 if TYPE_CHECKING:
@@ -52,9 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fields = parameter_fields(options)
         _check_imports()
         configure_logging(options)
-        with terminating():
+        with stopping_on_signals():
             _run(options, {**fields, "demo": False})
     return status()
+
+
+def run_and_exit() -> NoReturn:
+    """Run the command as a process of its own."""
+    status = main()
+    ignore_signals()
+    raise SystemExit(status)
 
 
 def _run(options: argparse.Namespace, fields: dict[str, object]) -> None:

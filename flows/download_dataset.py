@@ -7,9 +7,9 @@ from __future__ import annotations
 
 if __name__ == "__main__":
     # Importing Prefect takes seconds: arguments are read, and a first line printed, before that.
-    from flows.command import main
+    from flows.command import run_and_exit
 
-    raise SystemExit(main())
+    run_and_exit()
 
 import time
 from contextlib import nullcontext

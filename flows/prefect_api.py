@@ -58,9 +58,8 @@ def prefect_api(say: Callable[[str], None]) -> Iterator[None]:
             import flows.download_dataset  # noqa: F401
 
             server.wait_until_up()
-            with _errors_of_prefect():
+            with _connected():
                 yield
-            _drain()
         finally:
             del os.environ[_API_URL]
 
@@ -79,14 +78,17 @@ def _configured_api(say: Callable[[str], None]) -> Iterator[None]:
             f"The Prefect API at {url} does not answer ({redact(error) or type(error).__name__}): "
             "start it, or unset PREFECT_API_URL, or use `mlhub download`, which needs none."
         ) from error
-    with _errors_of_prefect():
+    with _connected():
         yield
-    _drain()
 
 
 @contextmanager
-def _errors_of_prefect() -> Iterator[None]:
-    """Map what Prefect raises by itself; what a step of ours raises passes through it."""
+def _connected() -> Iterator[None]:
+    """Map what Prefect raises by itself; what a step of ours raises passes through.
+
+    At the end, however it comes, everything that Prefect has still to send is sent, while there is
+    an API to send it to. Prefect would try that when the process exits.
+    """
     import httpx
     from prefect.exceptions import PrefectException
 
@@ -98,10 +100,12 @@ def _errors_of_prefect() -> Iterator[None]:
             f"Prefect failed in the middle of the run: {reason[0]} What is finished is kept; the "
             "same command goes on there, and so does `mlhub download`, which needs no Prefect."
         ) from error
+    finally:
+        drain()
 
 
-def _drain() -> None:
-    """Send what Prefect still has to send, while there is an API to send it to."""
+def drain() -> None:
+    """Send what Prefect still has to send: states of tasks and lines of the log."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 

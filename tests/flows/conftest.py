@@ -1,0 +1,76 @@
+"""One Prefect server for all tests of flows, and a dataset on a server that misbehaves."""
+
+from __future__ import annotations
+
+from tests import prefect_home  # isort: skip  # before Prefect is imported
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.local_server import local_server
+from flows.prefect_api import drain
+from mlhub_core.hub.server import DemoHub
+from tests.faultserver import FaultServer
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """The URL of a Prefect API; this process uses it as well."""
+    with local_server() as server:
+        assert server.url is not None
+        server.wait_until_up()
+        with temporary_settings({PREFECT_API_URL: server.url}):
+            yield server.url
+            drain()
+
+
+@pytest.fixture(scope="session")
+def database() -> Path:
+    """Prefect's database, with what is not yet written into its main file beside it."""
+    return prefect_home.HOME / "prefect.db"
+
+
+@dataclass
+class Mirror:
+    """The assets of the demo dataset, on a server that can be told to misbehave."""
+
+    server: FaultServer
+    prefix: str
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def mirrors(self) -> dict[str, str]:
+        """For the parameter of that name."""
+        return {self.prefix: self.server.url("")}
+
+
+@pytest.fixture
+def mirror(at_demo_hub: DemoHub, server: FaultServer) -> Mirror:
+    root = at_demo_hub.directory / "assets"
+    made = Mirror(server, at_demo_hub.asset_base_url)
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            name = f"/{path.relative_to(root).as_posix()}"
+            made.files[name] = path.read_bytes()
+            server.put(name, made.files[name])
+    return made
+
+
+Files = Callable[[Path], dict[str, bytes]]
+
+
+@pytest.fixture
+def files_of() -> Files:
+    def read(directory: Path) -> dict[str, bytes]:
+        """All files below a directory, ours in ``.mlhub`` apart, by their paths."""
+        return {
+            path.relative_to(directory).as_posix(): path.read_bytes()
+            for path in directory.rglob("*")
+            if path.is_file() and ".mlhub" not in path.parts
+        }
+
+    return read

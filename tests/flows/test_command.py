@@ -1,0 +1,134 @@
+"""``python -m flows.download_dataset`` as a process: what it prints and how it ends."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.command import main
+from mlhub_core.hub.server import DemoHub
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.transfer.ledger import LedgerReader
+from tests.faultserver import stall
+from tests.flows.conftest import Files, Mirror
+from tests.processes import Command, command, download_words
+
+PATIENCE = 120.0
+"""Seconds until a process counts as hung. Starting a Prefect server may take one of them."""
+
+
+def in_ledger(output_dir: Path) -> list[str]:
+    paths = DownloadPaths.of("demo_crops", output_dir)
+    listed = sorted(
+        path.relative_to(paths.asset_dir).as_posix()
+        for path in paths.asset_dir.rglob("*")
+        if path.is_file()
+    )
+    reader = LedgerReader(paths.ledger_dir, listed)
+    try:
+        return sorted(reader.find(listed))
+    finally:
+        reader.close()
+
+
+@pytest.fixture
+def stalled(mirror: Mirror) -> Callable[[], None]:
+    """The assets stop coming after some hundreds; gives a function that waits for that."""
+    reached = threading.Semaphore(0)
+    slow = [path for path in mirror.files if path.endswith("B08.tif")]
+    for path in slow:
+        mirror.server.always(path, stall(10))
+        mirror.server.when_asked(path, reached.release)
+
+    def wait() -> None:
+        for _ in range(8):  # of the 32 connections
+            assert reached.acquire(timeout=PATIENCE), "the download did not begin"
+
+    return wait
+
+
+def mirror_options(mirror: Mirror) -> list[str]:
+    return [f"--mirror={prefix}={url}" for prefix, url in mirror.mirrors.items()]
+
+
+def assert_stopped(running: Command, output_dir: Path) -> None:
+    """Status 130, one line, nothing alive, and every file that is there is whole and known."""
+    assert running.wait(20) == 130, running.err
+    assert running.all_end(10)
+    assert running.out == ""
+    assert "Traceback" not in running.err
+    assert running.err.splitlines()[-1].startswith("download_dataset: Stopped. What is finished")
+    done = in_ledger(output_dir)
+    assert len(done) > 10
+    assert list((output_dir / "demo_crops").rglob("*.part")) == []
+
+
+def test_sigterm_in_the_middle_of_a_download(
+    prefect_server: str,
+    mirror: Mirror,
+    stalled: Callable[[], None],
+    tmp_path: Path,
+    files_of: Files,
+) -> None:
+    words = download_words("demo_crops", "--output-dir", "out", *mirror_options(mirror))
+    with command(words, tmp_path, PREFECT_API_URL=prefect_server) as running:
+        stalled()
+        running.process.send_signal(signal.SIGTERM)
+        assert_stopped(running, tmp_path / "out")
+    for path, content in files_of(tmp_path / "out").items():
+        assert mirror.files.get(f"/{path}", content) == content
+
+
+def test_somebody_elses_tasks(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text("print('never mind')\n")
+    with command(download_words("--demo"), tmp_path) as running:
+        assert running.wait(PATIENCE) == 2
+        assert str(tmp_path / "tasks.py") in running.err
+        assert len(running.err.splitlines()) == 1
+        assert running.out == ""
+
+
+def test_an_api_that_does_not_answer(at_demo_hub: DemoHub, tmp_path: Path) -> None:
+    words = download_words("demo_crops", "--output-dir", "out")
+    with command(words, tmp_path, PREFECT_API_URL="http://127.0.0.1:9/api") as running:
+        assert running.wait(PATIENCE) == 3
+        (first, last) = running.err.splitlines()
+        assert first == "Starting the flow run …"
+        assert last.startswith("download_dataset: The Prefect API at http://127.0.0.1:9/api")
+        assert running.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["--bbox=1,2,3", "demo_crops"], 2),
+        (["demo_crops", "--collection", "demo_crops_label"], 2),
+        (["no_such_dataset"], 2),
+        ([], 2),
+    ],
+)
+def test_bad_arguments_wait_for_no_orchestrator(
+    at_demo_hub: DemoHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    status: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # asked for nothing
+    assert main(words) == status
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_the_command_imports_no_prefect() -> None:
+    code = "import sys, flows.command; sys.exit('prefect' in sys.modules)"
+    with command([sys.executable, "-c", code], Path.cwd()) as running:
+        assert running.wait(PATIENCE) == 0

@@ -1,0 +1,170 @@
+"""The flow in this process, against a real Prefect server: runs, names, states, logs, files."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, Log, TaskRun
+from prefect.states import State
+
+from flows.download_dataset import download_dataset
+from flows.prefect_api import drain
+from mlhub_core.exceptions import (
+    ArchiveCorrupt,
+    DownloadIncomplete,
+    InvalidArgument,
+    NothingMatches,
+)
+from mlhub_core.parameters import DownloadParameters
+from mlhub_core.transfer.report import DownloadReport
+from tests import prefect_home
+from tests.faultserver import status
+from tests.flows.conftest import Files, Mirror
+
+PLOTS = "demo_crops_plots"
+STEPS = {"fetch-metadata", "fetch-catalog", "unarchive", "index-assets", "filter"}
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def run(output_dir: Path, **fields: object) -> State[DownloadReport]:
+    parameters = {"dataset": "demo_crops", "output_dir": str(output_dir), **fields}
+    return download_dataset(DownloadParameters(**parameters), return_state=True)
+
+
+class Seen:
+    """What the server knows of a flow run once everything has been sent."""
+
+    def __init__(self, state: State[DownloadReport]) -> None:
+        drain()
+        flow_run_id = state.state_details.flow_run_id
+        assert flow_run_id is not None
+        with get_client(sync_client=True) as client:
+            self.flow_run: FlowRun = client.read_flow_run(flow_run_id)
+            self.task_runs = _task_runs(client, flow_run_id)
+            wanted = {"flow_run_id": {"any_": [str(flow_run_id)]}}
+            found = client.request("POST", "/logs/filter", json={"logs": wanted}).json()
+            self.logs = [Log.model_validate(entry) for entry in found]
+
+    @property
+    def messages(self) -> str:
+        return "\n".join(log.message for log in self.logs)
+
+
+def _task_runs(client: SyncPrefectClient, flow_run_id: UUID) -> list[TaskRun]:
+    """The task runs; the server gets them as events, and writes them down a moment later."""
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    while True:
+        found = client.read_task_runs(flow_run_filter=wanted)
+        if found and all(entry.state and entry.state.is_final() for entry in found):
+            return found
+
+
+def test_a_whole_dataset(mirror: Mirror, tmp_path: Path, files_of: Files) -> None:
+    state = run(tmp_path, mirrors=mirror.mirrors, workers=2)
+    assert state.is_completed()
+    report = state.result()
+    assert (report.files, report.fetched, report.failed) == (876, 876, 0)
+
+    ours = files_of(tmp_path)
+    asked = mirror.server.paths()
+    assert len(asked) == len(set(asked)) == 876
+    placed = [path for path in asked if "/_common/" not in path]
+    assert len(placed) > 870
+    assert all(ours[path[1:]] == mirror.files[path] for path in placed)
+    assert {mirror.files[path] for path in asked} <= set(ours.values())
+
+    seen = Seen(state)
+    assert seen.flow_run.name.startswith("demo_crops 20")
+    names = sorted(entry.name for entry in seen.task_runs)
+    steps = sorted(f"{step} demo_crops" for step in STEPS)
+    parts = [f"download demo_crops {number}/4" for number in range(1, 5)]
+    assert names == sorted(steps + parts)
+    assert all(entry.state and entry.state.is_completed() for entry in seen.task_runs)
+
+    by_logger = {log.name for log in seen.logs}
+    assert "mlhub_core.pipeline" in by_logger
+    assert "876 files in the dataset" in seen.messages
+    assert "876 of 876 files are here; 876 fetched" in seen.messages
+    assert "download: 876 of 876 files" in seen.messages
+    assert not (prefect_home.HOME / "storage").exists(), "a result was kept"
+    assert logging.getLogger("mlhub_core").handlers == []
+
+    mirror.server.forget()
+    again = run(tmp_path, mirrors=mirror.mirrors)
+    assert again.is_completed()
+    assert mirror.server.requests == []
+    assert "876 of 876 files are here; 0 fetched (0 B), 876 kept" in Seen(again).messages
+
+
+def test_failures_are_counted_and_asked_for_once(mirror: Mirror, tmp_path: Path) -> None:
+    gone = [path for path in mirror.files if f"/{PLOTS}/" in path and path.endswith(".tif")][:3]
+    for path in gone:
+        mirror.server.script(path, status(404))
+    options = {"mirrors": mirror.mirrors, "collection_filter": {PLOTS: []}}
+    state = run(tmp_path, **options)
+    assert state.is_failed()
+    assert state.message is not None
+    assert "DownloadIncomplete: 3 of " in state.message
+    assert "assets of demo_crops could not be had, most often (3)" in state.message
+    with pytest.raises(DownloadIncomplete):
+        state.result()
+    assert [mirror.server.count(path) for path in gone] == [1, 1, 1]
+    with (tmp_path / "demo_crops" / "err_report.csv").open(encoding="utf-8") as stream:
+        assert len(list(csv.DictReader(stream))) == 3
+    seen = Seen(state)
+    assert all(entry.run_count == 1 for entry in seen.task_runs)
+    assert "3 of " in (seen.flow_run.state or state).message
+
+    mirror.server.forget()
+    assert run(tmp_path, **options).is_completed()
+    assert sorted(mirror.server.paths()) == sorted(gone)
+
+
+def test_nothing_matches(at_demo_hub: object, tmp_path: Path) -> None:
+    options = {"datetime": "1999", "collection_filter": {"demo_crops_labels": ["labels"]}}
+    state = run(tmp_path, **options)
+    assert state.is_failed()
+    assert state.message is not None
+    assert "NothingMatches" in state.message
+    with pytest.raises(NothingMatches):
+        state.result()
+    allowed = run(tmp_path, **options, allow_empty=True)
+    assert allowed.is_completed()
+    assert allowed.result().files == 0
+
+
+def test_the_catalog_only(at_demo_hub: object, tmp_path: Path) -> None:
+    state = run(tmp_path, catalog_only=True)
+    assert state.result().catalog_only
+    assert {entry.name.split()[0] for entry in Seen(state).task_runs} == STEPS - {
+        "index-assets",
+        "filter",
+    }
+
+
+def test_wrong_parameters_leave_nothing_behind(at_demo_hub: object, tmp_path: Path) -> None:
+    target = tmp_path / "new"
+    state = run(target, collection_filter={"demo_crops_plot": []})
+    assert state.is_failed()
+    with pytest.raises(InvalidArgument, match="demo_crops_plots"):
+        state.result()
+    assert not target.exists()
+
+
+def test_of_two_that_fail_the_cause_is_told(mirror: Mirror, tmp_path: Path) -> None:
+    """The archive is damaged: unarchive and index-assets both find out, or one stops the other."""
+    run(tmp_path, catalog_only=True)
+    archive = tmp_path / "demo_crops.tar.gz"
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    archive.write_bytes(content)
+    state = run(tmp_path, if_exists="skip")
+    with pytest.raises(ArchiveCorrupt):
+        state.result()
