@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+import shapely
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.selection.spatial import bbox_geometry, parse_bbox, parse_geojson
+
+LONGITUDES = st.floats(-180, 180)
+LATITUDES = st.floats(-90, 90)
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+@st.composite
+def bboxes(draw: st.DrawFn) -> tuple[float, float, float, float]:
+    south, north = sorted((draw(LATITUDES), draw(LATITUDES)))
+    return draw(LONGITUDES), south, draw(LONGITUDES), north
+
+
+def _read(parse: Callable[[Any], T | None], value: Any) -> tuple[T | None, str]:
+    """What it means, or the complaint."""
+    try:
+        return parse(value), ""
+    except InvalidArgument as error:
+        return None, str(error)
+
+
+# Bounding boxes
+
+
+@given(bboxes(), st.floats(-500, 9000), st.floats(-500, 9000))
+def test_every_form_of_a_box_is_that_box(
+    box: tuple[float, float, float, float], low: float, high: float
+) -> None:
+    west, south, east, north = box
+    text = ",".join(map(repr, box))
+    for form in (box, list(box), text, text.replace(",", " , "), iter(box), map(str, box)):
+        assert parse_bbox(form) == box
+    assert parse_bbox((west, south, low, east, north, high)) == box
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.text("0123456789.,-+e nai", max_size=30),
+        st.lists(st.one_of(st.floats(), st.integers(), st.text(), st.booleans()), max_size=7),
+        st.integers(),
+        st.booleans(),
+    )
+)
+def test_anything_else_is_a_box_on_earth_or_refused(value: Any) -> None:
+    found, complaint = _read(parse_bbox, value)
+    if found is None:
+        assert complaint.startswith("bbox ")
+        return
+    west, south, east, north = found
+    assert -180 <= west <= 180
+    assert -180 <= east <= 180
+    assert -90 <= south <= north <= 90
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("1,2,3", "has 3 numbers"),
+        ("1,2,3,4,5", "has 5 numbers"),
+        ("", "holds ''"),
+        (",1,2,3", "holds ''"),
+        ("1,2,3,x", "holds 'x'"),
+        ("1,2,3,inf", "holds 'inf'"),
+        ([1, 2, 3, None], "holds None"),
+        ([1, 2, 3, True], "holds True"),
+        ([181, 0, 1, 1], "west is 181"),
+        ([0, 0, -181, 1], "east is -181"),
+        ([0, -91, 1, 1], "south is -91"),
+        ([0, 50, 1, 40], "south is greater than north"),
+        (7, "bbox is 7"),
+    ],
+)
+def test_what_is_no_box(value: Any, why: str) -> None:
+    with pytest.raises(InvalidArgument, match=why):
+        parse_bbox(value)
+
+
+@given(bboxes(), LONGITUDES, LATITUDES)
+def test_the_shape_of_a_box_covers_what_the_box_does(
+    box: tuple[float, float, float, float], longitude: float, latitude: float
+) -> None:
+    west, south, east, north = box
+    assume(south < north)
+    assume(west != east)
+    between = west <= longitude <= east
+    if west > east:
+        between = longitude >= west or longitude <= east
+    inside = between and south <= latitude <= north
+    # A point a hair from an edge may be on either side of it.
+    near = any(abs(longitude - x) < 1e-9 for x in (west, east)) or any(
+        abs(latitude - y) < 1e-9 for y in (south, north)
+    )
+    assume(not near)
+    assert bbox_geometry(box).intersects(shapely.Point(longitude, latitude)) == inside
+
+
+# GeoJSON
+
+
+@st.composite
+def _rings(draw: st.DrawFn) -> list[list[float]]:
+    west, east = sorted((draw(st.integers(-180, 179)), draw(st.integers(-180, 179))))
+    south, north = sorted((draw(st.integers(-90, 89)), draw(st.integers(-90, 89))))
+    ring = shapely.box(west, south, east + 1, north + 1).exterior.coords
+    return [list(position) for position in ring]
+
+
+POSITIONS = st.tuples(LONGITUDES, LATITUDES).map(list)
+GEOMETRIES: st.SearchStrategy[Json] = st.one_of(
+    POSITIONS.map(lambda place: {"type": "Point", "coordinates": place}),
+    st.lists(POSITIONS, min_size=1, max_size=4).map(
+        lambda places: {"type": "MultiPoint", "coordinates": places}
+    ),
+    _rings().map(lambda ring: {"type": "Polygon", "coordinates": [ring]}),
+    st.lists(_rings(), min_size=1, max_size=3).map(
+        lambda rings: {"type": "MultiPolygon", "coordinates": [[ring] for ring in rings]}
+    ),
+)
+
+
+@given(GEOMETRIES)
+def test_a_geometry_and_what_is_around_it(geometry: Json) -> None:
+    found = parse_geojson(geometry)
+    assert found is not None
+    feature = {"type": "Feature", "properties": None, "geometry": geometry}
+    collection = {"type": "FeatureCollection", "features": [feature]}
+    for form in (feature, collection, json.dumps(geometry), json.dumps(collection).encode()):
+        assert parse_geojson(form) == found
+    assert parse_geojson(found) == found  # canonical
+    own = shapely.make_valid(shapely.from_geojson(json.dumps(geometry)))
+    assert shapely.from_geojson(found).equals(own)
+
+
+@given(st.lists(GEOMETRIES, min_size=1, max_size=4), POSITIONS)
+def test_a_collection_is_all_of_its_shapes(geometries: list[Json], place: list[float]) -> None:
+    features = [{"type": "Feature", "geometry": geometry} for geometry in geometries]
+    nothing = {"type": "Feature", "geometry": None}
+    found = parse_geojson({"type": "FeatureCollection", "features": [*features, nothing]})
+    point = shapely.Point(*place)
+    each = [shapely.make_valid(shapely.from_geojson(json.dumps(g))) for g in geometries]
+    assume(all(shape.boundary.is_empty or shape.boundary.distance(point) > 1e-9 for shape in each))
+    assert found is not None
+    assert shapely.from_geojson(found).intersects(point) == any(s.intersects(point) for s in each)
+
+
+_JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.floats(), st.integers(), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+_TYPES = st.sampled_from(
+    ["Point", "Polygon", "MultiPolygon", "GeometryCollection", "Feature", "FeatureCollection"]
+)
+
+
+@given(
+    st.one_of(
+        _JSON,
+        st.text(),
+        st.binary(),
+        st.fixed_dictionaries(
+            {"type": st.one_of(_TYPES, _JSON)},
+            optional={
+                "coordinates": st.one_of(_JSON, st.lists(POSITIONS, max_size=4)),
+                "geometry": st.one_of(_JSON, GEOMETRIES),
+                "geometries": st.one_of(_JSON, st.lists(GEOMETRIES, max_size=2)),
+                "features": _JSON,
+                "crs": _JSON,
+            },
+        ),
+    )
+)
+def test_anything_else_is_a_shape_or_refused(value: Any) -> None:
+    found, complaint = _read(parse_geojson, value)
+    if found is not None:
+        assert not shapely.from_geojson(found).is_empty
+    elif value is not None:
+        assert complaint.startswith("intersects ")
+        assert "\n" not in complaint
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("{", "is not JSON"),
+        ([1, 2], "is a list"),
+        ({"type": "Feature", "geometry": None}, "no shape"),
+        ({"type": "FeatureCollection", "features": []}, "no shape"),
+        ({"type": "FeatureCollection"}, "FeatureCollection of nothing"),
+        ({"type": "Polygon", "coordinates": []}, "no shape"),
+        ({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, "no GeoJSON geometry"),
+        ({"type": "Point", "coordinates": [float("nan"), 0]}, "no GeoJSON geometry"),
+        ({"type": "Point", "coordinates": [500000, 4000000]}, "longitudes go from -180"),
+        ({"type": "Point", "coordinates": [190, 0]}, "Cut a shape across the antimeridian"),
+        (
+            {
+                "type": "Point",
+                "coordinates": [1, 1],
+                "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}},
+            },
+            "EPSG::32633.*reproject",
+        ),
+    ],
+)
+def test_what_is_no_shape(value: Any, why: str) -> None:
+    with pytest.raises(InvalidArgument, match=why):
+        parse_geojson(value)
+
+
+def test_a_polygon_that_crosses_itself_is_repaired() -> None:
+    bow = {"type": "Polygon", "coordinates": [[[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]]]}
+    shape = shapely.from_geojson(parse_geojson(bow))
+    assert shape.is_valid
+    assert shape.intersects(shapely.Point(0.25, 1))
+    assert not shape.intersects(shapely.Point(1, 0.25))
+
+
+def test_objects_with_a_geo_interface() -> None:
+    assert parse_geojson(shapely.Point(1, 2)) == parse_geojson(
+        {"type": "Point", "coordinates": [1, 2]}
+    )
