@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 _LINE_INTERVAL = 10.0
 """Seconds between two plain lines of one stage. A log that is watched wants one in 30 s."""
 
+_MOVING_BYTES = (Stage.CATALOG, Stage.DOWNLOAD)
+"""Stages whose bytes a person wants to see; the others read an archive that is here."""
+
 _UNITS = {
     Stage.CATALOG: "",
     Stage.UNARCHIVE: "files",
-    Stage.INDEX: "items",
+    Stage.INDEX: "assets",
     Stage.FILTER: "assets",
     Stage.DOWNLOAD: "files",
 }
@@ -90,7 +93,7 @@ class StageTotal:
             of = f" of {self.total:,}" if self.total is not None else ""
             pieces.append(f"{self.done:,}{of} {unit}")
             pieces.append(f"{self.done / seconds:,.0f} {unit}/s")
-        if self.bytes_done:
+        if self.bytes_done and stage in _MOVING_BYTES:
             pieces.append(f"{format_bytes(self.bytes_done)}")
             pieces.append(f"{format_bytes(int(self.bytes_done / seconds))}/s")
         if self.failed:
@@ -244,7 +247,7 @@ def _short(stage: Stage, total: StageTotal) -> str:
         pieces.append(f"{total.done:,}{of} {unit}")
         if stage is Stage.DOWNLOAD:
             pieces.append(f"{total.done / seconds:,.0f}/s")
-    if total.bytes_done:
+    if total.bytes_done and stage in _MOVING_BYTES:
         pieces.append(format_bytes(total.bytes_done))
         pieces.append(f"{format_bytes(int(total.bytes_done / seconds))}/s")
     if total.failed:

@@ -93,9 +93,13 @@ class DownloadReport:
         if self.catalog_only:
             return "the catalog is here; no assets were asked for."
         here = self.files - self.failed
+        parts = [f"{self.fetched:,} fetched ({_bytes(self.fetched_bytes)})"]
+        if self.kept:
+            parts.append(f"{self.kept:,} were here already")
+        if self.adopted:
+            parts.append(f"{self.adopted:,} of another download were taken over")
         return (
-            f"{here:,} of {self.files:,} files are here; {self.fetched:,} fetched "
-            f"({_bytes(self.fetched_bytes)}), {self.kept:,} kept, {self.adopted:,} found, "
+            f"{here:,} of {self.files:,} files are here: {', '.join(parts)}, "
             f"in {self.seconds:.1f} s."
         )
 

@@ -91,7 +91,7 @@ def test_a_report_says_what_happened(tmp_path: Path) -> None:
         **add_up(results),
     )
     text = report.summary()
-    assert "A dataset: 8 of 10 files are here; 4 fetched (2.5 MB), 3 kept, 1 found" in text
+    assert "A dataset: 8 of 10 files are here: 4 fetched (2.5 MB), 3 were here already" in text
     assert "1 x HTTP 404 Not Found (h)" in text
     assert "err_report.csv" in text
     with pytest.raises(DownloadIncomplete, match=r"2 of 10 .*err_report\.csv; run") as caught:
