@@ -20,6 +20,20 @@ _MAX_ROWS = 100_000
 """Of a row group: large enough to pack well, small enough to prune on."""
 _MAX_TEXT = 48 * 1024 * 1024
 """Characters and bytes of a batch: long properties make smaller row groups, not more memory."""
+_ROW_BYTES = 400
+"""About what a row takes besides its texts."""
+
+
+class Owner(NamedTuple):
+    """Whose assets they are.
+
+    Attributes:
+        collection_id: The collection.
+        item: The item; None for the collection's own assets.
+    """
+
+    collection_id: str
+    item: ItemEntry | None
 
 
 class Waiting(NamedTuple):
@@ -50,9 +64,8 @@ class Rows:
     def clear(self) -> None:
         """Start a new batch."""
         self._text = 0
-        self._items: list[ItemEntry | None] = []
-        self._collection_ids: list[str] = []
-        self._item_of: list[int] = []
+        self._owners: list[Owner] = []
+        self._owner_of: list[int] = []
         self._assets: list[AssetEntry] = []
         self._save_paths: list[str] = []
         self._waiting: list[Waiting] = []
@@ -65,29 +78,33 @@ class Rows:
         """Whether it is time to write the batch."""
         return len(self._assets) >= _MAX_ROWS or self._text >= _MAX_TEXT
 
-    def begin(self, collection_id: str, item: ItemEntry | None) -> None:
-        """Start with the assets of an item, or of a collection (None)."""
-        self._collection_ids.append(collection_id)
-        self._items.append(item)
-
-    def add(self, asset: AssetEntry, save_path: str, waiting: Waiting | None = None) -> None:
-        """Add a row for an asset of what was begun last."""
-        item = self._items[-1]
-        self._item_of.append(len(self._items) - 1)
+    def add(
+        self,
+        owner: Owner,
+        asset: AssetEntry,
+        save_path: str,
+        waiting: Waiting | None = None,
+    ) -> None:
+        """Add a row; those of one owner one after the other."""
+        if not self._owners or self._owners[-1] is not owner:
+            # Not before there is a row of it: a batch that gets none is never written and emptied.
+            self._owners.append(owner)
+        self._owner_of.append(len(self._owners) - 1)
         self._assets.append(asset)
         self._save_paths.append(save_path)
-        self._text += 400  # what a row takes besides its texts
-        if item is not None:
-            self._text += len(item.properties) + (len(item.shape.wkb) if item.shape else 0)
+        self._text += _ROW_BYTES
+        if owner.item is not None:
+            self._text += len(owner.item.properties)
+            self._text += len(owner.item.shape.wkb) if owner.item.shape else 0
         if waiting is not None:
             self._waiting.append(waiting)
 
     def to_batch(self) -> pa.RecordBatch:
         """The rows as Arrow."""
-        assets, items = self._assets, self._items
-        item_of = pa.array(self._item_of, pa.int32())
+        assets, items = self._assets, [owner.item for owner in self._owners]
+        owner_of = pa.array(self._owner_of, pa.int32())
         shared = {
-            "collection_id": pa.array(self._collection_ids, pa.string()),
+            "collection_id": pa.array([owner.collection_id for owner in self._owners], pa.string()),
             "item_id": pa.array([item and item.item_id for item in items], pa.string()),
             "datetime": _moments([item and item.moment for item in items]),
             "start_datetime": _moments([item and item.start for item in items]),
@@ -100,7 +117,7 @@ class Rows:
                 [item.shape.wkb if item and item.shape else None for item in items], pa.binary()
             ),
         }
-        columns = {name: column.take(item_of) for name, column in shared.items()}
+        columns = {name: column.take(owner_of) for name, column in shared.items()}
         columns |= {
             "asset_key": pa.array([asset.key for asset in assets], pa.string()),
             "href": pa.array([_known_href(asset.href) for asset in assets], pa.string()),

@@ -4,7 +4,7 @@ Two names are the same where some file system takes them for the same (``layout.
 rules, none of which depends on the order of things in the archive:
 
 - names that differ only in case are spelled out, every one of them (``encode_case``);
-- different files of exactly the same name get a tag made of key and URL, every one of them;
+- different files of exactly the same name get a tag made of name and URL, every one of them;
 - a name that something else holds, such as the catalog's own JSON, gives way (``encode_first``);
 - the same URL under the same name twice is one file.
 """
@@ -12,9 +12,11 @@ rules, none of which depends on the order of things in the archive:
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from mlhub_core.layout import (
@@ -22,7 +24,9 @@ from mlhub_core.layout import (
     collection_name,
     encode_case,
     encode_first,
+    extension,
     item_name,
+    safe_name,
 )
 
 _TAG_DIGITS = 8
@@ -47,6 +51,34 @@ class Claim(NamedTuple):
     def name(self) -> str:
         """The name it wants."""
         return self.stem + self.suffix
+
+
+def claim_of(key: str, href: str, media_type: str | None, identity: str) -> Claim:
+    """What an asset claims, by ``layout.safe_name`` and ``layout.extension``.
+
+    Args:
+        key: Its asset key.
+        href: As the catalog has it.
+        media_type: Its media type.
+        identity: What it shares with others exactly when they are one file.
+    """
+    return Claim(_stem(key), suffix_of(href, media_type), key, identity)
+
+
+def suffix_of(href: str, media_type: str | None) -> str:
+    """``layout.extension``, quicker for plain URLs: few endings make up millions of them."""
+    plain = _PLAIN_URL.fullmatch(href)
+    if plain is None:
+        return extension(href, media_type)
+    last = plain[1]
+    ending = last[last.rfind(".") :] if "." in last else ""
+    # Of .gz and .xml the suffix before counts too.
+    return _suffix(last if ending.lower() in (".gz", ".xml") else "x" + ending, media_type)
+
+
+_PLAIN_URL = re.compile(r"https?://[\w.:-]+/(?:[\w.~+=,@-]+/)*([\w~+=,@-][\w.~+=,@-]*)", re.ASCII)
+_stem = lru_cache(maxsize=4096)(safe_name)
+_suffix = lru_cache(maxsize=4096)(extension)
 
 
 def fold(path: str) -> str:
@@ -198,7 +230,10 @@ def _changes(
 
 
 def _tagged(claim: Claim, attempt: int) -> str:
-    """A second attempt is for those who made their keys to look like our tags."""
-    text = f"{claim.key}\0{claim.identity}" + f"\0{attempt}" * (attempt > 1)
+    """A name with a tag that no other file shares, not even one whose name differs in case only.
+
+    Later attempts are for those who made their keys to look like our tags.
+    """
+    text = f"{claim.name}\0{claim.identity}" + f"\0{attempt}" * (attempt > 1)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{claim.stem}~{digest[: _TAG_DIGITS + 4 * attempt]}{claim.suffix}"

@@ -23,12 +23,20 @@ from mlhub_core.catalog.items import (
 )
 from mlhub_core.catalog.members import Placement
 from mlhub_core.catalog.oddities import Oddities, shown
-from mlhub_core.catalog.rows import Extent, Waiting
-from mlhub_core.catalog.savepaths import Claim, Plan, fold, item_key, settle, taken_in_item
+from mlhub_core.catalog.rows import Extent, Owner, Waiting
+from mlhub_core.catalog.savepaths import (
+    Claim,
+    Plan,
+    claim_of,
+    fold,
+    item_key,
+    settle,
+    taken_in_item,
+)
 from mlhub_core.catalog.tarheader import Kind
 from mlhub_core.catalog.tarstream import Member, TarStream
 from mlhub_core.exceptions import ArchiveLimitExceeded
-from mlhub_core.layout import COMMON_ASSET_KEYS, extension, item_name, safe_name
+from mlhub_core.layout import COMMON_ASSET_KEYS, item_name
 from mlhub_core.settings import ArchiveLimits
 
 _ODDITIES_KEPT = 1000
@@ -143,11 +151,11 @@ class Scan:
         self.collection_ids[directory] = collection_id
         assets = read_assets(collection, directory, complain)
         self.collections[collection_id].add(assets)
-        self._out.aside.begin(collection_id, None)
+        owner = Owner(collection_id, None)
         for asset in assets:
             claim = _claim(asset)
             self.collection_claims[collection_id].append(claim)
-            self._out.aside.add(asset, "", Waiting(None, claim, unsettled=True))
+            self._out.aside.add(owner, asset, "", Waiting(None, claim, unsettled=True))
         self._out.flush_full()
 
     def _item(self, raw: JsonObject, path: str, number: int) -> bool:
@@ -200,8 +208,7 @@ class Scan:
         """Add the rows of an item, to those that are finished or to those that wait."""
         # Assets that share a path are one file: counted once, with all others that wait.
         wait_all = paths is None or len(set(paths)) < len(paths)
-        self._out.ready.begin(item.collection_id, item)
-        self._out.aside.begin(item.collection_id, item)
+        owner = Owner(item.collection_id, item)
         for number, (asset, claim) in enumerate(zip(item.assets, claims, strict=True)):
             common_name = None
             if asset.key in COMMON_ASSET_KEYS:
@@ -210,9 +217,9 @@ class Scan:
             path = "" if paths is None else paths[number]
             if common_name is not None or wait_all or isinstance(asset.href, Relative):
                 waiting = Waiting(common_name, claim, unsettled=paths is None)
-                self._out.aside.add(asset, path, waiting)
+                self._out.aside.add(owner, asset, path, waiting)
             else:
-                self._out.ready.add(asset, path)
+                self._out.ready.add(owner, asset, path)
                 self.finished_rows += 1
 
     def _hold(self, path: str) -> None:
@@ -231,9 +238,4 @@ class Scan:
 
 
 def _claim(asset: AssetEntry) -> Claim:
-    return Claim(
-        safe_name(asset.key),
-        extension(asset.written_href, asset.media_type),
-        asset.key,
-        asset.identity,
-    )
+    return claim_of(asset.key, asset.written_href, asset.media_type, asset.identity)

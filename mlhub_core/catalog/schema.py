@@ -68,7 +68,7 @@ def aside_schema() -> pa.Schema:
 
 @cache
 def texts_type() -> pa.DataType:
-    """A list of texts; its part is named as Parquet names it, so that it reads as it was written."""
+    """A list of texts. Its part has the name that Parquet gives it, so that it reads as written."""
     return pa.list_(pa.field("element", pa.string()))
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlhub_core.catalog.savepaths import Claim, fold, settle, settle_directories
-from mlhub_core.layout import case_key
+from mlhub_core.catalog.savepaths import Claim, fold, settle, settle_directories, suffix_of
+from mlhub_core.layout import case_key, extension
 
 stems = st.text(st.sampled_from("aAbB~.éÉßK\u212a"), min_size=1, max_size=4) | st.just("a~1")
 claims = st.builds(
@@ -20,6 +20,20 @@ claim_lists = st.lists(claims, max_size=10)
 @given(st.text())
 def test_fold_is_case_key(text: str) -> None:
     assert fold(text) == case_key(text)
+
+
+endings = st.sampled_from(["tif", "tar.gz", "TAR.GZ", "aux.xml", "gz", "xml", ".", "x" * 17, "_ü"])
+urls = st.builds(
+    lambda host, path, ending: f"https://{host}/{path}.{ending}",
+    st.sampled_from(["a.test", "a.test:80", "u@a", "[::1]"]),
+    st.text(st.sampled_from("abc./~%2?#;=é "), max_size=12),
+    endings,
+) | st.text(max_size=20)
+
+
+@given(urls, st.sampled_from([None, "image/png", "text/csv; x=1"]))
+def test_suffix_of_is_extension(href: str, media_type: str | None) -> None:
+    assert suffix_of(href, media_type) == extension(href, media_type)
 
 
 @given(claim_lists, st.sets(st.sampled_from(["a", "a.json", "b.tif", "%61", "%61.json"])))
@@ -62,6 +76,11 @@ def test_the_same_name_twice() -> None:
     assert names[one].endswith(".tif")
     same = two._replace(identity="u1")
     assert set(settle([one, same]).values()) == {"a.tif"}
+
+
+def test_the_same_name_twice_in_two_spellings() -> None:
+    found = [Claim("a", end, "a", url) for end in (".tif", ".TIF") for url in ("u1", "u2")]
+    assert len({fold(name) for name in settle(found).values()}) == 4
 
 
 def test_a_name_that_is_held() -> None:
