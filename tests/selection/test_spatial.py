@@ -145,14 +145,19 @@ def test_a_geometry_and_what_is_around_it(geometry: Json) -> None:
     assert shapely.from_geojson(found).equals(own)
 
 
-@given(st.lists(GEOMETRIES, min_size=1, max_size=4), POSITIONS)
+# Never on an edge of a polygon above, where rounding would decide.
+HALVES = st.tuples(st.integers(-180, 179), st.integers(-90, 89)).map(
+    lambda place: [place[0] + 0.5, place[1] + 0.5]
+)
+
+
+@given(st.lists(GEOMETRIES, min_size=1, max_size=4), HALVES)
 def test_a_collection_is_all_of_its_shapes(geometries: list[Json], place: list[float]) -> None:
     features = [{"type": "Feature", "geometry": geometry} for geometry in geometries]
     nothing = {"type": "Feature", "geometry": None}
     found = parse_geojson({"type": "FeatureCollection", "features": [*features, nothing]})
     point = shapely.Point(*place)
     each = [shapely.make_valid(shapely.from_geojson(json.dumps(g))) for g in geometries]
-    assume(all(shape.boundary.is_empty or shape.boundary.distance(point) > 1e-9 for shape in each))
     assert found is not None
     assert shapely.from_geojson(found).intersects(point) == any(s.intersects(point) for s in each)
 

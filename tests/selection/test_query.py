@@ -1,0 +1,376 @@
+"""The query against a naive one: random catalogs through the real index, random filters."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlhub_core.catalog.index import index_assets
+from mlhub_core.exceptions import NothingMatches
+from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.partition import read_assets
+from mlhub_core.selection.plan import Plan
+from mlhub_core.selection.query import plan_assets
+from mlhub_core.selection.temporal import TimeRange, parse_time_range
+from tests.catalog.kit import item, paths_in, tree, write_archive
+
+Json = dict[str, Any]
+COLLECTIONS = ("alpha", "beta")
+KEYS = ("image", "labels", "documentation")
+
+# Few values, so that boxes touch, share edges and meet at the antimeridian and the poles.
+LONGITUDES = st.sampled_from([-180.0, -179.0, -90.0, -1.0, 0.0, 1.0, 90.0, 179.0, 180.0])
+LATITUDES = st.sampled_from([-90.0, -89.0, -1.0, 0.0, 1.0, 89.0, 90.0])
+MOMENTS = st.sampled_from(
+    [
+        datetime(1969, 12, 31, 23, 59, 59, 999999, UTC),
+        datetime(2020, 1, 1, tzinfo=UTC),
+        datetime(2020, 1, 1, 12, tzinfo=UTC),
+        datetime(2020, 1, 1, 23, 59, 59, 999999, UTC),
+        datetime(2020, 1, 2, tzinfo=UTC),
+        datetime(2020, 2, 29, 6, 30, tzinfo=UTC),
+        datetime(2500, 6, 1, tzinfo=UTC),  # beyond what nanoseconds reach
+    ]
+)
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> list[float]:
+    south, north = sorted((draw(LATITUDES), draw(LATITUDES)))
+    return [draw(LONGITUDES), south, draw(LONGITUDES), north]
+
+
+def _polygon(box: list[float]) -> Json:
+    west, south, east, north = box
+    west, east = sorted((west, east))
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def _triangle(box: list[float]) -> Json:
+    west, south, east, north = box
+    return {
+        "type": "Polygon",
+        "coordinates": [[[west, south], [east, south], [east, north], [west, south]]],
+    }
+
+
+POINTS = st.builds(
+    lambda x, y: {"type": "Point", "coordinates": [x, y]},
+    LONGITUDES,
+    LATITUDES,
+)
+AREAS = boxes().filter(lambda box: box[0] != box[2] and box[1] != box[3])
+GEOMETRIES = st.one_of(
+    POINTS,
+    AREAS.map(_polygon),
+    AREAS.map(_triangle),
+    st.builds(
+        lambda one, other: {"type": "MultiPoint", "coordinates": [one, other]},
+        POINTS.map(lambda point: point["coordinates"]),
+        POINTS.map(lambda point: point["coordinates"]),
+    ),
+)
+NO_GEOMETRIES = st.sampled_from(
+    [
+        None,
+        {"type": "Polygon", "coordinates": []},
+        {"type": "GeometryCollection", "geometries": []},
+    ]
+)
+BBOXES = st.one_of(
+    st.none(),
+    boxes(),
+    boxes().map(lambda box: [box[0], box[1], -5.0, box[2], box[3], 800.0]),
+)
+
+
+def _stamp(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
+@st.composite
+def times(draw: st.DrawFn) -> Json:
+    """The properties of an item's time: a moment, an interval, half of one, or nothing."""
+    kind = draw(st.sampled_from(["moment", "interval", "from", "to", "none", "absent"]))
+    first, last = sorted((draw(MOMENTS), draw(MOMENTS)))
+    if kind == "absent":
+        return {}
+    found: Json = {"datetime": None}
+    if kind == "moment":
+        found["datetime"] = _stamp(first)
+    if kind in ("interval", "from"):
+        found["start_datetime"] = _stamp(first)
+    if kind in ("interval", "to"):
+        found["end_datetime"] = _stamp(last)
+    if kind == "interval" and draw(st.booleans()):
+        found["datetime"] = _stamp(first)
+    return found
+
+
+@st.composite
+def items(draw: st.DrawFn) -> list[Json]:
+    made = []
+    for number in range(draw(st.integers(1, 7))):
+        name = f"i{number}"
+        assets: Json = {}
+        for key in draw(st.lists(st.sampled_from(KEYS), unique=True, max_size=3)):
+            shared = key == "documentation"
+            href = f"https://files.test/{key if shared else f'{name}-{key}'}.bin"
+            assets[key] = {"href": href}
+            if draw(st.booleans()):
+                assets[key]["file:size"] = 7 if shared else draw(st.integers(0, 10**12))
+        made.append(
+            item(
+                name,
+                draw(st.sampled_from(COLLECTIONS)),
+                bbox=draw(BBOXES),
+                geometry=draw(st.one_of(GEOMETRIES, NO_GEOMETRIES)),
+                properties=draw(times()),
+                assets=assets,
+            )
+        )
+    return made
+
+
+@st.composite
+def filters(draw: st.DrawFn) -> AssetFilter:
+    wanted: Json = {}
+    if draw(st.booleans()):
+        wanted["collection_filter"] = draw(
+            st.dictionaries(
+                st.sampled_from(COLLECTIONS), st.lists(st.sampled_from(KEYS), max_size=2)
+            )
+        )
+    if draw(st.booleans()):
+        first, last = sorted((draw(MOMENTS), draw(MOMENTS)))
+        day = first.date()
+        wanted["datetime"] = draw(
+            st.sampled_from([first, (first, last), (first, None), (None, last), day, str(day)])
+        )
+    place = draw(st.sampled_from(["", "bbox", "intersects"]))
+    if place == "bbox":
+        wanted["bbox"] = draw(boxes())
+    if place == "intersects":
+        wanted["intersects"] = draw(GEOMETRIES)
+        wanted["intersects_with"] = draw(st.sampled_from(["bbox", "geometry"]))
+    return AssetFilter.create(**wanted)
+
+
+# The naive query: an item at a time, boxes compared by their numbers
+
+
+@dataclass
+class Naive:
+    wanted: AssetFilter
+    timeless: int = 0
+    placeless: int = 0
+
+    def keys(self, one: Json) -> set[str]:
+        """The asset keys of an item that are left."""
+        keys = self._listed(one)
+        if keys and self.wanted.time is not None:
+            keys = keys if self._in_time(one["properties"], self.wanted.time) else set()
+        if keys and (self.wanted.bbox or self.wanted.intersects):
+            keys = keys if self._in_place(one) else set()
+        return keys
+
+    def _listed(self, one: Json) -> set[str]:
+        keys = set(one["assets"])
+        if self.wanted.collections is None:
+            return keys
+        listed = dict(self.wanted.collections)
+        if one["collection"] not in listed:
+            return set()
+        return keys & set(listed[one["collection"]]) if listed[one["collection"]] else keys
+
+    def _in_time(self, properties: Json, wanted: TimeRange) -> bool:
+        start, end = properties.get("start_datetime"), properties.get("end_datetime")
+        if not (start or end):
+            start = end = properties.get("datetime")
+            if not start:
+                self.timeless += 1
+                return False
+        first = datetime.min.replace(tzinfo=UTC) if start is None else _moment(start)
+        last = datetime.max.replace(tzinfo=UTC) if end is None else _moment(end)
+        return (wanted.end is None or first <= wanted.end) and (
+            wanted.start is None or last >= wanted.start
+        )
+
+    def _in_place(self, one: Json) -> bool:
+        geometry = one.get("geometry")
+        own = shapely.geometry.shape(geometry) if geometry else shapely.Point()
+        box = one.get("bbox")
+        if box is not None:
+            half = len(box) // 2
+            box = [box[0], box[1], box[half], box[half + 1]]
+        elif not own.is_empty:
+            box = list(own.bounds)
+        else:
+            self.placeless += 1
+            return False
+        if self.wanted.bbox is not None:
+            return _overlap(list(self.wanted.bbox), box)
+        shape = shapely.from_geojson(self.wanted.intersects)
+        if self.wanted.intersects_with == "geometry" and not own.is_empty:
+            return bool(own.intersects(shape))
+        return any(shape.intersects(_shape(part)) for part in _parts(box))
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def _parts(box: list[float]) -> list[list[float]]:
+    west, south, east, north = box
+    if west <= east:
+        return [box]
+    return [[west, south, 180.0, north], [-180.0, south, east, north]]
+
+
+def _shape(box: list[float]) -> Any:
+    """As small a shape as the box is: shapely has no boxes without an area."""
+    west, south, east, north = box
+    corners = [(west, south), (east, south), (east, north), (west, north)]
+    return shapely.MultiPoint(corners).convex_hull
+
+
+def _overlap(one: list[float], other: list[float]) -> bool:
+    return any(
+        a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
+        for a in _parts(one)
+        for b in _parts(other)
+    )
+
+
+def _plan(where: Path, made: list[Json], wanted: AssetFilter, workers: int = 2) -> Any:
+    """The plan and the rows of the index, of a catalog of these items."""
+    paths = paths_in(where)
+    index = index_assets(write_archive(where, tree(*made)), paths)
+    table = pq.read_table(
+        index.path, columns=["collection_id", "item_id", "asset_key", "save_path"]
+    )
+    places = {
+        (row["collection_id"], row["item_id"], row["asset_key"]): row["save_path"]
+        for row in table.to_pylist()
+    }
+    plan = plan_assets(
+        paths.dataset_id, index.path, wanted, paths.plan_dir, workers=workers, allow_empty=True
+    )
+    return plan, places
+
+
+@settings(max_examples=150, deadline=None)
+@given(items(), filters(), st.integers(1, 5))
+def test_the_plan_is_what_a_naive_query_finds(
+    made: list[Json], wanted: AssetFilter, workers: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        plan, places = _plan(Path(folder), made, wanted, workers)
+        assets = [asset for part in plan.partitions for asset in read_assets(part.path)]
+    naive = Naive(wanted)
+    found = {one["id"]: naive.keys(one) for one in made}
+    by_id = {one["id"]: one for one in made}
+    expected: dict[str, str] = {}
+    for name, keys in found.items():
+        for key in keys:
+            expected[places[by_id[name]["collection"], name, key]] = by_id[name]["assets"][key][
+                "href"
+            ]
+    assert sorted((asset.save_path, asset.href) for asset in assets) == sorted(expected.items())
+    assert plan.files == plan.funnel[-1][1] == len(expected)
+    assert plan.items == sum(map(bool, found.values()))
+    assert (plan.without_time, plan.without_place) == (naive.timeless, naive.placeless)
+    sizes = [asset.file_size for asset in assets]
+    assert plan.known_bytes == sum(size for size in sizes if size is not None)
+    assert plan.unknown_sizes == sizes.count(None)
+    assert plan.funnel[0] == ("in the dataset", len(set(places.values())))
+    counts = [count for _, count in plan.funnel]
+    assert counts == sorted(counts, reverse=True)
+
+
+def _one(**fields: Any) -> Json:
+    return item("one", "alpha", assets={"image": {"href": "https://files.test/a.tif"}}, **fields)
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "matches"),
+    [
+        ([179, 10, -179, 11], [-179.5, 10, -179.2, 11], True),  # item across the antimeridian
+        ([179, 10, -179, 11], [0, 10, 1, 11], False),  # it does not go around the globe
+        ([178, 10, 179, 11], [178.5, 10, -178, 11], True),  # filter across the antimeridian
+        ([0, 10, 1, 11], [178.5, 10, -178, 11], False),
+        ([179, 10, -179, 11], [179.5, 10, -179.5, 11], True),  # both
+        ([-180, 89, 180, 90], [3, 90, 3, 90], True),  # a pole, and a box without an area
+        ([0, 0, 1, 1], [1, 1, 2, 2], True),  # a corner
+        ([0, 0, 1, 1], [1.0000001, 1, 2, 2], False),
+        ([5, 5, 5, 5], [5, 5, 5, 5], True),  # two points
+        ([0, 0, -9, 1, 1, 9], [1, 0, 2, 1], True),  # heights
+    ],
+)
+def test_boxes(own: list[float], wanted: list[float], matches: bool, tmp_path: Path) -> None:
+    plan, _ = _plan(tmp_path, [_one(bbox=own, geometry=None)], AssetFilter.create(bbox=wanted))
+    assert plan.files == int(matches)
+
+
+def test_collection_assets_follow_the_collection_filter_alone(tmp_path: Path) -> None:
+    own = {"type": "Collection", "id": "alpha", "assets": {"table": {"href": "https://f.test/t"}}}
+    files = {**tree(_one()), "demo/alpha/collection.json": own}
+    paths = paths_in(tmp_path)
+    index = index_assets(write_archive(tmp_path, files), paths)
+
+    def plan(**wanted: Any) -> Plan:
+        chosen = AssetFilter.create(**wanted)
+        return plan_assets(paths.dataset_id, index.path, chosen, paths.plan_dir)
+
+    everywhere, elsewhere = {"bbox": [9, 49, 12, 52]}, {"bbox": [0, 0, 1, 1]}
+    assert plan().files == 2
+    assert plan(**everywhere).files == 2
+    assert plan(collection_filter={"alpha": ["table"]}).files == 1
+    assert plan(collection_filter={"alpha": ["image"]}, **everywhere).files == 1
+    with pytest.raises(NothingMatches, match="none of them an item's") as caught:
+        plan(**elsewhere)
+    assert caught.value.funnel == (("in the dataset", 2), ("after the bbox filter", 1))
+    with pytest.raises(NothingMatches):
+        plan(collection_filter={"alpha": ["table"]}, datetime="1999")
+
+
+def test_what_has_no_time_or_place_is_counted(tmp_path: Path) -> None:
+    assets = {"image": {"href": "https://files.test/b.tif"}}
+    lacking = item(
+        "two", "alpha", bbox=None, geometry=None, properties={"datetime": None}, assets=assets
+    )
+    paths = paths_in(tmp_path)
+    index = index_assets(write_archive(tmp_path, tree(_one(), lacking)), paths)
+    for wanted, counts in (
+        ({"datetime": "2021"}, (1, 0)),
+        ({"bbox": [9, 49, 12, 52]}, (0, 1)),
+        ({"datetime": "2021", "bbox": [9, 49, 12, 52]}, (1, 0)),
+        ({}, (0, 0)),
+    ):
+        plan = plan_assets("demo", index.path, AssetFilter.create(**wanted), paths.plan_dir)
+        assert (plan.without_time, plan.without_place) == counts
+    with pytest.raises(NothingMatches, match=r"1 items have no time"):
+        plan_assets("demo", index.path, AssetFilter.create(datetime="1999"), paths.plan_dir)
+
+
+def test_a_plan_can_be_saved_and_loaded(tmp_path: Path) -> None:
+    plan, _ = _plan(tmp_path, [_one()], AssetFilter())
+    assert Plan.load(plan.directory / "plan.json") == plan
+    assert plan.describe()[0].startswith("1 files of 1 items, 0 B known, 1 files of unknown size")
+
+
+def test_the_filter_of_a_day_is_that_of_the_reference_documentation() -> None:
+    found = parse_time_range("2020-01-01")
+    assert found == TimeRange(
+        datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, 23, 59, 59, 999999, UTC)
+    )
