@@ -146,7 +146,7 @@ class _Build:
             self._on_progress(
                 Progress(
                     Stage.INDEX,
-                    done=len(scan.files),
+                    done=sum(found.assets for found in scan.collections.values()),
                     bytes_done=packed_read,
                     bytes_total=self._archive.size,
                 )

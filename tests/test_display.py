@@ -1,0 +1,87 @@
+"""Progress as people see it: lines where there is no terminal, bars where there is one."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from mlhub_core.display import StageTotal, showing_progress
+from mlhub_core.hub.server import DemoHub
+from mlhub_core.progress import Broadcast, Progress, Stage
+
+
+def test_parts_add_up() -> None:
+    total = StageTotal()
+    total.parts[1] = Progress(Stage.DOWNLOAD, 3, 10, 300, 1000, part=1)
+    total.parts[2] = Progress(Stage.DOWNLOAD, 5, 5, 700, None, failed=2, part=2, finished=True)
+    assert (total.done, total.total, total.failed) == (8, 15, 2)
+    assert (total.bytes_done, total.bytes_total) == (1000, None)
+    assert not total.finished
+    assert total.fraction() == (8, 15)
+
+
+def test_lines_tell_count_bytes_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
+    with showing_progress() as sink:
+        sink(Progress(Stage.CATALOG, 1, 1, 5000, 5000, finished=True))
+        sink(Progress(Stage.INDEX, 7, 7, finished=True))
+        sink(Progress(Stage.DOWNLOAD, 2, 9, 1_500_000, failed=1, finished=True))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["catalog", "index", "download"]
+    assert "5.0 kB" in lines[0]
+    assert "7 of 7 assets" in lines[1]
+    assert "2 of 9 files" in lines[2]
+    assert "1.5 MB" in lines[2]
+    assert "1 failed" in lines[2]
+
+
+def test_nothing_is_shown_when_nobody_wants_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with showing_progress(False) as sink:
+        sink(Progress(Stage.CATALOG, 1, 1, finished=True))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_broadcast_reaches_who_listens() -> None:
+    broadcast, heard = Broadcast(), list[Progress]()
+    message = Progress(Stage.FILTER, 1, 2)
+    with broadcast.listen(heard.append):
+        broadcast(message)
+    broadcast(Progress(Stage.FILTER, 2, 2))
+    assert heard == [message]
+
+
+def test_bars_on_a_terminal(at_demo_hub: DemoHub, tmp_path_factory: pytest.TempPathFactory) -> None:
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "mlhub_core.cli", "download", "demo_crops"]
+    command += ["--output-dir", str(tmp_path_factory.mktemp("bars"))]
+    command += ["--collection", "demo_crops_labels=labels"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"},
+    )
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:  # how Linux tells that the other end has gone
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(master)
+    assert process.stdout is not None
+    output = process.stdout.read().decode()
+    process.stdout.close()
+    assert process.wait() == 0
+    text = shown.decode()
+    for stage in Stage:
+        assert stage.value in text
+    assert "━" in text, "a bar"
+    assert "97/97 files" in text
+    assert "97 of 97 files are here" in output

@@ -1,0 +1,72 @@
+"""What importing brings in: told by a fresh interpreter's ``sys.modules``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("geopandas", "pandas", "pyarrow", "numpy", "shapely", "pycurl", "pydantic", "prefect")
+
+
+def loaded_by(code: str, cwd: Path | None = None) -> set[str]:
+    """Top-level modules that are loaded once some code has run."""
+    tell = "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    script = f"{code}\nimport json, sys\n{tell}"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=cwd
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_importing_the_library_is_light() -> None:
+    assert loaded_by("import mlhub_core").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from mlhub_core import Session, get_session, DownloadIfExistsOpts",
+        "import mlhub_core.client, mlhub_core.exceptions, mlhub_core.settings",
+        "import mlhub_core.cli; mlhub_core.cli.build_parser()",
+    ],
+)
+def test_asking_the_hub_needs_no_geopandas(code: str) -> None:
+    assert loaded_by(code).isdisjoint(HEAVY)
+
+
+def test_datasets_need_pystac_but_not_geopandas() -> None:
+    loaded = loaded_by("from mlhub_core import Dataset, Collection, MLModel")
+    assert "pystac" in loaded
+    assert loaded.isdisjoint({"geopandas", "pandas", "pyarrow", "pycurl", "prefect"})
+
+
+def test_the_core_brings_in_no_orchestrator() -> None:
+    code = (
+        "import mlhub_core.pipeline, mlhub_core.parameters, mlhub_core.cli, mlhub_core.hub.server"
+    )
+    assert "prefect" not in loaded_by(code)
+
+
+def test_the_command_takes_no_flows_or_tasks_of_the_current_directory(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text("raise SystemExit('the wrong tasks')")
+    (tmp_path / "flows.py").write_text("raise SystemExit('the wrong flows')")
+    loaded = loaded_by(
+        "import mlhub_core.cli, mlhub_core.pipeline, mlhub_core.parameters", cwd=tmp_path
+    )
+    assert loaded.isdisjoint({"tasks", "flows"})
+
+
+def test_the_names_of_the_reference_client_are_there() -> None:
+    import mlhub_core
+    from mlhub_core import client
+
+    for name in mlhub_core.__all__:
+        assert getattr(mlhub_core, name) is not None
+    for name in client.__all__:
+        assert callable(getattr(client, name))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        mlhub_core.no_such_name  # noqa: B018

@@ -1,0 +1,68 @@
+"""What the README says of commands and options is true of the parsers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from flows.command import build_parser as flow_parser
+from mlhub_core.arguments import join_values
+from mlhub_core.cli import build_parser
+from mlhub_core.exit_status import ExitStatus
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def commands(start: str) -> list[list[str]]:
+    """Commands in back-ticks or in console blocks that begin in some way."""
+    import shlex
+
+    found = re.findall(rf"(?:`|\$ )(?:\.venv/bin/)?{re.escape(start)}([^`\n#]*)", README)
+    return [shlex.split(text) for text in found]
+
+
+def test_every_mlhub_command_parses() -> None:
+    lines = commands("mlhub ")
+    assert len(lines) >= 5
+    for words in lines:
+        if words[0] not in ("serve", "datasets", "download", "configure"):
+            continue
+        build_parser().parse_args(join_values(words))
+
+
+def test_every_flow_command_parses() -> None:
+    lines = commands("python -m flows.download_dataset ")
+    assert lines
+    for words in lines:
+        flow_parser().parse_args(join_values(words))
+
+
+def test_every_option_that_is_named_exists() -> None:
+    known = flow_parser().format_help() + build_parser().format_help()
+    known += "--tag --text --host --demo --port"
+    for option in set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", README)):
+        assert option in known, option
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_make_targets_exist(target: str) -> None:
+    assert f"$ make {target}" in README
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
+def test_exit_statuses_are_those_of_the_code() -> None:
+    line = next(line for line in README.splitlines() if line.startswith("0 all there"))
+    following = README[README.index(line) :].split("\n\n")[0]
+    numbers = {
+        int(number) for number in re.findall(r"(?:^|· )(\d+) ", following.replace("\n", " "))
+    }
+    assert numbers == {int(status) for status in ExitStatus}
+
+
+def test_links_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        if "://" not in link:
+            assert (ROOT / link).exists(), link
