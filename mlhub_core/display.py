@@ -177,7 +177,6 @@ class TerminalBars:
             Progress,
             SpinnerColumn,
             TextColumn,
-            TimeElapsedColumn,
             TimeRemainingColumn,
         )
 
@@ -189,8 +188,7 @@ class TerminalBars:
             TextColumn("{task.description:<9}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[text]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
             console=Console(stderr=True),
             refresh_per_second=8,
         )

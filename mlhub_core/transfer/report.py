@@ -99,7 +99,7 @@ class DownloadReport:
         if self.adopted:
             parts.append(f"{self.adopted:,} of another download were taken over")
         return (
-            f"{here:,} of {self.files:,} files are here: {', '.join(parts)}, "
+            f"{here:,} of {self.files:,} files are here: {', '.join(parts)} "
             f"in {self.seconds:.1f} s."
         )
 
