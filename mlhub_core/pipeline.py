@@ -25,7 +25,7 @@ from mlhub_core.logs import ensure_handler
 from mlhub_core.metadata import DatasetInfo, fetch_metadata
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.filters import AssetFilter
-from mlhub_core.selection.plan import Plan
+from mlhub_core.selection.plan import Plan, counted
 from mlhub_core.selection.query import plan_assets
 from mlhub_core.settings import RunSettings
 from mlhub_core.stop import StopFlag
@@ -126,7 +126,7 @@ def make_plan(
         on_progress=on_progress,
     )
     for name, left in plan.funnel:
-        log.info("%s files %s", f"{left:,}", name)
+        log.info("%s %s", counted(left, "file"), name)
     return plan
 
 

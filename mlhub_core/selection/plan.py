@@ -83,18 +83,23 @@ class Plan:
         """What a person wants to know before it starts, a line each."""
         size = f"{format_bytes(self.known_bytes)} known"
         if self.unknown_sizes:
-            size += f", {self.unknown_sizes:,} files of unknown size"
-        lines = [f"{self.files:,} files of {self.items:,} items, {size}"]
+            size += f", {counted(self.unknown_sizes, 'file')} of unknown size"
+        lines = [f"{counted(self.files, 'file')} of {counted(self.items, 'item')}, {size}"]
         lines += [f"  {left:>12,} files: {name}" for name, left in self.funnel]
         for count, what in ((self.without_place, "place"), (self.without_time, "time")):
             if count:
-                lines.append(f"  {count:,} items without a {what} were left out")
+                lines.append(f"  left out without a {what}: {counted(count, 'item')}")
         return lines
 
 
 def partition_count(files: int, workers: int) -> int:
     """How many partitions to cut: two for each worker, never more than files, or than 64."""
     return max(1, min(2 * workers, MAX_PARTITIONS, files))
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: ``1 file``, ``1,200 files``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def format_bytes(count: int) -> str:

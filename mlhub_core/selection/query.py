@@ -19,7 +19,7 @@ from mlhub_core.selection.asset_db import AssetDb
 from mlhub_core.selection.cut import cut
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.partition import Asset, partition_schema
-from mlhub_core.selection.plan import Plan
+from mlhub_core.selection.plan import Plan, counted
 from mlhub_core.stop import StopFlag
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class _Query:
         if rows or allow_empty:
             return
         funnel = self.funnel()
-        left = ", ".join(f"{count:,} files {name}" for name, count in funnel)
+        left = ", ".join(f"{counted(count, 'file')} {name}" for name, count in funnel)
         if self._wanted.about_items and funnel[-1][1]:
             left += " (none of them an item's)"
         extra = "".join(
