@@ -77,7 +77,8 @@ def bbox_geometry(bbox: BBox) -> BaseGeometry:
     west, south, east, north = bbox
     if west <= east:
         return shapely.box(west, south, east, north)
-    return shapely.union_all(
+    # Not their union: that drops a box without an area, which still touches what lies on it.
+    return shapely.multipolygons(
         [shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)]
     )
 

@@ -310,6 +310,8 @@ def _one(**fields: Any) -> Json:
         ([178, 10, 179, 11], [178.5, 10, -178, 11], True),  # filter across the antimeridian
         ([0, 10, 1, 11], [178.5, 10, -178, 11], False),
         ([179, 10, -179, 11], [179.5, 10, -179.5, 11], True),  # both
+        ([-180, -90, -180, -90], [-179, -90, -180, -90], True),  # a crossing filter without an area
+        ([0, 5, 1, 6], [180, 5, 0, 6], True),  # a crossing filter of which one half is a line
         ([-180, 89, 180, 90], [3, 90, 3, 90], True),  # a pole, and a box without an area
         ([0, 0, 1, 1], [1, 1, 2, 2], True),  # a corner
         ([0, 0, 1, 1], [1.0000001, 1, 2, 2], False),
