@@ -58,7 +58,7 @@ def catalog_members(*documents: Json, dataset: str = DATASET) -> dict[str, bytes
         if document.get("type") == "Collection":
             members[f"{dataset}/{document['id']}/collection.json"] = _json(document)
         else:
-            folder = document.get("collection", "pictures")
+            folder = quote(document.get("collection", "pictures"), safe="")
             members[f"{dataset}/{folder}/n{number}/n{number}.json"] = _json(document)
     return members
 
