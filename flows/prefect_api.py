@@ -46,7 +46,7 @@ def prefect_api(say: Callable[[str], None]) -> Iterator[None]:
         with _configured_api(say):
             yield
         return
-    say("Starting a Prefect API server for this run (10 to 60 s) …")
+    say("Starting a Prefect API server (10 to 60 s) …")
     with local_server() as server:
         if server.url is None:
             with _configured_api(say):
@@ -66,7 +66,7 @@ def prefect_api(say: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def _configured_api(say: Callable[[str], None]) -> Iterator[None]:
-    say("Starting the flow run …")
+    say("Connecting to the Prefect API …")
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
 

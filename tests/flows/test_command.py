@@ -98,7 +98,7 @@ def test_an_api_that_does_not_answer(at_demo_hub: DemoHub, tmp_path: Path) -> No
     with command(words, tmp_path, PREFECT_API_URL="http://127.0.0.1:9/api") as running:
         assert running.wait(PATIENCE) == 3
         (first, last) = running.err.splitlines()
-        assert first == "Starting the flow run …"
+        assert first == "Connecting to the Prefect API …"
         assert last.startswith("download_dataset: The Prefect API at http://127.0.0.1:9/api")
         assert running.out == ""
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,72 @@
+"""Stores an API key in a Prefect Secret block, encrypted in Prefect's database.
+
+::
+
+    python -m deployments.store_api_key mlhub-api-key
+
+asks for the key without showing it, or reads it from standard input. The parameter
+``api_key_block`` of a run then names the block.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import re
+import sys
+from collections.abc import Sequence
+
+from mlhub_core.arguments import OneLineParser
+from mlhub_core.cli import reporting_errors
+from mlhub_core.exceptions import InvalidArgument
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: Without the program's name; None takes those of the process.
+
+    Returns:
+        The exit status; see :class:`~mlhub_core.exit_status.ExitStatus`.
+    """
+    with reporting_errors("store_api_key") as status:
+        _store(_parser().parse_args(arguments).block)
+    return status()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        prog="python -m deployments.store_api_key",
+        description="Store an API key in a Prefect Secret block, in place of the one it holds.",
+    )
+    parser.add_argument("block", metavar="BLOCK", help="its name, such as mlhub-api-key")
+    return parser
+
+
+def _read_key() -> str:
+    if sys.stdin.isatty():
+        return getpass.getpass("API key (not shown): ")
+    return sys.stdin.readline()
+
+
+def _store(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidArgument(f"{name!r} cannot name a block: use small letters, digits, dashes.")
+    key = _read_key().strip()
+    if not key:
+        raise InvalidArgument("The API key is empty: paste it on one line.")
+    from flows.prefect_api import prefect_api
+
+    with prefect_api(lambda line: print(line, file=sys.stderr)):
+        from prefect.blocks.system import Secret
+        from pydantic import SecretStr
+
+        Secret[str](value=SecretStr(key)).save(name, overwrite=True)
+    print(f"Stored in the Secret block {name}. Name it as api_key_block in a run's parameters.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
