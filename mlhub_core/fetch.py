@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from email.utils import formatdate
 from enum import Enum
@@ -97,6 +98,8 @@ class FileFetcher:
         state: Directory for the partial file and for what is known of finished ones.
         stop: Looked at between chunks.
         on_progress: Gets bytes, as ``Stage.CATALOG``.
+        is_sound: Whether a file is whole by its own account. Asked before bytes that were here
+            already are believed; a file that is not is fetched anew.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class FileFetcher:
         *,
         stop: StopFlag | None = None,
         on_progress: ProgressSink = ignore,
+        is_sound: Callable[[Path], bool] = lambda path: True,
     ) -> None:
         self._session = session
         self._url = url
@@ -118,6 +122,7 @@ class FileFetcher:
         self._note = state / f"{name}.json"
         self._stop = stop or StopFlag()
         self._on_progress = on_progress
+        self._is_sound = is_sound
         self._moved = 0
         self._use_target = True
 
@@ -155,7 +160,8 @@ class FileFetcher:
                 if response.status_code == 304:
                     return self._as_it_is()
                 verdict = self._judge(question, response)
-                if verdict is RangeVerdict.COMPLETE and question.basis is _Basis.FOREIGN:
+                complete = verdict is RangeVerdict.COMPLETE and question.basis is _Basis.FOREIGN
+                if complete and self._is_sound(self._target):
                     return self._remember(http_rules.strong_etag(response.headers.get("ETag")))
                 try:
                     if verdict is RangeVerdict.APPEND:
@@ -244,6 +250,10 @@ class FileFetcher:
         if total is not None and not encoded and position != total:
             raise _Incomplete(f"{position} of {total} bytes came")
         self._check_md5(response)
+        if offset and not self._is_sound(self._partial):
+            self._use_target = False
+            self._drop_partial()
+            raise _Incomplete("the bytes that were here are not of this file")
         os.replace(self._partial, self._target)
         self._drop_partial()
         return self._remember(http_rules.strong_etag(response.headers.get("ETag")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -13,6 +15,8 @@ from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.session import get_session
 from mlhub_core.stop import StopFlag
+
+_PIECE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ def fetch_catalog(
             paths.state_dir,
             stop=stop,
             on_progress=on_progress,
+            is_sound=_is_whole_gzip,
         )
         try:
             file = fetcher.run(if_exists)
@@ -83,3 +88,17 @@ def fetch_catalog(
     return CatalogArchive(
         file.path, paths.dataset_id, file.size, file.sha256, file.etag, file.moved
     )
+
+
+def _is_whole_gzip(path: Path) -> bool:
+    """Whether the checksum at the end fits all that is before it.
+
+    A file that others left may begin with one state of the catalog and end with another.
+    """
+    try:
+        with gzip.open(path) as file:
+            while file.read(_PIECE):
+                pass
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return False
+    return True

@@ -173,6 +173,23 @@ def test_an_updated_catalog_takes_the_place_of_the_old_one(
     assert files() == {PLACE: WHOLE, **{f"pictures/b{n}/image.tif": b"new" for n in range(9)}}
 
 
+@pytest.mark.parametrize("length", [1.0, 0.6], ids=["as_long", "cut_off"])
+def test_an_archive_mixed_of_two_states_is_fetched_anew(
+    length: float, picture: Any, download: Any, files: Files, server: FaultServer, tmp_path: Path
+) -> None:
+    """What the reference client leaves when a catalog changed between two of its runs."""
+    whole = tar_gz(catalog_members(picture))
+    mixed = (whole[:50] + bytes(50) + whole[100:])[: int(len(whole) * length)]
+    assert 100 < len(mixed) <= len(whole)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / f"{DATASET}.tar.gz").write_bytes(mixed)
+    assert download(picture).fetched == 1
+    assert files() == {PLACE: WHOLE}
+    assert (tmp_path / "out" / f"{DATASET}.tar.gz").read_bytes() == whole
+    statuses = [r.status for r in server.requests if r.path == "/archives/tiny.tar.gz"]
+    assert statuses == [416 if length == 1 else 206, 200]
+
+
 @pytest.mark.parametrize("fault", [Fault(), ignore_range(), truncate(700)], ids=repr)
 def test_a_collection_archive_comes_whole(
     fault: Fault, server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
