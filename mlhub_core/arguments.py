@@ -172,8 +172,12 @@ def _collection_filter(options: argparse.Namespace) -> dict[str, list[str]] | No
             "--collection and --collection-filter exclude each other: give one of them."
         )
     if options.collection_filter:
-        return _json_file(options.collection_filter)
-    wanted: dict[str, list[str]] = {}
+        from mlhub_core.selection.filters import AssetFilter
+
+        wanted = _json_file(options.collection_filter)
+        AssetFilter.create(collection_filter=wanted)  # it says best what is wrong with it
+        return wanted
+    wanted = {}
     for text in options.collection:
         name, separator, keys = text.partition("=")
         listed = [key.strip() for key in keys.split(",") if key.strip()]
@@ -201,7 +205,7 @@ def _json_file(name: str) -> dict[str, list[str]]:
         raise InvalidArgument(f"{option} is not JSON ({error}): {how}.") from error
     if not isinstance(content, dict):
         raise InvalidArgument(f"{option} holds a {type(content).__name__}: {how}.")
-    return content  # what is in it is checked with all other parameters
+    return content
 
 
 def _intersects(name: str | None) -> str | None:
