@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlhub_core import Dataset
+from mlhub_core.hub.server import DemoHub
 from mlhub_core.settings import RunSettings, TransferSettings
 from mlhub_core.transfer.report import DownloadReport
-from tests.acceptance.kit import DATASET, publish
+from tests.acceptance.kit import DATASET, KEY, publish
 from tests.faultserver import FaultServer
 
 Download = Callable[..., DownloadReport]
@@ -19,6 +20,13 @@ QUICK = RunSettings(
         stall_timeout=0.4, backoff_base=0.01, backoff_cap=0.02, retry_after_cap=0.05
     )
 )
+
+
+@pytest.fixture(scope="session")
+def keyed_hub() -> Iterator[DemoHub]:
+    """The demo hub, for those who have the key."""
+    with DemoHub(api_key=KEY) as hub:
+        yield hub
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from tests.faultserver import FaultServer, redirect
 
 DATASET = "tiny"
 ROOT = "/mlhub/v1/"
+KEY = "cAnArY-7q%2F+k/e=&'~9Z"
+"""A key that is spelled differently in a query, a form, JSON and a log."""
 
 Json = dict[str, Any]
 

@@ -27,11 +27,9 @@ from mlhub_core.exceptions import (
 from mlhub_core.hub.server import DemoHub
 from mlhub_core.profiles import write_api_key
 from mlhub_core.settings import RunSettings, TransferSettings
-from tests.acceptance.kit import DATASET, api, item, publish
+from tests.acceptance.kit import DATASET, KEY, api, item, publish
 from tests.faultserver import Fault, FaultServer, redirect, status
 
-# With characters that are spelled differently in a query, a form, JSON and a log.
-KEY = "cAnArY-7q%2F+k/e=&'~9Z"
 FORMS = {
     KEY,
     quote(KEY),
@@ -41,12 +39,6 @@ FORMS = {
     json.dumps(KEY)[1:-1],
     KEY[:8],
 }
-
-
-@pytest.fixture(scope="module")
-def keyed_hub() -> Iterator[DemoHub]:
-    with DemoHub(api_key=KEY) as hub:
-        yield hub
 
 
 @pytest.fixture(autouse=True)
@@ -217,7 +209,7 @@ def test_the_hub_fails(
     assert_quiet(caplog, capfd, out)
 
 
-@pytest.mark.parametrize("plant", [by_argument, by_profile])
+@pytest.mark.parametrize("plant", [pytest.param(by_argument, marks=pytest.mark.slow), by_profile])
 def test_nothing_listens(
     plant: Plant,
     tmp_path: Path,
@@ -308,7 +300,13 @@ def test_the_command_succeeds(keyed_hub: DemoHub, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "code"), [(_echo(401), 3), (_echo(404), 2), (_echo(500), 3), (None, 3)]
+    ("fault", "code"),
+    [
+        (_echo(401), 3),
+        pytest.param(_echo(404), 2, marks=pytest.mark.slow),
+        pytest.param(_echo(500), 3, marks=pytest.mark.slow),
+        (None, 3),
+    ],
 )
 def test_the_command_fails(
     fault: Fault | None, code: int, server: FaultServer, tmp_path: Path

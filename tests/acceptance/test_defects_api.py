@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,20 +12,14 @@ import pytest
 from mlhub_core import Dataset
 from mlhub_core.exceptions import AuthenticationError
 from mlhub_core.hub.server import DemoHub
+from tests.acceptance.kit import KEY
 
-KEY = "a key of one's own"
 DATASET = "demo_crops"
 
 
-@pytest.fixture(scope="module")
-def hub() -> Iterator[DemoHub]:
-    with DemoHub(api_key=KEY) as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
-def at_hub(hub: DemoHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLHUB_ROOT_URL", hub.url)
+def at_hub(keyed_hub: DemoHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLHUB_ROOT_URL", keyed_hub.url)
     monkeypatch.setenv("MLHUB_API_KEY", "")  # as good as none
 
 

@@ -236,7 +236,8 @@ def test_one_year(when: Any, truth: Truth, assets: FaultServer, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("filters", "shape"),
     [
-        ({"bbox": BOX}, shapely.box(*BOX)),
+        # In short form all filters together show it.
+        pytest.param({"bbox": BOX}, shapely.box(*BOX), marks=pytest.mark.slow),
         ({"intersects": TRIANGLE}, shapely.geometry.shape(TRIANGLE)),
     ],
 )
