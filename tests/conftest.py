@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,16 @@ def clean_environment(
     for name in (*_SETTINGS, *_PROXIES, *map(str.upper, _PROXIES)):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLHUB_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(autouse=True)
+def untouched_logging() -> Iterator[None]:
+    """Commands set the level of our loggers; the next test must find them as they were."""
+    logger = logging.getLogger("mlhub_core")
+    level, handlers = logger.level, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")
