@@ -4,6 +4,7 @@
 at the final place lies   resume                skip                overwrite
 ========================  ====================  ==================  ============
 a file the ledger knows   KEEP                  KEEP                FETCH
+one it calls damaged      CONTINUE, FETCH       CONTINUE, FETCH     FETCH
 one it does not know      PROBE (see below)     ADOPT               FETCH
 nothing, but a partial    CONTINUE              CONTINUE            FETCH
 nothing                   FETCH                 FETCH               FETCH
@@ -67,6 +68,8 @@ def decide(now: Situation) -> Action:
     fetch = Action.CONTINUE if now.partial else Action.FETCH
     if now.local_size is None:
         return fetch
+    if now.entry is not None and now.entry.state is State.DAMAGED:
+        return fetch  # its size may fit all the same: no question about it would tell
     if _known(now):
         return Action.KEEP
     if now.if_exists is DownloadIfExistsOpts.skip:

@@ -51,6 +51,9 @@ class State(StrEnum):
     """It lay there; the server, or the catalog's digest, says that it is complete."""
     UNCHECKED = "unchecked"
     """It lay there, or came without anything to compare it with."""
+    DAMAGED = "damaged"
+    """It was whole once, and a later check found that it no longer is. The entry stays, for its
+    size and digest are what a file in its place is held against."""
 
 
 class Entry(NamedTuple):
@@ -250,6 +253,48 @@ def entries(directory: Path) -> Iterator[Entry]:
             for row in connection.execute("SELECT * FROM files ORDER BY path"):
                 yield _entry_of(row)
     except (sqlite3.Error, ValueError) as error:
+        raise _table_error(error) from error
+
+
+def totals(directory: Path) -> tuple[int, int]:
+    """How many entries there are, and the sum of their sizes, once compacted.
+
+    Raises:
+        StorageError: if the table cannot be read.
+    """
+    table = directory / _TABLE_NAME
+    if not table.exists():
+        return 0, 0
+    try:
+        with closing(_connect(table)) as connection:
+            query = "SELECT count(*), coalesce(sum(size), 0) FROM files"
+            count, size = connection.execute(query).fetchone()
+    except sqlite3.Error as error:
+        raise _table_error(error) from error
+    return int(count), int(size)
+
+
+def mark_damaged(directory: Path, paths: Iterable[str]) -> None:
+    """Let :attr:`State.DAMAGED` be the state of these entries and of no other, once compacted.
+
+    Those that were damaged and no longer are have been restored by somebody. Call it under the
+    directory's lock while no partition runs.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    table = directory / _TABLE_NAME
+    if not table.exists():
+        return
+    restored = (
+        "UPDATE files SET state = CASE WHEN sha256 IS NULL THEN ? ELSE ? END WHERE state = ?"
+    )
+    try:
+        with closing(_connect(table)) as connection, connection:
+            connection.execute(restored, (State.UNCHECKED, State.ADOPTED, State.DAMAGED))
+            update = "UPDATE files SET state = ? WHERE path = ?"
+            connection.executemany(update, ((State.DAMAGED, path) for path in paths))
+    except sqlite3.Error as error:
         raise _table_error(error) from error
 
 
