@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from mlhub_core.exceptions import StorageError
+from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.layout import STATE_DIRECTORY
 from mlhub_core.redact import redact
 from mlhub_core.selection.partition import Asset
 
@@ -112,7 +113,9 @@ class FailureWriter:
             self._file = None
 
 
-def merge_failures(results: Iterable[HasFailures], err_report: Path) -> Counter[tuple[str, str]]:
+def merge_failures(
+    results: Iterable[HasFailures], err_report: Path, *, kept: Iterable[Iterable[str]] = ()
+) -> Counter[tuple[str, str]]:
     """Write ``err_report.csv`` out of the partitions' segments, and remove these.
 
     When nothing failed, the report of an earlier run is removed: no file means that all is well.
@@ -120,32 +123,72 @@ def merge_failures(results: Iterable[HasFailures], err_report: Path) -> Counter[
     Args:
         results: The partitions' results.
         err_report: Where the report goes; replaced in one step.
+        kept: Rows that come first, with the columns of ``HEADER``. They may be read out of the
+            report that is replaced.
 
     Returns:
-        Files per ``(cause, host)``.
+        Files per ``(cause, host)``, without those kept.
 
     Raises:
         StorageError: if the disk refuses.
     """
     segments = [result.failures_path for result in results if result.failures_path is not None]
     counts: Counter[tuple[str, str]] = Counter()
+    # Beside the segments, under .mlhub: nothing of ours lies anywhere else.
+    beside = segments[0].parent if segments else err_report.parent / STATE_DIRECTORY
+    temporary = beside / (err_report.name + ".tmp")
     try:
-        if not segments:
+        rows = iter(kept)
+        first = next(rows, None)
+        if not segments and first is None:
             err_report.unlink(missing_ok=True)
             return counts
-        # Beside the first segment, under .mlhub: nothing of ours lies anywhere else.
-        temporary = segments[0].with_name(err_report.name + ".tmp")
+        beside.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(HEADER)
+            if first is not None:
+                writer.writerow(first)
+                writer.writerows(rows)
             for segment in segments:
                 _copy_rows(segment, writer, counts)
         os.replace(temporary, err_report)
         for segment in segments:
             segment.unlink(missing_ok=True)
     except OSError as error:
+        if isinstance(error, StorageError):
+            raise
         raise _storage(err_report, error) from error
     return counts
+
+
+def read_failures(err_report: Path) -> Iterator[list[str]]:
+    """Rows of ``err_report.csv`` without its header; none where there is no report.
+
+    Raises:
+        InvalidArgument: if it is not a report of ours.
+        StorageError: if it cannot be read.
+    """
+    try:
+        with err_report.open(encoding="utf-8", errors="replace", newline="") as file:
+            rows = csv.reader(file)
+            if tuple(next(rows, HEADER)) != HEADER:
+                raise InvalidArgument(
+                    f"{err_report} does not begin with {','.join(HEADER)}: it is not a report of "
+                    "this download. Run the download again, which writes it anew."
+                )
+            yield from (row for row in rows if len(row) == len(HEADER))
+    except FileNotFoundError:
+        return
+    except csv.Error as error:
+        raise InvalidArgument(
+            f"{err_report} is not readable as CSV ({error}): run the download again, which writes "
+            "it anew."
+        ) from error
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"Cannot read {err_report}: {error.strerror or error}.") from error
 
 
 class _Writer(Protocol):
