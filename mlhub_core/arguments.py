@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from mlhub_core._version import __version__
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.settings import RunSettings, TransferSettings
 
 DEMO_DATASET = "demo_crops"
 
@@ -82,6 +83,19 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--allow-empty", action="store_true", help="nothing to download is fine")
     how = parser.add_argument_group("how")
     how.add_argument("--profile", metavar="NAME", help="profile with the API key")
+    add_transfer_arguments(how)
+    how.add_argument("--no-asset-db", action="store_true", help="leave mlhub_stac_assets.db out")
+    how.add_argument(
+        "--ignore-space", action="store_true", help="begin though the disk has not the room"
+    )
+    how.add_argument("--dry-run", action="store_true", help="show what would be downloaded")
+    how.add_argument("--demo", action="store_true", help="from a demo hub that runs meanwhile")
+    add_verbosity_arguments(how)
+    parser.add_argument("--version", action="version", version=__version__)
+
+
+def add_transfer_arguments(how: argparse._ArgumentGroup) -> None:
+    """Add the options that say how files are fetched."""
     how.add_argument(
         "--concurrency",
         type=int,
@@ -99,12 +113,25 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PREFIX=URL",
         help="fetch asset URLs that begin with PREFIX from URL instead; may be repeated",
     )
-    how.add_argument("--no-asset-db", action="store_true", help="leave mlhub_stac_assets.db out")
-    how.add_argument("--dry-run", action="store_true", help="show what would be downloaded")
-    how.add_argument("--demo", action="store_true", help="from a demo hub that runs meanwhile")
+
+
+def add_verbosity_arguments(how: argparse._ArgumentGroup) -> None:
+    """Add the options that say how much is told."""
     how.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
     how.add_argument("-v", "--verbose", action="store_true", help="every request and file")
-    parser.add_argument("--version", action="version", version=__version__)
+
+
+def run_settings(options: argparse.Namespace) -> RunSettings:
+    """The settings that :func:`add_transfer_arguments` gives.
+
+    Raises:
+        InvalidArgument: if one cannot work.
+    """
+    if not 1 <= options.workers <= 64:
+        raise InvalidArgument(f"--workers {options.workers}: use a number from 1 to 64.")
+    mirrors = tuple(_mirror(text) for text in options.mirror)
+    transfer = TransferSettings(concurrency=options.concurrency, mirrors=mirrors)
+    return RunSettings(transfer=transfer, workers=options.workers)
 
 
 def join_values(arguments: Sequence[str]) -> list[str]:
@@ -155,6 +182,7 @@ def parameter_fields(options: argparse.Namespace) -> dict[str, Any]:
         "workers": options.workers,
         "mirrors": dict(_mirror(text) for text in options.mirror),
         "asset_db": not options.no_asset_db,
+        "ignore_space": options.ignore_space,
         "demo": options.demo,
     }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-import logging
 import os
 import signal
 import sys
@@ -24,8 +23,10 @@ from mlhub_core.arguments import (
     join_values,
     parameter_fields,
 )
+from mlhub_core.cli_existing import add_existing_commands
 from mlhub_core.exceptions import Interrupted, InvalidArgument, MLHubException
 from mlhub_core.exit_status import ExitStatus, exit_status
+from mlhub_core.logs import set_verbosity
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -53,6 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     download = commands.add_parser("download", help="download a dataset, or part of it")
     add_download_arguments(download)
     download.set_defaults(run=_download)
+
+    add_existing_commands(commands)
 
     configure = commands.add_parser("configure", help="store an API key in a profile")
     configure.add_argument("--profile", default="default", metavar="NAME")
@@ -213,8 +216,7 @@ def demo_hub() -> Iterator[None]:
 
 def configure_logging(options: argparse.Namespace) -> None:
     """Set the level of our own lines; those of other libraries stay as they are."""
-    level = logging.WARNING if options.quiet else logging.DEBUG if options.verbose else logging.INFO
-    logging.getLogger("mlhub_core").setLevel(level)
+    set_verbosity(quiet=options.quiet, verbose=options.verbose)
 
 
 def _configure(options: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LINE_INTERVAL = 10.0
 """Seconds between two plain lines of one stage. A log that is watched wants one in 30 s."""
 
-_MOVING_BYTES = (Stage.CATALOG, Stage.DOWNLOAD)
+_MOVING_BYTES = (Stage.CATALOG, Stage.VERIFY, Stage.DOWNLOAD)
 """Stages whose bytes a person wants to see; the others read an archive that is here."""
 
 _UNITS = {
@@ -29,6 +29,7 @@ _UNITS = {
     Stage.UNARCHIVE: "files",
     Stage.INDEX: "assets",
     Stage.FILTER: "assets",
+    Stage.VERIFY: "files",
     Stage.DOWNLOAD: "files",
 }
 

@@ -34,3 +34,9 @@ def ensure_handler() -> None:
     logger.addHandler(handler)
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)
+
+
+def set_verbosity(*, quiet: bool, verbose: bool) -> None:
+    """Set the level of our own lines; those of other libraries stay as they are."""
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    logging.getLogger("mlhub_core").setLevel(level)

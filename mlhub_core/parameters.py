@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -47,7 +47,7 @@ class DownloadParameters(BaseModel):
     """West, south, east, north in degrees; west greater than east crosses the antimeridian."""
     intersects: dict[str, Any] | str | None = None
     """GeoJSON geometry, Feature or FeatureCollection, or the path of a file that holds it."""
-    intersects_with: str = Field(default="bbox", pattern="^(bbox|geometry)$")
+    intersects_with: Literal["bbox", "geometry"] = "bbox"
     """Whether intersects is tested against the bounding box of items or their geometry."""
     allow_empty: bool = False
     """Whether a filter that leaves nothing is fine. By default it fails the run."""
@@ -63,6 +63,8 @@ class DownloadParameters(BaseModel):
     """URL prefixes of the catalog, and where those files are fetched from instead."""
     asset_db: bool = True
     """Write mlhub_stac_assets.db, the reference client's SQLite table."""
+    ignore_space: bool = False
+    """Begin though the disk has not the room for what is to come."""
     demo: bool = False
     """Serve the demo hub for the length of the run and download from it."""
 
@@ -125,6 +127,7 @@ class DownloadParameters(BaseModel):
                 ),
                 workers=self.workers,
                 asset_db=self.asset_db,
+                check_space=not self.ignore_space,
             ),
         )
 

@@ -25,9 +25,11 @@ from mlhub_core.logs import ensure_handler
 from mlhub_core.metadata import DatasetInfo, fetch_metadata
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import Plan, counted
 from mlhub_core.selection.query import plan_assets
 from mlhub_core.settings import RunSettings
+from mlhub_core.space import check_space
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.failures import merge_failures
 from mlhub_core.transfer.governor import governor_for
@@ -109,7 +111,7 @@ def make_plan(
     Raises:
         InvalidArgument: if the filter names a collection or asset key that does not exist.
         NothingMatches: if nothing is left.
-        StorageError: if the disk refuses.
+        StorageError: if the disk refuses, or has not the room that the files will take.
     """
     request.wanted.check_against(dict(index.asset_keys))
     for phrase in request.wanted.describe():
@@ -127,6 +129,8 @@ def make_plan(
     )
     for name, left in plan.funnel:
         log.info("%s %s", counted(left, "file"), name)
+    if request.settings.check_space and not request.dry_run:
+        check_space(plan, paths, stop=stop)
     return plan
 
 
@@ -228,7 +232,16 @@ def download(
             return conclude(info, paths, seconds=time.monotonic() - started, unarchived=unarchived)
         plan = make_plan(request, paths, index, stop=stop, on_progress=on_progress)
         on_plan(plan)
-        results = () if request.dry_run else _transfer(request, paths, plan, stop, on_progress)
+        results: tuple[PartitionResult, ...] = ()
+        if not request.dry_run:
+            results = transfer(
+                plan.partitions,
+                paths,
+                request.settings,
+                if_exists=request.if_exists,
+                stop=stop,
+                on_progress=on_progress,
+            )
         return conclude(
             info,
             paths,
@@ -271,28 +284,44 @@ def _unpack(
     return extraction.result(), indexing.result()
 
 
-def _transfer(
-    request: DownloadRequest,
+def transfer(
+    partitions: Sequence[Partition],
     paths: DownloadPaths,
-    plan: Plan,
-    stop: StopFlag,
-    on_progress: ProgressSink,
+    settings: RunSettings,
+    *,
+    if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
 ) -> tuple[PartitionResult, ...]:
-    transfer = request.settings.transfer
-    governor = governor_for(transfer)
-    with ThreadPoolExecutor(request.settings.workers, thread_name_prefix="mlhub") as pool:
+    """Run partitions, a few at a time.
+
+    Args:
+        partitions: What to fetch.
+        paths: Where to.
+        settings: How, and how many partitions at a time.
+        if_exists: What to do where a file already lies.
+        stop: Stops all of them when set.
+        on_progress: Gets the progress of each.
+
+    Raises:
+        StorageError: if the disk refuses.
+        Interrupted: if stopped.
+    """
+    stop = StopFlag(parent=stop)
+    governor = governor_for(settings.transfer)
+    with ThreadPoolExecutor(settings.workers, thread_name_prefix="mlhub") as pool:
         futures = [
             pool.submit(
                 download_partition,
                 partition,
                 paths,
-                if_exists=request.if_exists,
-                settings=transfer,
+                if_exists=if_exists,
+                settings=settings.transfer,
                 governor=governor,
                 stop=stop,
                 on_progress=on_progress,
             )
-            for partition in plan.partitions
+            for partition in partitions
         ]
         _settle(futures, stop)
     return tuple(future.result() for future in futures)

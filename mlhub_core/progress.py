@@ -20,6 +20,7 @@ class Stage(StrEnum):
     UNARCHIVE = "unarchive"
     INDEX = "index"
     FILTER = "filter"
+    VERIFY = "verify"
     DOWNLOAD = "download"
 
 

@@ -111,6 +111,9 @@ class RunSettings:
     second thread because digests release the interpreter lock."""
     asset_db: bool = True
     """Whether to write ``mlhub_stac_assets.db``, the reference client's SQLite table."""
+    check_space: bool = True
+    """Whether a run that the disk has not the room for is refused before its first byte. Some
+    network file systems tell wrong numbers."""
 
 
 def root_url() -> str:

@@ -1,0 +1,252 @@
+"""Looks after a download that is there: checks it offline, fetches again what is wrong or failed.
+
+Both work in the directory of one dataset and need neither the hub nor its key: where files come
+from stands in the asset index.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mlhub_core.catalog.archive import CatalogArchive
+from mlhub_core.catalog.extract import MARKER_NAME, unarchive
+from mlhub_core.catalog.state import remove_state
+from mlhub_core.existing import existing_download
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.logs import ensure_handler
+from mlhub_core.pipeline import transfer
+from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
+from mlhub_core.settings import RunSettings
+from mlhub_core.stop import StopFlag
+from mlhub_core.transfer.body import digest_file
+from mlhub_core.transfer.failures import merge_failures, read_failures
+from mlhub_core.transfer.findings import Finding, Findings, Kind, read_findings
+from mlhub_core.transfer.ledger import mark_damaged
+from mlhub_core.transfer.report import DownloadReport, add_up
+from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.strays import find_strays
+from mlhub_core.transfer.verify import Checked, verify_files
+from mlhub_core.transfer.verify_report import VerifyReport
+from mlhub_core.workspace import workspace
+
+log = logging.getLogger(__name__)
+
+FINDINGS_NAME = "findings.csv"
+_PARTITIONS = "repair"
+_NOT_IN_INDEX = "not in the asset index"
+
+
+def verify(
+    directory: str | Path,
+    *,
+    repair: bool = False,
+    settings: RunSettings | None = None,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+) -> VerifyReport:
+    """Check a download: every file that the ledger knows, and every file that it does not.
+
+    Nothing is asked over the network, unless something is to be repaired. Then what is damaged
+    keeps its place until what is fetched anew is whole; files that do not belong to the dataset
+    are told of and left alone.
+
+    Args:
+        directory: The dataset's directory, in which ``.mlhub`` lies.
+        repair: Whether to fetch again what is wrong.
+        settings: How to fetch.
+        stop: Stops the work when set.
+        on_progress: Gets ``Stage.VERIFY``, and ``Stage.DOWNLOAD`` while repairing.
+
+    Returns:
+        What was found; no finding is an error.
+
+    Raises:
+        InvalidArgument: if the directory is not that of a download, or a repair needs its asset
+            index and there is none.
+        StorageError: if the disk refuses, or another run holds the directory.
+        Interrupted: if stopped; what is repaired by then stays so.
+        CatalogError: if a repair needs the catalog archive and cannot use it.
+    """
+    ensure_handler()
+    started = time.monotonic()
+    settings = settings or RunSettings()
+    paths = existing_download(directory)
+    with workspace(paths):
+        log.info("verify %s ...", paths.asset_dir)
+        with Findings(paths.state_dir / FINDINGS_NAME) as findings:
+            checked = verify_files(paths, findings, stop=stop, on_progress=on_progress)
+            find_strays(paths, findings, limits=settings.limits, stop=stop)
+        report = _report(paths, checked, findings, time.monotonic() - started)
+        if not repair:
+            return report
+        damaged = _paths_of(report, Kind.DAMAGED, Kind.TRUNCATED)
+        mark_damaged(paths.ledger_dir, (path for (path,) in damaged))
+        if not report.repairable:
+            return report
+        repaired = _repair(report, paths, settings, stop, on_progress)
+        err_report = paths.err_report if paths.err_report.exists() else None
+        return replace(report, repaired=repaired, err_report=err_report)
+
+
+def retry(
+    directory: str | Path,
+    *,
+    settings: RunSettings | None = None,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+) -> DownloadReport:
+    """Fetch what ``err_report.csv`` names, and nothing else, then write it anew.
+
+    A row that the asset index does not know, because the catalog has changed since, counts as
+    failed and stays in the report.
+
+    Args:
+        directory: The dataset's directory, in which ``.mlhub`` lies.
+        settings: How to fetch.
+        stop: Stops the work when set; the report then stays as it is.
+        on_progress: Gets ``Stage.DOWNLOAD``.
+
+    Raises:
+        InvalidArgument: if the directory is not that of a download, or its report or index is of
+            no use.
+        StorageError: if the disk refuses, or another run holds the directory.
+        Interrupted: if stopped.
+    """
+    ensure_handler()
+    started = time.monotonic()
+    settings = settings or RunSettings()
+    paths = existing_download(directory)
+    with workspace(paths):
+        if next(read_failures(paths.err_report), None) is None:
+            return DownloadReport(paths.dataset_id, paths.asset_dir)
+        names = (_asset_of(row) for row in read_failures(paths.err_report))
+        picked = _pick(paths, names, ASSET_KEY, settings, stop)
+        results = transfer(picked.partitions, paths, settings, stop=stop, on_progress=on_progress)
+        unknown = sum(1 for _ in _other_failures(paths, picked))
+        return _conclude(paths, picked, results, unknown, time.monotonic() - started)
+
+
+def _report(
+    paths: DownloadPaths, checked: Checked, findings: Findings, seconds: float
+) -> VerifyReport:
+    return VerifyReport(
+        dataset_id=paths.dataset_id,
+        directory=paths.asset_dir,
+        files=checked.files,
+        bytes=checked.bytes,
+        sizes_only=checked.sizes_only,
+        missing=findings.counts[Kind.MISSING],
+        truncated=findings.counts[Kind.TRUNCATED],
+        damaged=findings.counts[Kind.DAMAGED],
+        unrecorded=findings.counts[Kind.UNRECORDED],
+        foreign=findings.counts[Kind.FOREIGN],
+        first=tuple(findings.first),
+        listing=findings.path if findings.counts else None,
+        err_report=paths.err_report if paths.err_report.exists() else None,
+        seconds=seconds,
+    )
+
+
+def _paths_of(report: VerifyReport, *kinds: Kind) -> Iterator[Key]:
+    found: Iterable[Finding] = () if report.listing is None else read_findings(report.listing)
+    return ((finding.path,) for finding in found if finding.kind in kinds)
+
+
+def _repair(
+    report: VerifyReport,
+    paths: DownloadPaths,
+    settings: RunSettings,
+    stop: StopFlag | None,
+    on_progress: ProgressSink,
+) -> DownloadReport:
+    started = time.monotonic()
+    wrong = [kind for kind in Kind if kind is not Kind.FOREIGN]
+    # Without the archive, what it carries cannot be told whole from damaged: it is left alone.
+    has_archive = paths.archive.is_file()
+    names = _paths_of(report, *wrong)
+    picked = _pick(paths, names, PATH_KEY, settings, stop, carried=has_archive)
+    log.info("repair %s files ...", f"{picked.files:,}")
+    if picked.carried:
+        _restore_catalog(paths, settings, stop, on_progress)
+    results = transfer(picked.partitions, paths, settings, stop=stop, on_progress=on_progress)
+    unknown = picked.wanted - picked.files
+    return _conclude(paths, picked, results, unknown, time.monotonic() - started)
+
+
+def _restore_catalog(
+    paths: DownloadPaths, settings: RunSettings, stop: StopFlag | None, on_progress: ProgressSink
+) -> None:
+    """Compare the catalog on disk with its archive, and replace what differs.
+
+    A damaged file may be the catalog's own as well as an asset's, and would be taken for good.
+    """
+    check = (stop or StopFlag()).check
+    digest = digest_file(str(paths.archive), ["sha256"], check)["sha256"]
+    size = paths.archive.stat().st_size
+    archive = CatalogArchive(paths.archive, paths.dataset_id, size, digest)
+    remove_state(paths.state_dir / MARKER_NAME)
+    unarchive(archive, paths, limits=settings.limits, stop=stop, on_progress=on_progress)
+
+
+def _pick(
+    paths: DownloadPaths,
+    names: Iterable[Key],
+    columns: Key,
+    settings: RunSettings,
+    stop: StopFlag | None,
+    *,
+    carried: bool = True,
+) -> Picked:
+    return pick_assets(
+        paths.index,
+        names,
+        columns,
+        paths.state_dir / _PARTITIONS,
+        workers=settings.workers,
+        carried=carried,
+        stop=stop,
+    )
+
+
+def _asset_of(row: list[str]) -> tuple[str, str, str]:
+    _, _, collection_id, item_id, asset_key, _ = row
+    return collection_id, item_id, asset_key
+
+
+def _other_failures(paths: DownloadPaths, picked: Picked) -> Iterator[list[str]]:
+    """Rows of the report that this run had nothing to do with."""
+    for row in read_failures(paths.err_report):
+        if not picked.holds(*_asset_of(row)):
+            yield row
+
+
+def _conclude(
+    paths: DownloadPaths,
+    picked: Picked,
+    results: tuple[PartitionResult, ...],
+    unknown: int,
+    seconds: float,
+) -> DownloadReport:
+    """Write the report of failures anew, and add up."""
+    counts = merge_failures(results, paths.err_report, kept=_other_failures(paths, picked))
+    causes = [(cause, host, count) for (cause, host), count in counts.most_common()]
+    if unknown:
+        causes.append((_NOT_IN_INDEX, "", unknown))
+    totals: dict[str, Any] = {**add_up(results)}
+    totals["files"] += unknown
+    totals["failed"] += unknown
+    return DownloadReport(
+        paths.dataset_id,
+        paths.asset_dir,
+        index_path=paths.index,
+        err_report=paths.err_report if paths.err_report.exists() else None,
+        seconds=seconds,
+        causes=tuple(causes),
+        **totals,
+    )

@@ -1,0 +1,231 @@
+"""Holds the files of a download against its ledger: there, as long, with the same digest.
+
+Nobody is asked; the ledger is read in the order of its paths, a batch at a time, and a few threads
+read the files, because digests release the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.stop import StopFlag
+from mlhub_core.transfer.findings import Finding, Findings, Kind
+from mlhub_core.transfer.ledger import Entry, entries, totals
+from mlhub_core.transfer.storage import storage_error
+
+_BLOCK = 1024 * 1024
+_BATCH_FILES = 200
+_BATCH_BYTES = 32 * 1024 * 1024
+"""A thread takes so much at a time, or one file if that is larger."""
+_AHEAD = 2
+"""Batches that wait for each thread: enough that none is idle, and memory stays small."""
+_PROGRESS_SECONDS = 0.1
+
+_OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_OPEN |= getattr(os, "O_NONBLOCK", 0)  # a pipe in place of a file must not block us
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors that say nothing about the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was looked at.
+
+    Attributes:
+        files: Files that the ledger knows.
+        bytes: Their sizes together, by the ledger.
+        sizes_only: Those of which only the size could be compared: the ledger has no digest.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    sizes_only: int = 0
+
+
+class _Outcome(NamedTuple):
+    findings: list[Finding]
+    files: int
+    size: int
+    sizes_only: int
+
+
+def verify_files(
+    paths: DownloadPaths,
+    findings: Findings,
+    *,
+    threads: int | None = None,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+) -> Checked:
+    """Check every file that the ledger knows.
+
+    Call it under the directory's lock, with the ledger compacted.
+
+    Args:
+        paths: The download.
+        findings: Gets what is wrong.
+        threads: Files read at a time; None for one a processor, four at most.
+        stop: Looked at after every MiB.
+        on_progress: Gets files and bytes, as ``Stage.VERIFY``.
+
+    Raises:
+        Interrupted: if ``stop`` is set.
+        StorageError: if the ledger cannot be read, or the process may open no more files.
+    """
+    threads = threads or min(4, os.cpu_count() or 1)
+    stop = StopFlag(parent=stop)
+    reader = _Reader(str(paths.asset_dir), stop, _Meter(totals(paths.ledger_dir), on_progress))
+    waiting: deque[Future[_Outcome]] = deque()
+    done = Checked()
+    with ThreadPoolExecutor(threads, thread_name_prefix="mlhub-verify") as pool:
+        try:
+            for batch in _batches(entries(paths.ledger_dir)):
+                stop.check()
+                waiting.append(pool.submit(reader.check, batch))
+                if len(waiting) > _AHEAD * threads:
+                    done = _take(waiting.popleft().result(), done, findings)
+            while waiting:
+                done = _take(waiting.popleft().result(), done, findings)
+        except BaseException:
+            stop.set()
+            for future in waiting:
+                future.cancel()
+            raise
+    reader.meter.finish()
+    return done
+
+
+def _batches(all_entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    size = 0
+    for entry in all_entries:
+        batch.append(entry)
+        size += entry.size
+        if len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _take(outcome: _Outcome, done: Checked, findings: Findings) -> Checked:
+    for finding in outcome.findings:
+        findings.add(finding)
+    return Checked(
+        done.files + outcome.files,
+        done.bytes + outcome.size,
+        done.sizes_only + outcome.sizes_only,
+    )
+
+
+class _Meter:
+    """Adds up what the threads have read, and tells of it ten times a second at most."""
+
+    def __init__(self, total: tuple[int, int], on_progress: ProgressSink) -> None:
+        self._files, self._bytes = total
+        self._on_progress = on_progress
+        self._lock = threading.Lock()
+        self._told = 0.0
+        self._done = self._read = self._wrong = 0
+
+    def moved(self, count: int) -> None:
+        """Bytes have been read."""
+        with self._lock:
+            self._read += count
+            self._tell()
+
+    def checked(self, finding: Finding | None) -> None:
+        """A file is done."""
+        with self._lock:
+            self._done += 1
+            self._wrong += finding is not None
+            self._tell()
+
+    def finish(self) -> None:
+        """All files are done."""
+        with self._lock:
+            self._tell(finished=True)
+
+    def _tell(self, *, finished: bool = False) -> None:
+        now = time.monotonic()
+        if not finished and now - self._told < _PROGRESS_SECONDS:
+            return
+        self._told = now
+        self._on_progress(
+            Progress(
+                Stage.VERIFY,
+                self._done,
+                self._files,
+                self._read,
+                self._bytes,
+                self._wrong,
+                finished=finished,
+            )
+        )
+
+
+class _Reader:
+    def __init__(self, root: str, stop: StopFlag, meter: _Meter) -> None:
+        self._root = root
+        self._stop = stop
+        self.meter = meter
+
+    def check(self, batch: list[Entry]) -> _Outcome:
+        found = []
+        for entry in batch:
+            self._stop.check()
+            finding = self._check_one(entry)
+            if finding is not None:
+                found.append(finding)
+            self.meter.checked(finding)
+        size = sum(entry.size for entry in batch)
+        return _Outcome(found, len(batch), size, sum(entry.sha256 is None for entry in batch))
+
+    def _check_one(self, entry: Entry) -> Finding | None:
+        path = f"{self._root}/{entry.path}"
+        try:
+            descriptor = os.open(path, _OPEN)
+            try:
+                return self._compare(descriptor, entry)
+            finally:
+                os.close(descriptor)
+        except (FileNotFoundError, NotADirectoryError):
+            return Finding(Kind.MISSING, entry.path)
+        except OSError as error:
+            if error.errno in _OURS:
+                raise storage_error(f"read {path}", error) from error
+            # A disk that loses sectors says so here, and there is no better word for the file.
+            return Finding(Kind.DAMAGED, entry.path, f"cannot be read: {error.strerror}")
+
+    def _compare(self, descriptor: int, entry: Entry) -> Finding | None:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return Finding(Kind.DAMAGED, entry.path, "not a file")
+        sizes = f"{status.st_size} bytes, {entry.size} by the ledger"
+        if status.st_size < entry.size:
+            return Finding(Kind.TRUNCATED, entry.path, sizes)
+        if status.st_size > entry.size:
+            return Finding(Kind.DAMAGED, entry.path, sizes)
+        if entry.sha256 is None or self._digest(descriptor) == entry.sha256:
+            return None
+        return Finding(Kind.DAMAGED, entry.path, "another SHA-256 than when it was fetched")
+
+    def _digest(self, descriptor: int) -> str:
+        hasher = hashlib.sha256()
+        while block := os.read(descriptor, _BLOCK):
+            self._stop.check()
+            hasher.update(block)
+            self.meter.moved(len(block))
+        return hasher.hexdigest()

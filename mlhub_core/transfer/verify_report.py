@@ -1,0 +1,136 @@
+"""What a check of a download came to, in numbers and in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlhub_core.exceptions import DownloadIncomplete
+from mlhub_core.selection.plan import format_bytes
+from mlhub_core.transfer.findings import Finding, Kind
+from mlhub_core.transfer.report import DownloadReport
+
+_SHOWN = 5
+"""Names of each kind in the summary."""
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was found.
+
+    Attributes:
+        dataset_id: The dataset.
+        directory: Where its assets lie.
+        files: Files that the ledger knows, each of them looked at.
+        bytes: Their sizes together.
+        sizes_only: Those of which only the size could be compared: they were taken over unread.
+        missing: Files that are not there.
+        truncated: Files that are too short.
+        damaged: Files whose digest is another one, that are too long, or cannot be read.
+        unrecorded: Files of the dataset that the ledger does not know.
+        foreign: Files that nothing of the dataset explains.
+        first: The first findings of each kind.
+        listing: A file that lists all of them, None when there are none.
+        err_report: What the last download could not have, None when nothing.
+        repaired: What the repair did, None where there was none.
+        seconds: From start to end.
+    """
+
+    dataset_id: str
+    directory: Path
+    files: int = 0
+    bytes: int = 0
+    sizes_only: int = 0
+    missing: int = 0
+    truncated: int = 0
+    damaged: int = 0
+    unrecorded: int = 0
+    foreign: int = 0
+    first: tuple[Finding, ...] = ()
+    listing: Path | None = None
+    err_report: Path | None = None
+    repaired: DownloadReport | None = None
+    seconds: float = 0.0
+
+    @property
+    def repairable(self) -> int:
+        """Files that a repair can do something about: all that was found but what is foreign."""
+        return self.missing + self.truncated + self.damaged + self.unrecorded
+
+    @property
+    def wrong(self) -> int:
+        """Files that are not as they should be now, after the repair if there was one."""
+        left = self.repairable if self.repaired is None else self.repaired.failed
+        return left + self.foreign
+
+    def summary(self) -> str:
+        """A few lines for people."""
+        lines = [
+            f"{self.dataset_id}: {self.files:,} files checked ({format_bytes(self.bytes)}) in "
+            f"{self.seconds:.1f} s, {self._headline()}",
+            f"In {self.directory}",
+        ]
+        for kind in Kind:
+            lines += self._lines_of(kind)
+        if self.listing is not None:
+            lines.append(f"They are listed in {self.listing}")
+        if self.sizes_only:
+            lines.append(
+                f"{self.sizes_only:,} files were taken over unread: only their size was compared."
+            )
+        if self.repaired is not None:
+            lines += self._repair_lines(self.repaired)
+        if self.err_report is not None:
+            lines.append(
+                f"Some files were never had, see {self.err_report}: `mlhub retry` asks for them."
+            )
+        return "\n".join(lines)
+
+    def _headline(self) -> str:
+        found = {kind: getattr(self, kind.value) for kind in Kind}
+        told = [f"{count:,} {kind.value}" for kind, count in found.items() if count]
+        return f"{', '.join(told)}." if told else "all of them whole."
+
+    def _lines_of(self, kind: Kind) -> list[str]:
+        named = [finding for finding in self.first if finding.kind is kind][:_SHOWN]
+        lines = [f"  {printable(str(finding))}" for finding in named]
+        hidden = getattr(self, kind.value) - len(named)
+        return [*lines, f"  and {hidden:,} more {kind.value}"] if hidden else lines
+
+    @staticmethod
+    def _repair_lines(repaired: DownloadReport) -> list[str]:
+        good = repaired.files - repaired.failed
+        lines = [f"{good:,} of {repaired.files:,} repaired."]
+        for cause, host, count in repaired.causes:
+            lines.append(f"  {count:,} x {cause}" + (f" ({host})" if host else ""))
+        return lines
+
+    def raise_for_findings(self) -> None:
+        """Raise if anything is not as it should be.
+
+        Raises:
+            DownloadIncomplete: with this report as its ``report``.
+        """
+        if not self.wrong:
+            return
+        left = self.wrong - self.foreign
+        told = []
+        if left and self.repaired is None:
+            told.append(f"`mlhub verify --repair {self.directory}` fetches {left:,} of them again")
+        elif left:
+            told.append(f"{left:,} could not be repaired")
+        if self.foreign:
+            told.append(f"{self.foreign:,} do not belong to the dataset and are left to you")
+        raise DownloadIncomplete(
+            f"{self.wrong:,} files of {self.dataset_id} are not as they should be: "
+            f"{'; '.join(told)}. They are listed in {self.listing}.",
+            report=self,
+        )
+
+
+def printable(text: str) -> str:
+    """Names of foreign files for a terminal: what is no text, or would control it, is escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )
