@@ -64,7 +64,8 @@ def _store(name: str) -> None:
         from prefect.blocks.system import Secret
         from pydantic import SecretStr
 
-        Secret[str](value=SecretStr(key)).save(name, overwrite=True)
+        # Not Secret[str]: to Prefect that is a block of another type.
+        Secret(value=SecretStr(key)).save(name, overwrite=True)
     print(f"Stored in the Secret block {name}. Name it as api_key_block in a run's parameters.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests import prefect_home  # isort: skip  # before Prefect is imported
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.local_server import local_server
 from flows.prefect_api import drain
 from mlhub_core.hub.server import DemoHub
-from tests.faultserver import FaultServer
+from tests.faultserver import FaultServer, stall
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,10 @@ def prefect_server() -> Iterator[str]:
 def database() -> Path:
     """Prefect's database, with what is not yet written into its main file beside it."""
     return prefect_home.HOME / "prefect.db"
+
+
+PATIENCE = 120.0
+"""Seconds until a process counts as hung. A slow machine starts a Prefect server in sixty."""
 
 
 @dataclass
@@ -58,6 +63,22 @@ def mirror(at_demo_hub: DemoHub, server: FaultServer) -> Mirror:
             made.files[name] = path.read_bytes()
             server.put(name, made.files[name])
     return made
+
+
+@pytest.fixture
+def stalled(mirror: Mirror) -> Callable[[], None]:
+    """The assets stop coming after some hundreds; gives a function that waits for that."""
+    reached = threading.Semaphore(0)
+    slow = [path for path in mirror.files if path.endswith("B08.tif")]
+    for path in slow:
+        mirror.server.always(path, stall(10))
+        mirror.server.when_asked(path, reached.release)
+
+    def wait() -> None:
+        for _ in range(8):  # of the 32 connections
+            assert reached.acquire(timeout=PATIENCE), "the download did not begin"
+
+    return wait
 
 
 Files = Callable[[Path], dict[str, bytes]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +13,8 @@ from flows.command import main
 from mlhub_core.hub.server import DemoHub
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.transfer.ledger import LedgerReader
-from tests.faultserver import stall
-from tests.flows.conftest import Files, Mirror
+from tests.flows.conftest import PATIENCE, Files, Mirror
 from tests.processes import Command, command, download_words
-
-PATIENCE = 120.0
-"""Seconds until a process counts as hung. Starting a Prefect server may take one of them."""
 
 
 def in_ledger(output_dir: Path) -> list[str]:
@@ -34,22 +29,6 @@ def in_ledger(output_dir: Path) -> list[str]:
         return sorted(reader.find(listed))
     finally:
         reader.close()
-
-
-@pytest.fixture
-def stalled(mirror: Mirror) -> Callable[[], None]:
-    """The assets stop coming after some hundreds; gives a function that waits for that."""
-    reached = threading.Semaphore(0)
-    slow = [path for path in mirror.files if path.endswith("B08.tif")]
-    for path in slow:
-        mirror.server.always(path, stall(10))
-        mirror.server.when_asked(path, reached.release)
-
-    def wait() -> None:
-        for _ in range(8):  # of the 32 connections
-            assert reached.acquire(timeout=PATIENCE), "the download did not begin"
-
-    return wait
 
 
 def mirror_options(mirror: Mirror) -> list[str]:
