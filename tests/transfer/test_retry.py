@@ -1,0 +1,160 @@
+"""``mlhub retry``: what ``err_report.csv`` names is asked for, and nothing else."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from mlhub_core.cli import main
+from mlhub_core.exceptions import DirectoryBusy, DownloadIncomplete, Interrupted, InvalidArgument
+from mlhub_core.repair import retry
+from mlhub_core.stop import StopFlag
+from mlhub_core.transfer.failures import HEADER
+from mlhub_core.transfer.lock import directory_lock
+from mlhub_core.transfer.report import DownloadReport
+from tests.faultserver import Fault, FaultServer, status
+from tests.transfer.tiny import SETTINGS, Tiny
+
+GOOD = Fault()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> Tiny:
+    """Downloaded but for the files 3, 5 and 7, which are had from now on."""
+    tiny = Tiny(tmp_path / "data", server, 10)
+    monkeypatch.setenv("MLHUB_ROOT_URL", tiny.publish())
+    monkeypatch.setenv("MLHUB_PROFILE", "__anonymous__")
+    break_files(tiny, [3, 5, 7], status(404))
+    assert tiny.download().failed == 3
+    break_files(tiny, [3, 5, 7], GOOD)
+    server.forget()
+    return tiny
+
+
+def break_files(tiny: Tiny, numbers: Iterable[int], fault: Fault) -> None:
+    for number in numbers:
+        tiny.server.always(tiny.url_path(number), fault)
+
+
+def rows(tiny: Tiny) -> list[dict[str, str]]:
+    if not tiny.paths.err_report.exists():
+        return []
+    with tiny.paths.err_report.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def go(tiny: Tiny) -> DownloadReport:
+    return retry(tiny.directory, settings=SETTINGS)
+
+
+def test_only_what_failed_is_asked_for(tiny: Tiny) -> None:
+    report = go(tiny)
+    assert sorted(tiny.server.paths()) == [tiny.url_path(number) for number in (3, 5, 7)]
+    assert (report.files, report.fetched, report.failed) == (3, 3, 0)
+    assert report.err_report is None
+    assert not tiny.paths.err_report.exists()
+    assert tiny.is_whole()
+    report.raise_for_failures()
+
+
+def test_what_fails_again_stays_in_the_report(tiny: Tiny) -> None:
+    break_files(tiny, [5], status(410))
+    report = go(tiny)
+    assert (report.files, report.fetched, report.failed) == (3, 2, 1)
+    assert [row["item"] for row in rows(tiny)] == ["i005"]
+    assert "410" in rows(tiny)[0]["error"]
+    assert sum(count for _, _, count in report.causes) == 1
+    with pytest.raises(DownloadIncomplete):
+        report.raise_for_failures()
+    tiny.server.forget()
+    break_files(tiny, [5], GOOD)
+    assert go(tiny).failed == 0
+    assert tiny.server.paths() == [tiny.url_path(5)]
+
+
+def test_what_has_come_since_is_not_asked_for(tiny: Tiny) -> None:
+    report = tiny.paths.err_report.read_bytes()
+    tiny.download()
+    tiny.paths.err_report.write_bytes(report)
+    tiny.server.forget()
+    done = go(tiny)
+    assert (done.kept, done.requests) == (3, 0)
+    assert tiny.server.paths() == []
+    assert not tiny.paths.err_report.exists()
+
+
+def test_a_file_missing_from_disk_but_not_from_the_report_is_left(tiny: Tiny) -> None:
+    tiny.final(1).unlink()
+    go(tiny)
+    assert tiny.url_path(1) not in tiny.server.paths()
+
+
+def test_a_row_that_the_index_does_not_know_stays(tiny: Tiny) -> None:
+    strange = ["gone", "tiny", "pictures", "no such item", "data", "https://h/x"]
+    with tiny.paths.err_report.open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerow(strange)
+        csv.writer(file).writerow(["too", "short"])
+    report = go(tiny)
+    assert (report.files, report.fetched, report.failed) == (4, 3, 1)
+    assert ("not in the asset index", "", 1) in report.causes
+    assert rows(tiny) == [dict(zip(HEADER, strange, strict=True))]
+
+
+def test_nothing_to_retry(tiny: Tiny) -> None:
+    go(tiny)
+    tiny.server.forget()
+    assert go(tiny).files == 0
+    tiny.paths.err_report.write_text(",".join(HEADER) + "\r\n")
+    assert go(tiny).files == 0
+    assert tiny.server.paths() == []
+
+
+@pytest.mark.parametrize(
+    "text", ["404,tiny,pictures,i003,data,https://h/3.tif\n", '"' + "x" * 200_000, "\n\n"]
+)
+def test_a_report_of_somebody_else(tiny: Tiny, text: str) -> None:
+    tiny.paths.err_report.write_text(text)
+    with pytest.raises(InvalidArgument, match=r"err_report\.csv"):
+        go(tiny)
+    assert tiny.paths.err_report.read_text() == text
+
+
+def test_without_an_index(tiny: Tiny) -> None:
+    tiny.paths.index.unlink()
+    with pytest.raises(InvalidArgument, match="run the download again"):
+        go(tiny)
+    assert len(rows(tiny)) == 3
+
+
+def test_a_stop_leaves_the_report(tiny: Tiny) -> None:
+    stop = StopFlag()
+    tiny.server.when_asked(tiny.url_path(5), stop.set)
+    break_files(tiny, [5], Fault(stall=True))
+    with pytest.raises(Interrupted):
+        retry(tiny.directory, settings=SETTINGS, stop=stop)
+    assert len(rows(tiny)) == 3
+    break_files(tiny, [5], GOOD)
+    assert go(tiny).failed == 0
+    assert tiny.is_whole()
+
+
+def test_another_run_in_the_directory(tiny: Tiny) -> None:
+    with directory_lock(tiny.paths), pytest.raises(DirectoryBusy):
+        go(tiny)
+
+
+def test_the_command(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    break_files(tiny, [5], status(404))
+    assert main(["retry", str(tiny.directory), "--quiet"]) == 1
+    told = capsys.readouterr()
+    assert "2 fetched" in told.out
+    assert told.err.count("\n") == 1
+    break_files(tiny, [5], GOOD)
+    assert main(["retry", str(tiny.directory), "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["retry", str(tiny.directory), "--quiet"]) == 0
+    assert "Nothing to retry" in capsys.readouterr().out
+    assert main(["retry", str(tiny.root / "nowhere")]) == 2
