@@ -1,1 +1,1 @@
-"""Side by side with the reference client. ``make bench`` runs them."""
+"""Side by side with the reference client, curl and cp (``make bench``)."""
