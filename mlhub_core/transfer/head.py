@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 _WANTED = frozenset(
     {
@@ -22,12 +23,20 @@ _WANTED = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+_EMPTY = (b"\r\n", b"\n")
+_MOST_SPELLINGS = 1_000
+"""Header names remembered, before the memory of them is dropped."""
+
+_spellings: dict[bytes, str | None] = {}
+"""What a header name as sent is, lower case; None for those that do not matter. Servers send the
+same few names with every file, and to read them anew costs more than all else about a head."""
+
+
+class ResponseHead(NamedTuple):
     """Status and wanted fields, names in lower case."""
 
     status: int
-    fields: dict[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = MappingProxyType({})
 
     def get(self, name: str) -> str | None:
         """A field's value, None when it is absent."""
@@ -43,23 +52,34 @@ def parse_head(lines: Sequence[bytes]) -> ResponseHead | None:
     Returns:
         None where there is no complete head: the connection broke before the empty line.
     """
-    start = end = -1
-    for number in range(len(lines) - 1, -1, -1):
-        line = lines[number]
-        if line in (b"\r\n", b"\n"):
-            end = number  # the first empty line behind the status line; what follows are trailers
-        elif line[:5] == b"HTTP/":
-            start = number
-            break
-    if start < 0 or end < start:
-        return None
-    words = lines[start].split(None, 2)
-    if len(words) < 2 or not words[1].isdigit():
-        return None
+    status = None
     fields: dict[str, str] = {}
-    for line in lines[start + 1 : end]:
+    complete = False
+    for line in lines:
         name, colon, value = line.partition(b":")
-        key = name.decode("latin-1").lower()
-        if colon and key in _WANTED:
+        if name in _spellings:
+            key = _spellings[name]
+        elif line[:5] == b"HTTP/":  # another head: what went before was interim or a redirect
+            words = line.split(None, 2)
+            status = int(words[1]) if len(words) > 1 and words[1].isdigit() else None
+            fields = {}
+            complete = False
+            continue
+        elif not colon:
+            complete = complete or line in _EMPTY
+            continue
+        else:
+            key = _spelling(name)
+        # Behind the empty line come trailers, which say nothing about the body.
+        if key is not None and colon and not complete:
             fields.setdefault(key, value.strip().decode("latin-1"))
-    return ResponseHead(int(words[1]), fields)
+    return ResponseHead(status, fields) if complete and status is not None else None
+
+
+def _spelling(name: bytes) -> str | None:
+    key = name.decode("latin-1").lower()
+    wanted = key if key in _WANTED else None
+    if len(_spellings) >= _MOST_SPELLINGS:
+        _spellings.clear()
+    _spellings[name] = wanted
+    return wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from mlhub_core.layout import https_url
@@ -13,12 +14,13 @@ from mlhub_core.settings import TransferSettings
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _PLAIN = re.compile(r"[\x21-\x7e]+")
+_USUAL = re.compile(r"https?://([a-z0-9.-]+(?::(?:[1-5][0-9]{4}|[0-9]{1,4}))?)/[\x21-\x7e]*")
+"""URLs that need no reading, as are most: nothing in them to encode or to fold."""
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _PATH_SAFE = "/-_.~!$&'()*+,;=:@"
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(NamedTuple):
     """A URL to fetch; ``host`` is host and port, what connections are counted by."""
 
     url: str
@@ -50,6 +52,9 @@ def locate(
         catalog_dir: The unarchived catalog; such hrefs must stay within it.
         settings: Mirrors and S3 endpoint.
     """
+    usual = None if settings.mirrors else _USUAL.fullmatch(href)
+    if usual is not None:
+        return Remote(href, usual[1])
     href = href.strip()
     if not href:
         return Unusable("no URL")

@@ -19,9 +19,9 @@ silently compressed, or silently not, would pass every other check.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
+from typing import NamedTuple
 
 from mlhub_core.http_rules import (
     RangeVerdict,
@@ -71,8 +71,7 @@ class Kind(Enum):
     PROBE = "the rest of a file that lies there, If-Unmodified-Since"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """A request, as far as its answer is judged by it.
 
     Attributes:
@@ -94,8 +93,7 @@ class Ask:
     mtime: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What is done with a response.
 
     Attributes:
@@ -149,6 +147,8 @@ def digests_of(head: ResponseHead) -> list[tuple[str, str]]:
     ``Content-MD5`` of a 206 is that of the part, so it counts for a 200 only;
     ``x-ms-blob-content-md5`` is always that of the whole blob.
     """
+    if "content-md5" not in head.fields and "x-ms-blob-content-md5" not in head.fields:
+        return []
     names = ["x-ms-blob-content-md5"] + (["content-md5"] if head.status != 206 else [])
     found = (parse_md5(head.get(name)) for name in names)
     return [("md5", digest) for digest in found if digest]
@@ -162,8 +162,7 @@ def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
     if _coded(head):
         coding = head.get("content-encoding")
         return _refuse("compressed though not asked for", Again.ONCE, f"Content-Encoding {coding}")
-    kind = (head.get("content-type") or "").partition(";")[0].strip().lower()
-    if kind in ("text/html", "application/xhtml+xml") and ask.suffix in _BINARY:
+    if ask.suffix in _BINARY and _is_page(head):
         return _refuse(f"an HTML page in place of a {ask.suffix} file", Again.ONCE)
     total = _length(head)
     if ask.size is not None and total is not None and total != ask.size:
@@ -174,6 +173,11 @@ def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
     return Verdict(Take.WHOLE, total=total if ask.size is None else ask.size)
 
 
+def _is_page(head: ResponseHead) -> bool:
+    kind = (head.get("content-type") or "").partition(";")[0].strip().lower()
+    return kind in ("text/html", "application/xhtml+xml")
+
+
 def _length(head: ResponseHead) -> int | None:
     if head.get("transfer-encoding"):  # RFC 9112: it overrides Content-Length
         return None
@@ -181,7 +185,8 @@ def _length(head: ResponseHead) -> int | None:
 
 
 def _coded(head: ResponseHead) -> bool:
-    return (head.get("content-encoding") or "identity").strip().lower() not in ("identity", "")
+    coding = head.get("content-encoding")
+    return coding is not None and coding.strip().lower() not in ("identity", "")
 
 
 def _changed_since(head: ResponseHead, mtime: float | None) -> bool:
