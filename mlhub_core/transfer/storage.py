@@ -45,6 +45,8 @@ class Places:
         self._root = str(root)
         self._real = os.path.realpath(root)
         self._made: set[str] = set()
+        self._absent = ""
+        """The directory looked into last, if it is not there: what it would hold is not, either."""
 
     def path(self, save_path: str) -> str:
         """The final place of an asset."""
@@ -57,9 +59,14 @@ class Places:
             StorageError: if the disk refuses.
         """
         path = self.path(save_path)
+        parent = path.rpartition("/")[0]
+        if parent == self._absent:
+            return None
         try:
             stat = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
+            if parent not in self._made and not os.path.isdir(parent):
+                self._absent = parent
             return None
         except OSError as error:
             raise storage_error(f"look at {path}", error) from error
@@ -76,21 +83,33 @@ class Places:
         """
         path = self.path(save_path)
         parent = path.rpartition("/")[0]
-        if parent in self._made:
-            return path
-        try:
-            os.makedirs(parent, exist_ok=True)
-            real = os.path.realpath(parent)
-        except OSError as error:
-            raise storage_error(f"make the directory {parent}", error) from error
-        if real != self._real and not real.startswith(self._real + os.sep):
-            raise StorageError(
-                f"{parent} leads out of {self._root} by a symbolic link: remove the link."
-            )
-        if len(self._made) >= _REMEMBERED:
-            self._made.clear()
-        self._made.add(parent)
+        if parent not in self._made:
+            self._make(parent)
+            if len(self._made) >= _REMEMBERED:
+                self._made.clear()
+            self._made.add(parent)
         return path
+
+    def _make(self, directory: str) -> None:
+        self._absent = ""
+        above = directory.rpartition("/")[0]
+        try:
+            if above in self._made and _make_one(directory):
+                return  # below a directory that was looked at, and just made: it is no link
+            os.makedirs(directory, exist_ok=True)
+            real = os.path.realpath(directory)
+            link = os.path.islink(directory)
+        except OSError as error:
+            raise storage_error(f"make the directory {directory}", error) from error
+        if not self._is_inside(real):
+            raise StorageError(
+                f"{directory} leads out of {self._root} by a symbolic link: remove the link."
+            )
+        if not link and self._is_inside(os.path.dirname(real)):
+            self._made.add(above)
+
+    def _is_inside(self, real: str) -> bool:
+        return real == self._real or real.startswith(self._real + os.sep)
 
     def forget(self) -> None:
         """Forget which directories exist: one of them has gone."""
@@ -118,3 +137,12 @@ class Places:
             os.replace(source, self.prepare(save_path))
         except OSError as error:
             raise storage_error(f"write {self.path(save_path)}", error) from error
+
+
+def _make_one(directory: str) -> bool:
+    """Make a directory in one that should be there; False when it is there already, or that not."""
+    try:
+        os.mkdir(directory)
+    except (FileExistsError, FileNotFoundError):
+        return False
+    return True
