@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from mlhub_core.transfer.storage import storage_error
 
-_SPILL = 64 * 1024
-"""Bytes held in memory before the file is opened: most assets are checked before they touch the
-disk at all, and a thousand connections hold 64 MiB at most."""
+_GATHER = 128 * 1024
+"""Bytes gathered in memory before they are digested and written in one go: most assets are whole
+and checked before they touch the disk at all. A thousand connections hold 128 MiB at most."""
 _BLOCK = 1024 * 1024
+_SHA256 = "sha256"
 
 
 class Body:
@@ -24,27 +26,28 @@ class Body:
         algorithms: Digests to compute beside SHA-256, in the names of :mod:`hashlib`.
     """
 
-    __slots__ = ("_chunks", "_fd", "_hashers", "_on_disk", "path", "size")
+    __slots__ = ("_chunks", "_fd", "_gathered", "_hashers", "_on_disk", "path", "size")
 
     def __init__(self, path: str, algorithms: Iterable[str] = ()) -> None:
         self.path = path
         self.size = 0
-        self._hashers = {name: hashlib.new(name) for name in {"sha256", *algorithms}}
+        self._hashers: dict[str, Any] = {_SHA256: hashlib.sha256()}
+        for name in algorithms:
+            if name not in self._hashers:
+                self._hashers[name] = hashlib.new(name)
         self._chunks: list[bytes] = []
+        self._gathered = 0
         self._fd: int | None = None
         self._on_disk = False
 
     def write(self, data: bytes) -> None:
         """Append."""
-        for hasher in self._hashers.values():
-            hasher.update(data)
-        self.size += len(data)
-        if self._fd is not None:
-            self._put(data)
-        else:
-            self._chunks.append(data)
-            if self.size > _SPILL:
-                self.spill()
+        self._chunks.append(data)
+        count = len(data)
+        self.size += count
+        self._gathered += count
+        if self._gathered >= _GATHER:
+            self.spill()
 
     def spill(self) -> None:
         """Move what is held in memory to the partial file."""
@@ -56,14 +59,27 @@ class Body:
             except OSError as error:
                 raise storage_error(f"write {self.path}", error) from error
             self._on_disk = True
-        if self._chunks:
-            data = b"".join(self._chunks)
+        data = self._digest_gathered()
+        if data:
             self._chunks.clear()
-            self._put(data)
+            self._put(self._fd, data)
 
-    def _put(self, data: bytes) -> None:
-        fd = self._fd
-        assert fd is not None
+    def _digest_gathered(self) -> bytes:
+        """Bring the digests up to what has come.
+
+        Returns:
+            What is held in memory, in one piece.
+        """
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if self._gathered:
+            for hasher in self._hashers.values():
+                hasher.update(data)
+            self._gathered = 0
+            self._chunks = [data]
+        return data
+
+    def _put(self, fd: int, data: bytes) -> None:
         try:
             written = os.write(fd, data)
             while written < len(data):
@@ -105,8 +121,10 @@ class Body:
 
     def digest(self, algorithm: str) -> str | None:
         """A digest of all bytes so far, in hexadecimal; None where it was not computed."""
+        if self._gathered:
+            self._digest_gathered()
         hasher = self._hashers.get(algorithm)
-        return None if hasher is None else hasher.hexdigest()
+        return None if hasher is None else str(hasher.hexdigest())
 
     def close(self) -> None:
         """Write out what is held; the partial file then has all bytes."""
@@ -124,6 +142,7 @@ class Body:
     def discard(self) -> None:
         """Throw all bytes away, those on disk too."""
         self._chunks.clear()
+        self._gathered = 0
         self._close_file()
         if self._on_disk:
             self._on_disk = False
