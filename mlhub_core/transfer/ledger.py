@@ -8,6 +8,7 @@ dataset. Uncompacted segments are read all the same, only slower.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -23,6 +24,7 @@ from urllib.parse import quote
 import orjson
 
 from mlhub_core.exceptions import StorageError
+from mlhub_core.transfer.storage import storage_error
 
 logger = logging.getLogger(__name__)
 
@@ -134,10 +136,7 @@ class LedgerWriter:
             while view:
                 view = view[os.write(self._fd, view) :]
         except OSError as error:
-            raise StorageError(
-                f"Cannot write the ledger {self._path}: {error.strerror}. Make room or fix the "
-                "permissions; the same command goes on from there."
-            ) from error
+            raise storage_error(f"write the ledger {self._path}", error) from error
         self._pending.clear()
 
     def close(self) -> None:
@@ -311,6 +310,9 @@ def _connect(table: Path) -> sqlite3.Connection:
 
 
 def _table_error(error: Exception) -> StorageError:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return storage_error(f"write {_TABLE_NAME} in .mlhub/ledger", full)
     return StorageError(
         f"Cannot use {_TABLE_NAME} in .mlhub/ledger: {error}. Remove it to have every file that "
         "is here checked with one request instead."
