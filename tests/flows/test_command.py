@@ -107,7 +107,7 @@ def test_bad_arguments_wait_for_no_orchestrator(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_importing_the_command_imports_no_prefect() -> None:
+def test_importing_the_command_imports_no_prefect(tmp_path: Path) -> None:
     code = "import sys, flows.command; sys.exit('prefect' in sys.modules)"
-    with command([sys.executable, "-c", code], Path.cwd()) as running:
+    with command([sys.executable, "-c", code], tmp_path) as running:
         assert running.wait(PATIENCE) == 0
