@@ -7,15 +7,14 @@ asset behind the ledger's back.
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 from mlhub_core.http_rules import parse_checksum
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.body import Body
 from mlhub_core.transfer.failures import Failure
-from mlhub_core.transfer.fetch import Desk, How
-from mlhub_core.transfer.ledger import Entry, State, source_digest
+from mlhub_core.transfer.desk import Desk, How, entry_of
+from mlhub_core.transfer.ledger import State
 
 
 def take_carried(asset: Asset, path: Path, desk: Desk) -> None:
@@ -44,16 +43,7 @@ def take_carried(asset: Asset, path: Path, desk: Desk) -> None:
         body.discard()
         desk.failed(asset, failure)
         return
-    entry = Entry(
-        path=asset.save_path,
-        size=body.size,
-        sha256=body.digest("sha256"),
-        etag=None,
-        modified=None,
-        source=source_digest(asset.href),
-        state=State.VERIFIED,
-        time=round(time.time(), 3),
-    )
+    entry = entry_of(asset, body.size, body.digest("sha256"), State.VERIFIED)
     if _same_file(str(path), desk.places.path(asset.save_path)):
         body.discard()
         desk.finished(asset, entry, How.ADOPTED)

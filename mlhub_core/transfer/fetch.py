@@ -8,56 +8,27 @@ CONTINUE when enough is here and its validator is strong; whatever does not fit 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
-from enum import Enum
-from typing import Protocol
+import sys
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.http_rules import http_date, parse_checksum, strong_validator
+from mlhub_core.http_rules import strong_validator
 from mlhub_core.selection.partition import Asset
-from mlhub_core.settings import AZURE_STORAGE_VERSION, TransferSettings
 from mlhub_core.transfer.backoff import delay_before
 from mlhub_core.transfer.body import Body, digest_file
+from mlhub_core.transfer.checks import Digests, failure_of, with_catalog
+from mlhub_core.transfer.desk import Desk, How, entry_of
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.faults import Fault
 from mlhub_core.transfer.head import ResponseHead
-from mlhub_core.transfer.ledger import Entry, State, source_digest
-from mlhub_core.transfer.partials import Note, Partials
+from mlhub_core.transfer.ledger import State, source_digest
+from mlhub_core.transfer.partials import Note
+from mlhub_core.transfer.request import ask_about, ask_for_rest, ask_for_whole, request_fields
 from mlhub_core.transfer.sources import Remote
-from mlhub_core.transfer.storage import Places
 from mlhub_core.transfer.verdict import Again, Ask, Kind, Take, Verdict, digests_of, judge
 
 logger = logging.getLogger(__name__)
 
-_FIELDS = ["Accept-Encoding: identity"]
-_AZURE_FIELDS = [*_FIELDS, f"x-ms-version: {AZURE_STORAGE_VERSION}"]
-
-
-class How(Enum):
-    """How a file came to be there."""
-
-    FETCHED = "fetched"
-    RESUMED = "continued and fetched"
-    ADOPTED = "it lay there"
-
-
-class Desk(Protocol):
-    """What exchanges of one partition share."""
-
-    settings: TransferSettings
-    places: Places
-    partials: Partials
-    check: Callable[[], None]
-
-    def moved(self, count: int) -> None:
-        """Bytes of a body have come."""
-
-    def finished(self, asset: Asset, entry: Entry, how: How) -> None:
-        """An asset lies at its place."""
-
-    def failed(self, asset: Asset, failure: Failure) -> None:
-        """An asset cannot be had."""
+_NEVER = sys.maxsize
 
 
 class Fetch:
@@ -71,27 +42,13 @@ class Fetch:
         local: Size and modification time of the file at the final place, for a probe.
     """
 
+    # fmt: off
     __slots__ = (
-        "_ask",
-        "_asset",
-        "_attempts",
-        "_best",
-        "_body",
-        "_desk",
-        "_digests",
-        "_head",
-        "_kind",
-        "_local",
-        "_noted",
-        "_once",
-        "_resumed",
-        "_status",
-        "_total",
-        "_validator",
-        "_verdict",
-        "host",
-        "url",
+        "_ask", "_asset", "_attempts", "_best", "_body", "_desk", "_digests", "_head", "_kind",
+        "_local", "_note_at", "_noted", "_once", "_resumed", "_status", "_total", "_validator",
+        "_verdict", "host", "url",
     )
+    # fmt: on
 
     def __init__(
         self,
@@ -116,9 +73,11 @@ class Fetch:
         """Of the answer that the bytes here came with."""
         self._validator: str | None = None
         self._noted = False
+        self._note_at = _NEVER
+        """Bytes at which the partial file gets its note."""
         self._total: int | None = None
-        self._digests: tuple[tuple[str, str], ...] = ()
-        self._ask = Ask(kind)
+        self._digests: Digests = ()
+        self._ask: Ask | None = None
         self._status: int | None = None
         self._verdict: Verdict | None = None
 
@@ -131,18 +90,12 @@ class Fetch:
         self._status = None
         if self._kind is Kind.CONTINUE and self._body is None:
             self._load_partial()
-        self._ask = self._next_ask()
-        azure = self.host.partition(":")[0].endswith(".blob.core.windows.net")
-        fields = list(_AZURE_FIELDS if azure else _FIELDS)
-        if self._kind is Kind.CONTINUE:
-            fields += [f"Range: bytes={self._ask.offset}-", f"If-Range: {self._validator}"]
-        elif self._kind is Kind.PROBE:
-            date = http_date(self._ask.mtime or 0.0)
-            fields += [f"Range: bytes={self._ask.offset}-", f"If-Unmodified-Since: {date}"]
-        return fields
+        self._ask = ask = self._next_ask()
+        return request_fields(ask, self.host, self._validator)
 
     def begin(self, head: ResponseHead) -> bool:
         """Judge a response by its head; False when its body is not wanted."""
+        assert self._ask is not None
         self._verdict = verdict = judge(head, self._ask)
         self._status = head.status
         if logger.isEnabledFor(logging.DEBUG):
@@ -161,11 +114,7 @@ class Fetch:
         assert body is not None
         body.write(data)
         self._desk.moved(len(data))
-        if (
-            not self._noted
-            and self._validator is not None
-            and body.size >= self._desk.settings.resume_threshold
-        ):
+        if body.size >= self._note_at:
             self._write_note(body)
         return self._total is None or body.size <= self._total
 
@@ -203,13 +152,14 @@ class Fetch:
             self._start_over()
             return
         note, _ = found
-        self._digests = self._with_catalog(note.digests)
+        self._digests = with_catalog(note.digests, self._asset)
         algorithms = [name for name, _ in self._digests]
         body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
         body.load(self._desk.check)
         self._body = body
         self._validator = note.validator
         self._noted = True
+        self._note_at = _NEVER
         self._total = note.total
         fields = {"etag": note.etag, "last-modified": note.modified}
         self._head = ResponseHead(200, {name: text for name, text in fields.items() if text})
@@ -217,20 +167,14 @@ class Fetch:
             self._start_over()
 
     def _next_ask(self) -> Ask:
-        asset = self._asset
-        dot = asset.save_path.rpartition("/")[2].rfind(".")
-        name = asset.save_path.rpartition("/")[2]
-        suffix = name[dot:].lower() if dot > 0 else ""
         if self._kind is Kind.CONTINUE:
             assert self._body is not None
             etag = self._head.get("etag") if self._head else None
-            offset = self._body.size
-            return Ask(Kind.CONTINUE, suffix, offset, self._total, asset.file_size, etag)
+            return ask_for_rest(self._asset, self._body.size, self._total, etag)
         if self._kind is Kind.PROBE:
             assert self._local is not None
-            size, mtime = self._local
-            return Ask(Kind.PROBE, suffix, size, size=asset.file_size, mtime=mtime)
-        return Ask(Kind.WHOLE, suffix, size=asset.file_size)
+            return ask_about(self._asset, *self._local)
+        return ask_for_whole(self._asset)
 
     # Taking
 
@@ -238,10 +182,7 @@ class Fetch:
         self._throw_away()
         self._resumed = False
         self._best = 0
-        self._take_note_of(head, verdict)
-        self._digests = self._with_catalog(digests_of(head))
-        algorithms = [name for name, _ in self._digests]
-        self._body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
+        self._new_body(head, verdict)
 
     def _begin_rest(self, head: ResponseHead, verdict: Verdict) -> None:
         self._resumed = True
@@ -250,40 +191,40 @@ class Fetch:
             return
         # The file that lies there stays untouched until the new one is whole.
         self._throw_away()
-        self._take_note_of(head, verdict)
-        self._digests = self._with_catalog(digests_of(head))
-        algorithms = [name for name, _ in self._digests]
-        body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
-        self._body = body
+        assert self._local is not None
+        body = self._new_body(head, verdict)
         body.copy_from(self._desk.places.path(self._asset.save_path), self._desk.check)
-        if body.size != self._ask.offset:
+        if body.size != self._local[0]:
             self._throw_away()
             cause = "the file here changed meanwhile"
             self._verdict = Verdict(Take.REFUSE, cause=cause, again=Again.NOW_WHOLE)
 
-    def _take_note_of(self, head: ResponseHead, verdict: Verdict) -> None:
+    def _new_body(self, head: ResponseHead, verdict: Verdict) -> Body:
         self._head = head
         self._total = verdict.total
-        self._validator = strong_validator(
-            head.get("etag"), head.get("last-modified"), head.get("date")
-        )
-
-    def _with_catalog(
-        self, digests: list[tuple[str, str]] | tuple[tuple[str, str], ...]
-    ) -> tuple[tuple[str, str], ...]:
-        catalog = parse_checksum(self._asset.checksum)
-        return (*digests, catalog) if catalog and catalog not in digests else tuple(digests)
+        self._validator = None
+        self._note_at = self._desk.settings.resume_threshold
+        self._digests = with_catalog(digests_of(head), self._asset)
+        algorithms = [name for name, _ in self._digests]
+        self._body = body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
+        return body
 
     def _write_note(self, body: Body) -> None:
         """Make what is here worth something to the next run, whatever happens to this one."""
-        assert self._validator is not None
-        body.spill()
+        self._note_at = _NEVER
         head = self._head
+        assert head is not None
+        self._validator = strong_validator(
+            head.get("etag"), head.get("last-modified"), head.get("date")
+        )
+        if self._validator is None:
+            return
+        body.spill()
         note = Note(
             source=source_digest(self._asset.href),
             validator=self._validator,
-            etag=head.get("etag") if head else None,
-            modified=head.get("last-modified") if head else None,
+            etag=head.get("etag"),
+            modified=head.get("last-modified"),
             total=self._total,
             digests=self._digests,
         )
@@ -335,9 +276,11 @@ class Fetch:
     def _adopt(self) -> float | None:
         """The server says that the file here is complete."""
         desk, asset = self._desk, self._asset
+        assert self._ask is not None
         digests = digest_file(desk.places.path(asset.save_path), ["sha256"], desk.check)
         self._throw_away()
-        entry = self._entry(self._ask.offset, digests["sha256"], State.ADOPTED)
+        size, sha256 = self._ask.offset, digests["sha256"]
+        entry = entry_of(asset, size, sha256, State.ADOPTED, self._head)
         desk.finished(asset, entry, How.ADOPTED)
         return None
 
@@ -345,7 +288,7 @@ class Fetch:
         """Compare length and digests, then put the file into its place."""
         body = self._body
         assert body is not None
-        failure = self._length_failure(body) or self._digest_failure(body)
+        failure = failure_of(body, self._total, self._digests, self._desk.check, self.host)
         if failure is not None:
             self._start_over()
             return self._try_again(Again.LATER, failure)
@@ -358,42 +301,13 @@ class Fetch:
         proven = self._total is not None or self._digests or self._framed()
         state = State.VERIFIED if proven else State.UNCHECKED
         how = How.RESUMED if self._resumed else How.FETCHED
-        self._desk.finished(self._asset, self._entry(body.size, sha256, state), how)
-        return None
-
-    def _length_failure(self, body: Body) -> Failure | None:
-        if self._total is None or body.size == self._total:
-            return None
-        detail = f"{self._total} bytes expected, {body.size} came"
-        return Failure("another length than expected", detail, host=self.host)
-
-    def _digest_failure(self, body: Body) -> Failure | None:
-        for algorithm, expected in self._digests:
-            actual = body.digest(algorithm)
-            if actual is None:  # first named by the answer that brought the rest
-                body.close()
-                actual = digest_file(body.path, [algorithm], self._desk.check)[algorithm]
-            if actual != expected:
-                detail = f"{algorithm} {expected} expected, {actual} came"
-                return Failure("another checksum than expected", detail, host=self.host)
+        entry = entry_of(self._asset, body.size, sha256, state, self._head)
+        self._desk.finished(self._asset, entry, how)
         return None
 
     def _framed(self) -> bool:
         """Whether chunks told the end of the body, and not merely the end of the connection."""
         return self._head is not None and bool(self._head.get("transfer-encoding"))
-
-    def _entry(self, size: int, sha256: str | None, state: State) -> Entry:
-        head = self._head
-        return Entry(
-            path=self._asset.save_path,
-            size=size,
-            sha256=sha256,
-            etag=head.get("etag") if head else None,
-            modified=head.get("last-modified") if head else None,
-            source=source_digest(self._asset.href),
-            state=state,
-            time=round(time.time(), 3),
-        )
 
     # Letting go
 

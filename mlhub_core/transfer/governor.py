@@ -88,8 +88,12 @@ class Governor:
             waiting.wake()
 
     def _surplus(self, member: Member, host: str) -> bool:
+        state = self._hosts[host]
+        # Without the lock, for it is asked about every request: a late answer does no harm.
+        waiting_too = len(state.queue) - (member in state.queue)
+        if not waiting_too and state.leased <= state.allowed:
+            return False
         with self._lock:
-            state = self._hosts[host]
             if state.leased > state.allowed:
                 return True
             waiting = next((other for other in state.queue if other is not member), None)
@@ -106,8 +110,11 @@ class Governor:
             return any(other is not member for other in self._hosts[host].queue)
 
     def _report(self, host: str, *, overloaded: bool) -> None:
+        state = self._hosts[host]
+        if not overloaded and not state.grace and state.allowed >= self.limit:
+            return  # nothing to adapt, which is how nearly every answer finds it
         with self._lock:
-            _adapt(self._hosts[host], self.limit, overloaded=overloaded)
+            _adapt(state, self.limit, overloaded=overloaded)
 
     def _leave(self, member: Member) -> None:
         with self._lock:

@@ -60,6 +60,10 @@ class Partials:
         except OSError as error:
             raise storage_error(f"use {directory}", error) from error
 
+    def any(self) -> bool:
+        """Whether any partial file can be continued."""
+        return bool(self._notes)
+
     def path(self, save_path: str) -> str:
         """Where an asset is written while it is not whole."""
         return self._stem(save_path) + _PART

@@ -20,9 +20,10 @@ from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.body import digest_file
 from mlhub_core.transfer.carried import take_carried
 from mlhub_core.transfer.decide import Action, Situation, decide
+from mlhub_core.transfer.desk import How, entry_of
 from mlhub_core.transfer.engine import Engine
 from mlhub_core.transfer.failures import Failure, FailureWriter
-from mlhub_core.transfer.fetch import Fetch, How
+from mlhub_core.transfer.fetch import Fetch
 from mlhub_core.transfer.governor import Governor, governor_for
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State, source_digest
 from mlhub_core.transfer.partials import Partials
@@ -146,7 +147,10 @@ class _Run:
             self.failed(asset, Failure("save path leads out of the directory"))
             return None
         local = self.places.size_and_mtime(asset.save_path)
-        action = decide(self._situation(asset, entry, local))
+        if local is None and not self.partials.any():
+            action = Action.FETCH  # as the table says for every choice, only sooner
+        else:
+            action = decide(self._situation(asset, entry, local))
         if action is Action.KEEP:
             assert entry is not None
             self._counts["kept"] += 1
@@ -191,9 +195,7 @@ class _Run:
         return True
 
     def _adopt(self, asset: Asset, size: int, sha256: str | None, state: State) -> None:
-        source = source_digest(asset.href)
-        now = round(time.time(), 3)
-        entry = Entry(asset.save_path, size, sha256, None, None, source, state, now)
+        entry = entry_of(asset, size, sha256, state)
         self.finished(asset, entry, How.ADOPTED)
 
     def _fetch(self, asset: Asset, action: Action, local: tuple[int, float] | None) -> Fetch | None:

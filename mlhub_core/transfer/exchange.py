@@ -1,0 +1,35 @@
+"""What the engine asks of those whose bytes it moves."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mlhub_core.transfer.faults import Fault
+from mlhub_core.transfer.head import ResponseHead
+
+
+class Exchange(Protocol):
+    """One file to fetch, over as many requests as it takes."""
+
+    @property
+    def url(self) -> str:
+        """Where to send the next request."""
+
+    @property
+    def host(self) -> str:
+        """What the governor counts by."""
+
+    def fields(self) -> list[str]:
+        """Header lines of the next request, which is about to be sent; never changed later."""
+
+    def begin(self, head: ResponseHead) -> bool:
+        """Judge a response by its head; False when its body is not wanted."""
+
+    def write(self, data: bytes) -> bool:
+        """Take a piece of the body; False to break the transfer off."""
+
+    def settle(self, fault: Fault | None) -> float | None:
+        """Conclude a request; seconds until the next one, or None when there is none."""
+
+    def abandon(self) -> None:
+        """Let go in mid-air: the run is stopping."""

@@ -1,0 +1,67 @@
+"""What is asked for, and the header lines that ask for it: pure."""
+
+from __future__ import annotations
+
+from mlhub_core.http_rules import http_date
+from mlhub_core.selection.partition import Asset
+from mlhub_core.settings import AZURE_STORAGE_VERSION
+from mlhub_core.transfer.verdict import Ask, Kind
+
+_FIELDS = ["Accept-Encoding: identity"]
+_AZURE_FIELDS = [*_FIELDS, f"x-ms-version: {AZURE_STORAGE_VERSION}"]
+_AZURE = ".blob.core.windows.net"
+
+
+def ask_for_whole(asset: Asset) -> Ask:
+    """Ask for the whole file."""
+    return Ask(Kind.WHOLE, _suffix(asset), size=asset.file_size)
+
+
+def ask_for_rest(asset: Asset, offset: int, total: int | None, etag: str | None) -> Ask:
+    """Ask for the rest of a partial file of ours.
+
+    Args:
+        asset: The asset.
+        offset: Bytes already here.
+        total: Bytes of the whole as known from an earlier answer.
+        etag: ETag that the bytes here came with.
+    """
+    return Ask(Kind.CONTINUE, _suffix(asset), offset, total, asset.file_size, etag)
+
+
+def ask_about(asset: Asset, size: int, mtime: float) -> Ask:
+    """Ask for what is missing of a file that lies there.
+
+    Args:
+        asset: The asset.
+        size: Its bytes.
+        mtime: Its modification time.
+    """
+    return Ask(Kind.PROBE, _suffix(asset), size, size=asset.file_size, mtime=mtime)
+
+
+def request_fields(ask: Ask, host: str, validator: str | None) -> list[str]:
+    """Header lines of a request.
+
+    Args:
+        ask: What is asked for.
+        host: Host, and port where given.
+        validator: For If-Range, when the rest of a partial file is asked for.
+
+    Returns:
+        Lines that must not be changed: those of most requests are one and the same list.
+    """
+    azure = _AZURE in host and host.partition(":")[0].endswith(_AZURE)
+    fields = _AZURE_FIELDS if azure else _FIELDS
+    if ask.kind is Kind.WHOLE:
+        return fields
+    if ask.kind is Kind.CONTINUE:
+        condition = f"If-Range: {validator}"
+    else:
+        condition = f"If-Unmodified-Since: {http_date(ask.mtime or 0.0)}"
+    return [*fields, f"Range: bytes={ask.offset}-", condition]
+
+
+def _suffix(asset: Asset) -> str:
+    stem, _, suffix = asset.save_path.rpartition("/")[2].rpartition(".")
+    return f".{suffix.lower()}" if stem else ""
