@@ -34,6 +34,14 @@ class OneLineParser(argparse.ArgumentParser):
         raise InvalidArgument(f"{message[:1].upper()}{message[1:]} (see {self.prog} --help).")
 
 
+_LIMITS = {
+    "max_members": "the members",
+    "max_bytes": "the unpacked bytes",
+    "max_json_bytes": "the bytes of one JSON file",
+}
+"""Settings of :class:`~mlhub_core.settings.ArchiveLimits`, whose defaults hold unless given."""
+
+
 def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a download to a parser."""
     parser.add_argument(
@@ -84,6 +92,9 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--profile", metavar="NAME", help="profile with the API key")
     add_transfer_arguments(how)
+    for name, subject in _LIMITS.items():
+        option = "--" + name.replace("_", "-")
+        how.add_argument(option, type=int, metavar="N", help=f"cap on {subject} of the archive")
     how.add_argument("--no-asset-db", action="store_true", help="leave mlhub_stac_assets.db out")
     how.add_argument(
         "--ignore-space", action="store_true", help="begin though the disk has not the room"
@@ -184,6 +195,7 @@ def parameter_fields(options: argparse.Namespace) -> dict[str, Any]:
         "asset_db": not options.no_asset_db,
         "ignore_space": options.ignore_space,
         "demo": options.demo,
+        **{name: value for name in _LIMITS if (value := getattr(options, name, None)) is not None},
     }
 
 

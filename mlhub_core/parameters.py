@@ -17,7 +17,7 @@ from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.pipeline import DownloadRequest
 from mlhub_core.selection.filters import AssetFilter
-from mlhub_core.settings import RunSettings, TransferSettings
+from mlhub_core.settings import ArchiveLimits, RunSettings, TransferSettings
 
 MAX_INLINE_GEOJSON = 200_000
 """Characters of GeoJSON that travel as a parameter; Prefect refuses 512 KiB for all of them."""
@@ -65,6 +65,12 @@ class DownloadParameters(BaseModel):
     """Write mlhub_stac_assets.db, the reference client's SQLite table."""
     ignore_space: bool = False
     """Begin though the disk has not the room for what is to come."""
+    max_members: int = Field(default=ArchiveLimits.max_members, ge=1)
+    """Cap on the members of a catalog archive, against archives made to do harm."""
+    max_bytes: int = Field(default=ArchiveLimits.max_bytes, ge=1)
+    """Cap on its unpacked bytes."""
+    max_json_bytes: int = Field(default=ArchiveLimits.max_json_bytes, ge=1)
+    """Cap on the bytes of one JSON file in it."""
     demo: bool = False
     """Serve the demo hub for the length of the run and download from it."""
 
@@ -125,6 +131,7 @@ class DownloadParameters(BaseModel):
                 transfer=TransferSettings(
                     concurrency=self.concurrency, mirrors=tuple(self.mirrors.items())
                 ),
+                limits=ArchiveLimits(self.max_members, self.max_bytes, self.max_json_bytes),
                 workers=self.workers,
                 asset_db=self.asset_db,
                 check_space=not self.ignore_space,

@@ -25,7 +25,7 @@ DEFAULT_ROOT_URL = "https://api.radiant.earth/mlhub/v1/"
 """The root of the public API, since switched off."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ArchiveLimits:
     """Caps on what is taken out of a catalog archive, against archives made to do harm."""
 

@@ -122,7 +122,7 @@ class Scan:
             return False
         raise ArchiveLimitExceeded(
             f"{shown(path)} of the archive has {member.size:,} bytes of JSON: if you trust it, "
-            "raise ArchiveLimits.max_json_bytes."
+            "raise ArchiveLimits.max_json_bytes (--max-json-bytes)."
         )
 
     def _document(self, data: bytes, path: str) -> bool:

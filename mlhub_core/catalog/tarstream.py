@@ -119,7 +119,7 @@ class TarStream:
             if self.members_read > self._limits.max_members:
                 raise ArchiveLimitExceeded(
                     f"{self._path} holds more than {self._limits.max_members:,} members: if you "
-                    "trust it, raise ArchiveLimits.max_members."
+                    "trust it, raise ArchiveLimits.max_members (--max-members)."
                 )
             if self._stop is not None and self.members_read % _STOP_INTERVAL == 0:
                 self._stop.check()

@@ -148,7 +148,7 @@ class Unpacked:
         if self._came_out > self._max_bytes:
             raise ArchiveLimitExceeded(
                 f"{self._path} unpacks to more than {self._max_bytes:,} bytes: if you trust it, "
-                "raise ArchiveLimits.max_bytes."
+                "raise ArchiveLimits.max_bytes (--max-bytes)."
             )
 
     def _read_raw(self) -> bytes:
