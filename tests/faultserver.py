@@ -53,6 +53,7 @@ class Fault:
     unframed: bool = False  # no length at all: the end of the connection is the end of the file
     gzip: bool = False
     then_put: bytes | None = field(default=None, repr=False)  # the file changes after this answer
+    then: Callable[[], None] | None = field(default=None, repr=False)  # called after what is sent
 
 
 def truncate(count: int) -> Fault:
@@ -128,6 +129,7 @@ class Request:
     headers: dict[str, str]  # names in lower case
     connection: int
     status: int | None  # None where no head was sent
+    size: int = 0  # bytes of the body, as far as it was to be sent
 
 
 def _is_open(connection: socket.socket) -> bool:
@@ -159,6 +161,7 @@ class FaultServer:
         self._always: dict[str, Fault] = {}
         self._hooks: dict[str, Callable[[], None]] = {}
         self._lock = threading.Lock()
+        self._quiet = threading.Condition(self._lock)
         self._closing = threading.Event()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -216,6 +219,11 @@ class FaultServer:
         with self._lock:
             self.requests.clear()
             self.connections = self.most_open = 0
+
+    def wait_quiet(self) -> None:
+        """Wait until all connections have ended, as they do with the process of the client."""
+        with self._quiet:
+            assert self._quiet.wait_for(lambda: not self._open, timeout=30)
 
     # Running
 
@@ -279,6 +287,7 @@ class FaultServer:
             with self._lock:
                 self._open.discard(connection)
                 connection.close()
+                self._quiet.notify_all()
 
     # Answering
 
@@ -297,13 +306,17 @@ class FaultServer:
             fault = script.popleft() if script else self._always.get(path, Fault())
             file = self._files.get(path)
             code, fields, body = self._compose(file, headers, fault)
-            self.requests.append(Request(path, headers, number, None if fault.silent else code))
+            answer = None if fault.silent else code
+            size = 0 if fault.silent else len(body[: fault.cut])
+            self.requests.append(Request(path, headers, number, answer, size))
             if fault.then_put is not None:
                 self.put(path, fault.then_put)
         if fault.silent:
             self._end(connection, fault)
             return False
         self._send(connection, code, fields, body, fault)
+        if fault.then is not None:
+            fault.then()
         if fault.stall:
             self._closing.wait()
             return False

@@ -11,8 +11,11 @@ import sys
 import pytest
 
 from mlhub_core.transfer.tidy import tidy_state
-from tests.faultserver import FaultServer
+from tests.faultserver import Fault, FaultServer, Request
 from tests.transfer.kit import Kit, content
+
+FILES = 60
+CONNECTIONS = 4
 
 RUN = """
 import sys
@@ -26,58 +29,87 @@ sys.stdin.readline()
 download_partition(
     Partition(1, 1, Path(sys.argv[2]), int(sys.argv[3])),
     DownloadPaths.of("ds", sys.argv[1]),
-    settings=TransferSettings(resume_threshold=100_000, concurrency=4),
+    settings=TransferSettings(resume_threshold=100_000, concurrency=int(sys.argv[4])),
 )
 """
 
 
-def killed_run(kit: Kit, server: FaultServer, victim: str) -> None:
-    """Run in another process, which is killed when it asks for ``victim``."""
+def killed_run(kit: Kit, victim: str, dice: random.Random) -> None:
+    """Run in another process, which is killed when it asks for ``victim``, or within its body."""
+    server = kit.server
     partition = kit.partition()
-    command = [sys.executable, "-c", RUN, str(kit.root), str(partition.path), str(partition.files)]
+    words = [str(kit.root), str(partition.path), str(partition.files), str(CONNECTIONS)]
+    command = [sys.executable, "-c", RUN, *words]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        server.when_asked(victim, lambda: os.kill(process.pid, signal.SIGKILL))
+
+        def kill() -> None:
+            os.kill(process.pid, signal.SIGKILL)
+
+        whole = len(server.truths(victim)[-1])
+        moment = dice.choice(["asked", "within", "sent"])
+        cut = {"asked": 0, "within": dice.randrange(whole), "sent": whole}[moment]
+        # With all of the body sent, what follows races with the kill: moving, recording.
+        server.script(victim, Fault(cut=cut, silent=moment == "asked", then=kill))
+        if moment == "asked":
+            server.when_asked(victim, kill)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.communicate("go\n")
     assert process.returncode == -signal.SIGKILL
     server.when_asked(victim, lambda: None)
+    server.wait_quiet()
 
 
 def kill_and_go_on(kit: Kit, server: FaultServer, seed: int, kills: int) -> None:
     dice = random.Random(seed)
-    sizes = [dice.choice([10, 5000, 70_000, 400_000]) for _ in range(60)]
+    sizes = [dice.choice([10, 5000, 70_000, 400_000]) for _ in range(FILES)]
+    paths = [f"/{number}.tif" for number in range(FILES)]
     for number, size in enumerate(sizes):
-        server.put(f"/{number}.tif", content(number, size))
-        kit.want(f"/{number}.tif")
+        server.put(paths[number], content(number, size))
+        kit.want(paths[number])
+    fetched = in_flight = 0
     for _ in range(kills):
-        left = sorted({f"/{n}.tif" for n in range(60)} - {f"/{p.name}" for p in kit.files()})
-        if not left:
-            break
-        known = {path.removeprefix("c") for path in kit.entries()}
+        left = [path for path in paths if not kit.final(path).exists()]
+        known = known_to_the_ledger(kit)
         server.forget()
-        killed_run(kit, server, dice.choice(left))
+        # Among the next ones, so that there is something left to kill up to the last.
+        killed_run(kit, dice.choice(left[: 1 + len(left) // 8]), dice)
         assert known.isdisjoint(server.paths())
+        unfinished = [r for r in server.requests if not kit.final(r.path).exists()]
+        assert len(unfinished) <= CONNECTIONS
+        fetched += bytes_of_files(server.requests)
+        in_flight += bytes_of_files(unfinished)
         tidy_state(kit.paths)
-    known = {path.removeprefix("c") for path in kit.entries()}
+    known = known_to_the_ledger(kit)
     server.forget()
     result = kit.run()
     assert known.isdisjoint(server.paths())
     assert (result.failed, result.kept) == (0, len(known))
+    fetched += bytes_of_files(server.requests)
+    assert sum(sizes) <= fetched <= sum(sizes) + in_flight
     for number, size in enumerate(sizes):
-        assert kit.final(f"/{number}.tif").read_bytes() == content(number, size)
+        assert kit.final(paths[number]).read_bytes() == content(number, size)
     assert kit.partials() == []
-    assert len(list(kit.files())) == 60
+    assert len(list(kit.files())) == FILES
+
+
+def bytes_of_files(requests: list[Request]) -> int:
+    """Bytes of bodies, without those that say that a file which lies there is complete."""
+    return sum(request.size for request in requests if request.status in (200, 206))
+
+
+def known_to_the_ledger(kit: Kit) -> set[str]:
+    return {path.removeprefix("c") for path in kit.entries()}
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_few_kills(kit: Kit, server: FaultServer, seed: int) -> None:
-    kill_and_go_on(kit, server, seed, kills=3)
+def test_twenty_kills(kit: Kit, server: FaultServer, seed: int) -> None:
+    kill_and_go_on(kit, server, seed, kills=10)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 110))
-def test_many_kills(kit: Kit, server: FaultServer, seed: int) -> None:
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_two_hundred_kills(kit: Kit, server: FaultServer, seed: int) -> None:
     kill_and_go_on(kit, server, seed, kills=10)
