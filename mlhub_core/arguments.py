@@ -6,6 +6,7 @@ Nothing heavy is imported here: a command must answer ``--help`` and a typing er
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -185,7 +186,7 @@ def parameter_fields(options: argparse.Namespace) -> dict[str, Any]:
         "collection_filter": _collection_filter(options),
         "datetime": options.datetime,
         "bbox": _bbox(options.bbox),
-        "intersects": _intersects(options.intersects),
+        **_intersects(options.intersects),
         "intersects_with": options.intersects_with,
         "allow_empty": options.allow_empty,
         "profile": options.profile,
@@ -248,22 +249,24 @@ def _json_file(name: str) -> dict[str, list[str]]:
     return content
 
 
-def _intersects(name: str | None) -> str | None:
-    """GeoJSON from standard input as text; a file as its absolute path, for it may be large."""
+def _intersects(name: str | None) -> dict[str, str]:
+    """GeoJSON from standard input as text; a file, which may be large, as its path and digest."""
     if name is None:
-        return None
+        return {}
     if name == "-":
         text = sys.stdin.read()
         if not text.strip():
             raise InvalidArgument("--intersects - : standard input is empty; pipe GeoJSON into it.")
-        return text
+        return {"intersects": text.strip()}
     path = Path(name).expanduser().absolute()
-    if not path.is_file():
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        reason = "there is no such file" if not path.exists() else f"{error.strerror}"
         raise InvalidArgument(
-            f"--intersects {name}: there is no such file; name one that holds GeoJSON, or - for "
-            "standard input."
-        )
-    return str(path)
+            f"--intersects {name}: {reason}; name one that holds GeoJSON, or - for standard input."
+        ) from error
+    return {"intersects": str(path), "intersects_sha256": digest}
 
 
 def _mirror(text: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ of Prefect Secret blocks.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +48,9 @@ class DownloadParameters(BaseModel):
     """West, south, east, north in degrees; west greater than east crosses the antimeridian."""
     intersects: dict[str, Any] | str | None = None
     """GeoJSON geometry, Feature or FeatureCollection, or the path of a file that holds it."""
+    intersects_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """SHA-256 of the file that intersects names: a run started or retried later fails if it is
+    another file by then, instead of selecting something else."""
     intersects_with: Literal["bbox", "geometry"] = "bbox"
     """Whether intersects is tested against the bounding box of items or their geometry."""
     allow_empty: bool = False
@@ -78,9 +82,7 @@ class DownloadParameters(BaseModel):
     def _check(self) -> DownloadParameters:
         if self.profile and self.api_key_block:
             raise InvalidArgument("profile and api_key_block exclude each other: give one of them.")
-        if isinstance(self.intersects, dict) and (
-            len(json.dumps(self.intersects)) > MAX_INLINE_GEOJSON
-        ):
+        if self.intersects is not None and len(_inline(self.intersects)) > MAX_INLINE_GEOJSON:
             raise InvalidArgument(
                 "intersects is too large for a parameter: put it in a file and give its path."
             )
@@ -109,7 +111,7 @@ class DownloadParameters(BaseModel):
             collection_filter=self.collection_filter,
             datetime=self.datetime,
             bbox=self.bbox,
-            intersects=read_geojson(self.intersects),
+            intersects=read_geojson(self.intersects, self.intersects_sha256),
             intersects_with=self.intersects_with,
         )
 
@@ -139,22 +141,37 @@ class DownloadParameters(BaseModel):
         )
 
 
-def read_geojson(value: dict[str, Any] | str | None) -> Any:
+def _inline(intersects: dict[str, Any] | str) -> str:
+    """What of a shape travels with the parameters: all of it, or the path of its file."""
+    return intersects if isinstance(intersects, str) else json.dumps(intersects)
+
+
+def read_geojson(value: dict[str, Any] | str | None, sha256: str | None = None) -> Any:
     """GeoJSON as given, or out of the file that a path names.
 
+    Args:
+        value: Parsed GeoJSON, its text, or a path.
+        sha256: What the file's digest must be, None for any.
+
     Raises:
-        InvalidArgument: if there is no such file, or no JSON in it.
+        InvalidArgument: if there is no such file, no JSON in it, or it is another one by now.
     """
     if not isinstance(value, str) or value.lstrip().startswith("{"):
         return value
     how = "name a file that holds a GeoJSON geometry, Feature or FeatureCollection"
     try:
-        return json.loads(Path(value).expanduser().read_text("utf-8"))
+        content = Path(value).expanduser().read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise InvalidArgument(
+                f"intersects: {value} has changed since the run was set up: put the old file back, "
+                "or give intersects_sha256 anew."
+            )
+        return json.loads(content)
     except OSError as error:
         raise InvalidArgument(
             f"intersects: {value} cannot be read ({error.strerror}): {how}."
         ) from error
-    except (ValueError, RecursionError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InvalidArgument(f"intersects: {value} is not JSON ({error}): {how}.") from error
 
 
