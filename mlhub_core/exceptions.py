@@ -15,7 +15,7 @@
     │   ├── ArchiveLimitExceeded            larger than the settable caps
     │   └── UnsafeArchive                   a member that would leave the directory
     ├── FetchError                          one file could not be fetched whole
-    ├── DownloadIncomplete (OSError)        some assets failed; carries the report
+    ├── DownloadIncomplete (OSError)        assets failed, or were found wrong; carries the report
     ├── StorageError (OSError)              the disk refuses: full, read-only, not a directory
     │   └── DirectoryBusy                   another run holds the directory
     └── Interrupted                         stopped by Ctrl-C, SIGTERM or a stop flag
@@ -133,10 +133,10 @@ class FetchError(MLHubException):
 
 
 class DownloadIncomplete(MLHubException, OSError):
-    """Some assets could not be had; all others are on disk.
+    """Some assets could not be had, or are not as they should be; all others are on disk.
 
     Attributes:
-        report: The ``DownloadReport`` of the run, or None.
+        report: The ``DownloadReport`` of the run, the ``VerifyReport`` of the check, or None.
     """
 
     def __init__(self, message: str = "", *, report: Any = None) -> None:

@@ -19,7 +19,7 @@ class ExitStatus(IntEnum):
     OK = 0
     """All there."""
     INCOMPLETE = 1
-    """Some assets failed; they are in ``err_report.csv``."""
+    """Some assets failed; they are in ``err_report.csv``. Or a check found files that are wrong."""
     BAD_ARGUMENT = 2
     """Bad arguments, an unknown dataset, or nothing matches."""
     HUB = 3
