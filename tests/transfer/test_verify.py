@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +25,8 @@ from mlhub_core.transfer.findings import Kind, read_findings
 from mlhub_core.transfer.ledger import State, entries
 from mlhub_core.transfer.lock import directory_lock
 from mlhub_core.transfer.tidy import tidy_state
-from tests.faultserver import FaultServer, status
+from tests.faultserver import FaultServer, stall, status
+from tests.processes import command
 from tests.transfer.kit import content
 from tests.transfer.tiny import CARRIED, SETTINGS, Tiny
 
@@ -309,6 +312,41 @@ def test_a_stop_ends_it(tiny: Tiny) -> None:
     with pytest.raises(Interrupted):
         verify(tiny.directory, stop=stop, on_progress=lambda _: stop.set())
     assert found(tiny) == {}
+
+
+def test_ctrl_c_ends_it_within_a_file(tiny: Tiny) -> None:
+    """A signal reaches the main thread, which must not wait until the others have read it all."""
+    length = 200 * 1000**3
+    os.truncate(tiny.final(0), length)
+    change_ledger(tiny, f"UPDATE files SET size = {length} WHERE path LIKE '%i000/%'")
+    told: list[Progress] = []
+
+    def press(message: Progress) -> None:
+        told.append(message)
+        if len(told) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        verify(tiny.directory, on_progress=press)
+    assert told[-1].bytes_done < length
+    with directory_lock(tiny.paths):
+        pass
+
+
+def test_sigterm_while_repairing(tiny: Tiny, tmp_path: Path) -> None:
+    for number in (1, 2):
+        tiny.final(number).unlink()
+    tiny.server.script(tiny.url_path(2), stall())
+    words = [sys.executable, "-m", "mlhub_core.cli", "verify", "--repair", str(tiny.directory)]
+    with command(words, tmp_path) as running:
+        tiny.server.when_asked(
+            tiny.url_path(2), lambda: running.process.send_signal(signal.SIGTERM)
+        )
+        assert running.wait(60) == 130
+        assert "Stopped." in running.err
+    tiny.server.when_asked(tiny.url_path(2), lambda: None)
+    assert verify(tiny.directory, repair=True, settings=SETTINGS).wrong == 0
+    assert tiny.is_whole()
 
 
 def test_progress_ends_at_the_whole(tiny: Tiny) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from mlhub_core.layout import DownloadPaths
@@ -15,6 +16,11 @@ from tests.transfer.kit import content, quick
 
 SETTINGS = RunSettings(transfer=quick())
 CARRIED = b'{"type": "FeatureCollection", "features": []}'
+
+
+@cache
+def truth(number: int) -> bytes:
+    return content(number, 3_000_000 if number == 0 else 50 + 37 * number)
 
 
 @dataclass
@@ -47,7 +53,7 @@ class Tiny:
         return self.directory / "pictures/labels/labels.geojson"
 
     def truth(self, number: int) -> bytes:
-        return content(number, 3_000_000 if number == 0 else 50 + 37 * number)
+        return truth(number)
 
     def url_path(self, number: int) -> str:
         return f"/assets/{number}.tif"
