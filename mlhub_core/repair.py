@@ -25,8 +25,9 @@ from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_ass
 from mlhub_core.settings import RunSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.body import digest_file
+from mlhub_core.transfer.catalog_check import check_catalog
 from mlhub_core.transfer.failures import merge_failures, read_failures
-from mlhub_core.transfer.findings import Finding, Findings, Kind, read_findings
+from mlhub_core.transfer.findings import Finding, Findings, Kind, Part, read_findings
 from mlhub_core.transfer.ledger import mark_damaged
 from mlhub_core.transfer.report import DownloadReport, add_up
 from mlhub_core.transfer.result import PartitionResult
@@ -81,7 +82,8 @@ def verify(
         log.info("verify %s ...", paths.asset_dir)
         with Findings(paths.state_dir / FINDINGS_NAME) as findings:
             checked = verify_files(paths, findings, stop=stop, on_progress=on_progress)
-            find_strays(paths, findings, limits=settings.limits, stop=stop)
+            catalog = check_catalog(paths, findings, limits=settings.limits, stop=stop)
+            find_strays(paths, catalog, findings, stop=stop)
         report = _report(paths, checked, findings, time.monotonic() - started)
         if not repair:
             return report
@@ -146,6 +148,7 @@ def _report(
         damaged=findings.counts[Kind.DAMAGED],
         unrecorded=findings.counts[Kind.UNRECORDED],
         foreign=findings.counts[Kind.FOREIGN],
+        catalog=findings.of_catalog,
         first=tuple(findings.first),
         listing=findings.path if findings.counts else None,
         err_report=paths.err_report if paths.err_report.exists() else None,
@@ -154,8 +157,9 @@ def _report(
 
 
 def _paths_of(report: VerifyReport, *kinds: Kind) -> Iterator[Key]:
+    """The assets among the findings of some kinds."""
     found: Iterable[Finding] = () if report.listing is None else read_findings(report.listing)
-    return ((finding.path,) for finding in found if finding.kind in kinds)
+    return ((one.path,) for one in found if one.kind in kinds and one.part is Part.ASSETS)
 
 
 def _repair(
@@ -170,13 +174,17 @@ def _repair(
     # Without the archive, what it carries cannot be told whole from damaged: it is left alone.
     has_archive = paths.archive.is_file()
     names = _paths_of(report, *wrong)
-    picked = _pick(paths, names, PATH_KEY, settings, stop, carried=has_archive)
-    log.info("repair %s files ...", f"{picked.files:,}")
-    if picked.carried:
+    picked = Picked()
+    if report.repairable > report.catalog:
+        picked = _pick(paths, names, PATH_KEY, settings, stop, carried=has_archive)
+    log.info("repair %s files ...", f"{picked.files + report.catalog:,}")
+    if picked.carried or report.catalog:
         _restore_catalog(paths, settings, stop, on_progress)
     results = transfer(picked.partitions, paths, settings, stop=stop, on_progress=on_progress)
     unknown = picked.wanted - picked.files
-    return _conclude(paths, picked, results, unknown, time.monotonic() - started)
+    repaired = _conclude(paths, picked, results, unknown, time.monotonic() - started)
+    restored = report.catalog
+    return replace(repaired, files=repaired.files + restored, fetched=repaired.fetched + restored)
 
 
 def _restore_catalog(

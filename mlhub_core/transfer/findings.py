@@ -14,7 +14,7 @@ from mlhub_core.exceptions import StorageError
 
 _FIRST = 20
 """Findings of a kind that are kept in memory, to be shown."""
-_HEADER = ("finding", "file", "detail")
+_HEADER = ("finding", "file", "detail", "part")
 
 
 class Kind(StrEnum):
@@ -33,6 +33,13 @@ class Kind(StrEnum):
     """Nothing of the dataset explains it."""
 
 
+class Part(StrEnum):
+    """What a file is a part of, as far as that is known."""
+
+    ASSETS = "assets"
+    CATALOG = "catalog"
+
+
 class Finding(NamedTuple):
     """One file that is not as it should be.
 
@@ -40,11 +47,13 @@ class Finding(NamedTuple):
         kind: What is wrong.
         path: The file, relative to the dataset's asset directory.
         detail: Numbers, or the operating system's words.
+        part: Whether the catalog's archive has it, or an asset host.
     """
 
     kind: Kind
     path: str
     detail: str = ""
+    part: Part = Part.ASSETS
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.path}" + (f" ({self.detail})" if self.detail else "")
@@ -65,6 +74,7 @@ class Findings:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.counts: Counter[Kind] = Counter()
+        self.of_catalog = 0
         self.first: list[Finding] = []
         self._file: TextIO | None = None
         try:
@@ -90,6 +100,7 @@ class Findings:
             StorageError: if the disk refuses.
         """
         self.counts[finding.kind] += 1
+        self.of_catalog += finding.part is Part.CATALOG
         if self.counts[finding.kind] <= _FIRST:
             self.first.append(finding)
         try:
@@ -128,8 +139,8 @@ def read_findings(path: Path) -> Iterator[Finding]:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = csv.reader(file)
             next(rows, None)
-            for kind, name, detail in rows:
-                yield Finding(Kind(kind), name, detail)
+            for kind, name, detail, part in rows:
+                yield Finding(Kind(kind), name, detail, Part(part))
     except FileNotFoundError:
         return
     except (OSError, ValueError, csv.Error) as error:

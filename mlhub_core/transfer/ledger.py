@@ -285,9 +285,7 @@ def mark_damaged(directory: Path, paths: Iterable[str]) -> None:
     table = directory / _TABLE_NAME
     if not table.exists():
         return
-    restored = (
-        "UPDATE files SET state = CASE WHEN sha256 IS NULL THEN ? ELSE ? END WHERE state = ?"
-    )
+    restored = "UPDATE files SET state = CASE WHEN sha256 IS NULL THEN ? ELSE ? END WHERE state = ?"
     try:
         with closing(_connect(table)) as connection, connection:
             connection.execute(restored, (State.UNCHECKED, State.ADOPTED, State.DAMAGED))

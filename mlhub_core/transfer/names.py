@@ -27,6 +27,13 @@ class NameSet:
         """Take names in."""
         self._added.extend(map(hash, names))
 
+    def duplicates(self) -> NameSet:
+        """The names that were added more than once since anything was last asked."""
+        values, counts = np.unique(np.frombuffer(self._added, dtype=np.int64), return_counts=True)
+        found = NameSet()
+        found._sorted = values[counts > 1]
+        return found
+
     def holds(self, names: list[str]) -> list[bool]:
         """For each name whether it has been added."""
         if self._added:

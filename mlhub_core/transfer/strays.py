@@ -1,20 +1,15 @@
 """Files in a dataset's directory that the ledger does not know: whose are they?
 
-The catalog's, our own, an asset's that was never recorded, or nobody's. The catalog's are told by
-the names in its archive; where that is gone, whatever ends in ``.json`` passes for the catalog's.
+The catalog's, our own, an asset's that was never recorded, or nobody's.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlhub_core.catalog.members import Placement
-from mlhub_core.catalog.tarheader import Kind as MemberKind
-from mlhub_core.catalog.tarstream import TarStream
-from mlhub_core.exceptions import CatalogError, StorageError
+from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import (
     ASSET_DB_NAME,
     ERR_REPORT_NAME,
@@ -22,14 +17,12 @@ from mlhub_core.layout import (
     STATE_DIRECTORY,
     DownloadPaths,
 )
-from mlhub_core.settings import ArchiveLimits
 from mlhub_core.stop import StopFlag
+from mlhub_core.transfer.catalog_check import CatalogNames
 from mlhub_core.transfer.findings import Finding, Findings, Kind
 from mlhub_core.transfer.ledger import LedgerReader
 from mlhub_core.transfer.names import NameSet
 from mlhub_core.transfer.storage import storage_error
-
-log = logging.getLogger(__name__)
 
 _OWN = frozenset({STATE_DIRECTORY, INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME})
 _BATCH = 2_000
@@ -38,9 +31,9 @@ _INDEX_ROWS = 65_536
 
 def find_strays(
     paths: DownloadPaths,
+    catalog: CatalogNames,
     findings: Findings,
     *,
-    limits: ArchiveLimits | None = None,
     stop: StopFlag | None = None,
 ) -> None:
     """Find the files that the ledger does not know, and say which are nobody's.
@@ -49,8 +42,8 @@ def find_strays(
 
     Args:
         paths: The download, its ledger compacted.
+        catalog: The names of the catalog's files.
         findings: Gets them, as unrecorded or foreign.
-        limits: Caps on what is read of the catalog archive.
         stop: Looked at now and then.
 
     Raises:
@@ -59,13 +52,14 @@ def find_strays(
     """
     stop = stop or StopFlag()
     ledger = LedgerReader(paths.ledger_dir)
-    catalog = _Catalog(paths, limits or ArchiveLimits(), stop)
+    same_place = paths.catalog_dir == paths.asset_dir
     index: NameSet | None = None
     try:
         for batch in _batches(_walk(paths.asset_dir)):
             stop.check()
             known = ledger.find([path for path in batch if _is_text(path)])
-            unknown = catalog.without_its_own([path for path in batch if path not in known])
+            unknown = [path for path in batch if path not in known]
+            unknown = catalog.others(unknown) if same_place else unknown
             if not unknown:
                 continue
             index = _save_paths(paths.index, stop) if index is None else index
@@ -108,48 +102,6 @@ def _batches(paths: Iterator[str]) -> Iterator[list[str]]:
             batch = []
     if batch:
         yield batch
-
-
-class _Catalog:
-    """The catalog's files among those of the asset directory; read when first asked for."""
-
-    def __init__(self, paths: DownloadPaths, limits: ArchiveLimits, stop: StopFlag) -> None:
-        self._paths = paths
-        self._limits = limits
-        self._stop = stop
-        self._names: NameSet | None = None
-        self._by_suffix = False
-
-    def without_its_own(self, files: list[str]) -> list[str]:
-        """Those of some files that are not the catalog's."""
-        if not files or self._paths.catalog_dir != self._paths.asset_dir:
-            return files
-        if self._names is None:
-            self._names = self._read()
-        if self._by_suffix:
-            return [path for path in files if not path.lower().endswith(".json")]
-        own = self._names.holds(files)
-        return [path for path, is_own in zip(files, own, strict=True) if not is_own]
-
-    def _read(self) -> NameSet:
-        names = NameSet()
-        archive = self._paths.archive
-        if not archive.is_file():
-            self._by_suffix = True
-            log.warning("%s is not here: files named .json count as the catalog's", archive)
-            return names
-        placement = Placement(self._paths.dataset_id)
-        try:
-            with TarStream(archive, self._limits, stop=self._stop) as stream:
-                names.add(
-                    path
-                    for member in stream
-                    if member.kind is MemberKind.FILE and (path := placement.place(member.name)[0])
-                )
-        except CatalogError as error:
-            self._by_suffix = True
-            log.warning("%s Files named .json count as the catalog's.", error)
-        return names
 
 
 def _save_paths(index: Path, stop: StopFlag) -> NameSet:

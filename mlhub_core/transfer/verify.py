@@ -6,10 +6,8 @@ read the files, because digests release the interpreter lock.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import stat
 import threading
 import time
 from collections import deque
@@ -21,9 +19,9 @@ from typing import NamedTuple
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.findings import Finding, Findings, Kind
+from mlhub_core.transfer.findings import Finding, Findings
+from mlhub_core.transfer.judge import judge
 from mlhub_core.transfer.ledger import Entry, entries, totals
-from mlhub_core.transfer.storage import storage_error
 
 _BLOCK = 1024 * 1024
 _BATCH_FILES = 200
@@ -32,11 +30,6 @@ _BATCH_BYTES = 32 * 1024 * 1024
 _AHEAD = 2
 """Batches that wait for each thread: enough that none is idle, and memory stays small."""
 _PROGRESS_SECONDS = 0.1
-
-_OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_OPEN |= getattr(os, "O_NONBLOCK", 0)  # a pipe in place of a file must not block us
-_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors that say nothing about the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,33 +187,10 @@ class _Reader:
         return _Outcome(found, len(batch), size, sum(entry.sha256 is None for entry in batch))
 
     def _check_one(self, entry: Entry) -> Finding | None:
-        path = f"{self._root}/{entry.path}"
-        try:
-            descriptor = os.open(path, _OPEN)
-            try:
-                return self._compare(descriptor, entry)
-            finally:
-                os.close(descriptor)
-        except (FileNotFoundError, NotADirectoryError):
-            return Finding(Kind.MISSING, entry.path)
-        except OSError as error:
-            if error.errno in _OURS:
-                raise storage_error(f"read {path}", error) from error
-            # A disk that loses sectors says so here, and there is no better word for the file.
-            return Finding(Kind.DAMAGED, entry.path, f"cannot be read: {error.strerror}")
+        def same(descriptor: int) -> bool:
+            return entry.sha256 is None or self._digest(descriptor) == entry.sha256
 
-    def _compare(self, descriptor: int, entry: Entry) -> Finding | None:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return Finding(Kind.DAMAGED, entry.path, "not a file")
-        sizes = f"{status.st_size} bytes, {entry.size} by the ledger"
-        if status.st_size < entry.size:
-            return Finding(Kind.TRUNCATED, entry.path, sizes)
-        if status.st_size > entry.size:
-            return Finding(Kind.DAMAGED, entry.path, sizes)
-        if entry.sha256 is None or self._digest(descriptor) == entry.sha256:
-            return None
-        return Finding(Kind.DAMAGED, entry.path, "another SHA-256 than when it was fetched")
+        return judge(f"{self._root}/{entry.path}", entry.path, entry.size, "by the ledger", same)
 
     def _digest(self, descriptor: int) -> str:
         hasher = hashlib.sha256()

@@ -29,6 +29,7 @@ class VerifyReport:
         damaged: Files whose digest is another one, that are too long, or cannot be read.
         unrecorded: Files of the dataset that the ledger does not know.
         foreign: Files that nothing of the dataset explains.
+        catalog: Those of the missing, truncated and damaged that are files of the catalog.
         first: The first findings of each kind.
         listing: A file that lists all of them, None when there are none.
         err_report: What the last download could not have, None when nothing.
@@ -46,6 +47,7 @@ class VerifyReport:
     damaged: int = 0
     unrecorded: int = 0
     foreign: int = 0
+    catalog: int = 0
     first: tuple[Finding, ...] = ()
     listing: Path | None = None
     err_report: Path | None = None
