@@ -192,6 +192,17 @@ def test_harm_to_the_catalog(tiny: Tiny, harm: Callable[[Path], object], kind: K
     assert not list(tiny.paths.state_dir.glob("findings-*"))
 
 
+def test_a_catalog_without_assets(tiny: Tiny, tmp_path: Path) -> None:
+    alone = Tiny(tmp_path / "alone", tiny.server, tiny.files)
+    alone.download(catalog_only=True)
+    alone.server.forget()
+    assert found(alone) == {}
+    (alone.directory / "catalog.json").unlink()
+    assert found(alone) == {"catalog.json": Kind.MISSING}
+    assert verify(alone.directory, repair=True, settings=SETTINGS).wrong == 0
+    assert found(alone) == {}
+
+
 def test_an_archive_that_is_damaged_or_another_says_nothing_of_the_catalog(tiny: Tiny) -> None:
     flip(tiny.directory / "pictures" / "n2" / "n2.json")
     (tiny.directory / "more.txt").write_bytes(b"")
