@@ -12,8 +12,8 @@ from pathlib import Path
 from mlhub_core.http_rules import parse_checksum
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.body import Body
-from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.desk import Desk, How, entry_of
+from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.ledger import State
 
 

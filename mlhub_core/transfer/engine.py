@@ -141,10 +141,7 @@ class Engine:
 
     def _start(self, exchange: Exchange, waiting: int) -> None:
         fields = exchange.fields()
-        if self._spare:
-            slot = self._spare.pop()
-        else:
-            slot = Slot(self._settings, self._ca_bundle)
+        slot = self._spare.pop() if self._spare else Slot(self._settings, self._ca_bundle)
         nearly_done = self._exhausted and not self._retries
         closes = self._connections.last_use(exchange.host, waiting if nearly_done else None)
         slot.prepare(exchange, fields, closes=closes)

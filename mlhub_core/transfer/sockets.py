@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import select
 import socket
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pycurl
 
+_AT_A_TIME = 8
+"""Sockets that are dealt with before the next requests go out: were it all of them, the server
+would have nothing to do while their files are written, and we nothing while it answers."""
 _READ = select.POLLIN
 _WRITE = select.POLLOUT
 _MASKS = {
@@ -31,10 +36,13 @@ class Sockets:
         self._alarm.setblocking(False)
         self._bell.setblocking(False)
         self._poller: Any
+        self._poll: Callable[[float], list[tuple[int, int]]]
         if hasattr(select, "epoll"):
-            self._poller, self._unit = select.epoll(), 1.0
+            self._poller = select.epoll()
+            self._poll = partial(self._poller.poll, maxevents=_AT_A_TIME)
         else:
-            self._poller, self._unit = select.poll(), 1000.0
+            self._poller = select.poll()
+            self._poll = lambda seconds: self._poller.poll(1000 * seconds)
         self._poller.register(self._alarm.fileno(), _READ)
         self._known: set[int] = set()
         self._left: set[int] = set()
@@ -73,7 +81,7 @@ class Sockets:
                 self._poller.unregister(fd)
         self._left.clear()
         ready = []
-        for fd, mask in self._poller.poll(max(0.0, timeout) * self._unit):
+        for fd, mask in self._poll(max(0.0, timeout)):
             if fd == self._alarm.fileno():
                 with suppress(BlockingIOError):
                     self._alarm.recv(4096)
