@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 from mlhub_core.transfer.storage import storage_error
@@ -13,6 +15,9 @@ _GATHER = 128 * 1024
 """Bytes gathered in memory before they are digested and written in one go: most assets are whole
 and checked before they touch the disk at all. A thousand connections hold 128 MiB at most."""
 _BLOCK = 1024 * 1024
+_LARGE = 1024 * 1024
+"""From so many bytes on a body is digested in another thread: SHA-256 takes longer than the network
+and the disk together, and does not need the interpreter."""
 _SHA256 = "sha256"
 
 
@@ -26,7 +31,16 @@ class Body:
         algorithms: Digests to compute beside SHA-256, in the names of :mod:`hashlib`.
     """
 
-    __slots__ = ("_chunks", "_fd", "_gathered", "_hashers", "_on_disk", "path", "size")
+    __slots__ = (
+        "_chunks",
+        "_digesting",
+        "_fd",
+        "_gathered",
+        "_hashers",
+        "_on_disk",
+        "path",
+        "size",
+    )
 
     def __init__(self, path: str, algorithms: Iterable[str] = ()) -> None:
         self.path = path
@@ -37,6 +51,8 @@ class Body:
                 self._hashers[name] = hashlib.new(name)
         self._chunks: list[bytes] = []
         self._gathered = 0
+        self._digesting: Future[None] | None = None
+        """The digest of the piece before, one at a time: their order matters."""
         self._fd: int | None = None
         self._on_disk = False
 
@@ -73,11 +89,19 @@ class Body:
         chunks = self._chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         if self._gathered:
-            for hasher in self._hashers.values():
-                hasher.update(data)
+            self._settle_digest()
+            if self.size < _LARGE:
+                _update(self._hashers, data)
+            else:
+                self._digesting = _digesters().submit(_update, self._hashers, data)
             self._gathered = 0
             self._chunks = [data]
         return data
+
+    def _settle_digest(self) -> None:
+        if self._digesting is not None:
+            self._digesting.result()
+            self._digesting = None
 
     def _put(self, fd: int, data: bytes) -> None:
         try:
@@ -112,8 +136,7 @@ class Body:
             with open(self.path, "rb", buffering=0) as file:
                 while block := file.read(_BLOCK):
                     check()
-                    for hasher in self._hashers.values():
-                        hasher.update(block)
+                    _update(self._hashers, block)
                     self.size += len(block)
         except OSError as error:
             raise storage_error(f"read {self.path}", error) from error
@@ -123,6 +146,7 @@ class Body:
         """A digest of all bytes so far, in hexadecimal; None where it was not computed."""
         if self._gathered:
             self._digest_gathered()
+        self._settle_digest()
         hasher = self._hashers.get(algorithm)
         return None if hasher is None else str(hasher.hexdigest())
 
@@ -154,6 +178,16 @@ class Body:
                 raise storage_error(f"remove {self.path}", error) from error
 
 
+def _update(hashers: dict[str, Any], data: bytes) -> None:
+    for hasher in hashers.values():
+        hasher.update(data)
+
+
+@cache
+def _digesters() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(2, thread_name_prefix="mlhub-digest")
+
+
 def digest_file(path: str, algorithms: Iterable[str], check: Callable[[], None]) -> dict[str, str]:
     """Digests of a file, by algorithm.
 
@@ -165,8 +199,7 @@ def digest_file(path: str, algorithms: Iterable[str], check: Callable[[], None])
         with open(path, "rb", buffering=0) as file:
             while block := file.read(_BLOCK):
                 check()
-                for hasher in hashers.values():
-                    hasher.update(block)
+                _update(hashers, block)
     except OSError as error:
         raise storage_error(f"read {path}", error) from error
     return {name: hasher.hexdigest() for name, hasher in hashers.items()}
