@@ -61,7 +61,7 @@ class DownloadParameters(BaseModel):
     """Name of a Prefect Secret block that holds the API key."""
     concurrency: int = Field(default=32, ge=1, le=1024)
     """Connections per host."""
-    workers: int = Field(default=2, ge=1, le=64)
+    workers: int = Field(default=1, ge=1, le=64)
     """Partitions at a time."""
     mirrors: dict[str, str] = Field(default_factory=dict)
     """URL prefixes of the catalog, and where those files are fetched from instead."""
