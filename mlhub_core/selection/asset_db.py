@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import shapely
 
@@ -15,7 +18,6 @@ from mlhub_core.exceptions import StorageError
 from mlhub_core.selection.masks import BOX_FIELDS
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _CREATE = """CREATE TABLE assets (
@@ -54,21 +56,17 @@ class AssetDb:
             frame: Rows of the index, its boxes flattened.
             selected: Which of them the filters leave; the others are marked ``filtered``.
         """
-        own = frame[[f"item_{name}" for name in BOX_FIELDS]]
-        has_box = own.notna().all(axis=1).to_numpy()
-        bboxes = [
-            json.dumps(box) if has else None
-            for box, has in zip(own.to_numpy().tolist(), has_box, strict=True)
-        ]
-        shapes = shapely.from_wkb(frame["geometry"].to_numpy(), on_invalid="ignore")
         rows = zip(
             *(_texts(frame[name]) for name in ("collection_id", "item_id", "asset_key", "href")),
             _texts(frame["save_path"]),
             (~selected).tolist(),
             frame["common_asset"].tolist(),
-            bboxes,
-            shapely.to_geojson(shapes).tolist(),
-            *(_moments(frame[name]) for name in ("datetime", "start_datetime", "end_datetime")),
+            _boxes(frame[[f"item_{name}" for name in BOX_FIELDS]].to_numpy()),
+            _each_once(frame["geometry"], _geometries),
+            *(
+                _each_once(frame[name], _moments)
+                for name in ("datetime", "start_datetime", "end_datetime")
+            ),
             strict=True,
         )
         try:
@@ -93,7 +91,30 @@ def _texts(column: pd.Series[str]) -> list[str | None]:
     return [value if isinstance(value, str) else None for value in column.tolist()]
 
 
-def _moments(column: pd.Series[pd.Timestamp]) -> list[str | None]:
-    return [
-        None if pd.isna(value) else value.isoformat().replace("+00:00", "Z") for value in column
+def _each_once(
+    column: pd.Series[Any], texts: Callable[[pd.Index[Any]], list[str | None]]
+) -> list[str | None]:
+    """Texts of a column, each different value written once: an item's assets share theirs."""
+    codes, values = pd.factorize(column)
+    written = [*texts(pd.Index(values)), None]  # the last for code -1, which stands for no value
+    return [written[code] for code in codes.tolist()]
+
+
+def _moments(values: pd.Index[Any]) -> list[str | None]:
+    return [value.isoformat().replace("+00:00", "Z") for value in values]
+
+
+def _geometries(values: pd.Index[Any]) -> list[str | None]:
+    shapes = shapely.from_wkb(values.to_numpy(dtype=object), on_invalid="ignore")
+    texts: list[str | None] = shapely.to_geojson(shapes).tolist()
+    return texts
+
+
+def _boxes(boxes: NDArray[np.float64]) -> list[str | None]:
+    """Texts of boxes; rows of one item stand together, so only the first of equal ones is new."""
+    new = np.ones(len(boxes), dtype=bool)
+    new[1:] = (boxes[1:] != boxes[:-1]).any(axis=1)
+    written = [
+        None if any(map(math.isnan, box)) else json.dumps(box) for box in boxes[new].tolist()
     ]
+    return [written[number] for number in (np.cumsum(new) - 1).tolist()]
