@@ -53,6 +53,7 @@ format: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python scripts/reference_venv.py
+	@$(BIN)/python scripts/install_nginx.py
 	@$(BIN)/python -m benchmarks
 
 clean:
