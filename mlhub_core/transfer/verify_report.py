@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlhub_core.exceptions import DownloadIncomplete
-from mlhub_core.selection.plan import format_bytes
+from mlhub_core.selection.plan import counted, format_bytes
 from mlhub_core.transfer.findings import Finding, Kind
 from mlhub_core.transfer.report import DownloadReport
 
@@ -67,9 +67,9 @@ class VerifyReport:
 
     def summary(self) -> str:
         """A few lines for people."""
+        checked = f"{counted(self.files, 'file')} checked ({format_bytes(self.bytes)})"
         lines = [
-            f"{self.dataset_id}: {self.files:,} files checked ({format_bytes(self.bytes)}) in "
-            f"{self.seconds:.1f} s, {self._headline()}",
+            f"{self.dataset_id}: {checked} in {self.seconds:.1f} s, {self._headline()}",
             f"In {self.directory}",
         ]
         for kind in Kind:
@@ -122,9 +122,9 @@ class VerifyReport:
         elif left:
             told.append(f"{left:,} could not be repaired")
         if self.foreign:
-            told.append(f"{self.foreign:,} do not belong to the dataset and are left to you")
+            told.append(f"{self.foreign:,} foreign to the dataset, left to you")
         raise DownloadIncomplete(
-            f"{self.wrong:,} files of {self.dataset_id} are not as they should be: "
+            f"{counted(self.wrong, 'file')} of {self.dataset_id} not as it should be: "
             f"{'; '.join(told)}. They are listed in {self.listing}.",
             report=self,
         )
