@@ -54,8 +54,7 @@ def install() -> str | None:
         if not shutil.which("sudo"):
             return "neither root nor sudo"
         rights = ["sudo", "--non-interactive"]
-    # nginx's own service is not started: the benchmarks start theirs, on free ports.
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     installing = [*rights, "apt-get", "install", "-y", "--no-install-recommends", *PACKAGES]
     print("Installing nginx ...", flush=True)
     for command in (installing, [*rights, "apt-get", "update"], installing):

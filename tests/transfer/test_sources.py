@@ -76,3 +76,9 @@ def test_any_href_is_judged(href: str) -> None:
         assert found.host
     elif isinstance(found, Carried):
         assert found.path.is_relative_to(CATALOG)
+
+
+@given(st.from_regex(r"https?://[A-Za-z0-9.@:-]{1,20}(/[!-~]{0,10})?", fullmatch=True))
+def test_a_usual_url_is_judged_like_any_other(href: str) -> None:
+    # A mirror that does not apply keeps from the short way.
+    assert where(href) == where(href, mirrors=(("ftp://none/", "http://m/"),))
