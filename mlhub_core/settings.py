@@ -107,8 +107,8 @@ class RunSettings:
     transfer: TransferSettings = field(default_factory=TransferSettings)
     limits: ArchiveLimits = field(default_factory=ArchiveLimits)
     workers: int = 1
-    """Partitions at a time. One libcurl loop is fastest: a second one would wait for the interpreter,
-    and the digests of large files are computed beside the loop in any case."""
+    """Partitions at a time. One libcurl loop is fastest: a second one would wait for the
+    interpreter, and the digests of large files are computed beside the loop in any case."""
     asset_db: bool = True
     """Whether to write ``mlhub_stac_assets.db``, the reference client's SQLite table."""
     check_space: bool = True
