@@ -51,7 +51,7 @@ class Connections:
 
         Args:
             host: Its host.
-            overloaded: Whether it said 429 or 503.
+            overloaded: Whether it said 429 or 503, or broke the connection off.
             closed: Whether the connection went with it.
         """
         self._member.report(host, overloaded=overloaded)

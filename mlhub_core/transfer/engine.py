@@ -221,6 +221,7 @@ class Engine:
             if not slot.begun:
                 slot.begin_late(fault)
             overloaded = slot.head is not None and slot.head.status in _OVERLOADED
+            overloaded = overloaded or (fault is not None and fault.crowded)
             delay = exchange.settle(fault)
         except BaseException:
             exchange.abandon()

@@ -31,6 +31,11 @@ _CAUSES = {
     ),
 }
 
+_CROWDED = frozenset(
+    {pycurl.E_COULDNT_CONNECT, pycurl.E_GOT_NOTHING, pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR}
+)
+"""What hosts do to which we have too many connections, as they do not always say it in words."""
+
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -42,11 +47,13 @@ class Fault:
         cause: In words that group well.
         detail: libcurl's words.
         again: Whether to try again.
+        crowded: Whether fewer connections may help.
     """
 
     cause: str
     detail: str = ""
     again: Again = Again.LATER
+    crowded: bool = False
 
 
 STALLED = Fault("stalled")
@@ -56,7 +63,7 @@ STALLED = Fault("stalled")
 def fault_of(code: int, message: str) -> Fault:
     """What a libcurl error code means."""
     cause, again = _CAUSES.get(code, (f"transfer error {code}", Again.LATER))
-    return Fault(cause, redact(message), again)
+    return Fault(cause, redact(message), again, code in _CROWDED)
 
 
 def out_of_descriptors(os_errno: int) -> bool:

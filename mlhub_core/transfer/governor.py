@@ -5,7 +5,8 @@ goes with it, from one transfer to the next, and gives it back only after a tran
 its connection: so idle connections count too, and the limit holds for what the host sees. Whoever
 holds more than a fair share while another waits has to give back; nobody overtakes in the queue.
 
-The number falls by half when a host says 429 or 503, and rises again one by one.
+The number falls by half when a host says 429 or 503 or breaks connections off, and rises again one
+by one.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ class Member:
 
         Args:
             host: The host.
-            overloaded: Whether it said 429 or 503.
+            overloaded: Whether it said 429 or 503, or broke the connection off.
         """
         self._governor._report(host, overloaded=overloaded)
 

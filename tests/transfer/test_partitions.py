@@ -12,7 +12,7 @@ import pytest
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.transfer.governor import Governor
 from mlhub_core.transfer.run import download_partition
-from tests.faultserver import FaultServer, status
+from tests.faultserver import Fault, FaultServer, reset_before, reset_within, status, truncate
 from tests.transfer.kit import Kit, content, quick
 
 
@@ -33,6 +33,28 @@ def test_two_partitions_share_the_connections_of_a_host(kit: Kit, server: FaultS
         results = [future.result() for future in futures]
     assert [result.fetched for result in results] == [100, 100]
     assert server.most_open <= 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "falls"),
+    [
+        (reset_before(), True),
+        (reset_within(10), True),
+        (status(429), True),
+        (status(500), False),
+        (truncate(10), False),
+    ],
+)
+def test_a_host_that_breaks_off_gets_fewer_connections(
+    kit: Kit, server: FaultServer, fault: Fault, falls: bool
+) -> None:
+    kit.governor = Governor(8)
+    server.put("/a.tif", content(1, 3000))
+    server.always("/a.tif", fault)
+    asset = kit.want("/a.tif")
+    assert kit.run().failed == 1
+    host = asset.href.split("/")[2]
+    assert (kit.governor.allowed(host) < 8) == falls
 
 
 def test_one_connection_for_two_partitions_starves_neither(kit: Kit, server: FaultServer) -> None:
