@@ -246,10 +246,13 @@ def get_session(*, api_key: str | None = None, profile: str | None = None) -> Se
     try:
         return Session.from_config(name)
     except APIKeyNotFound as error:
+        off = ""
+        if root_url() == DEFAULT_ROOT_URL:
+            off = f" And the public MLHub API has been switched off: {_POINT_AT_A_HUB}."
         raise APIKeyNotFound(
             f"No API key: {error} Give api_key, set MLHUB_API_KEY, run `mlhub configure`, or use "
             f"the profile {ANONYMOUS_PROFILE} (MLHUB_PROFILE={ANONYMOUS_PROFILE}) for a hub that "
-            "needs none."
+            f"needs none.{off}"
         ) from error
 
 

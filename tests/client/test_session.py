@@ -82,6 +82,11 @@ def test_no_key_anywhere_names_the_ways(root: str) -> None:
         get_session()
 
 
+def test_no_key_for_the_hub_that_is_off_says_so() -> None:
+    with pytest.raises(APIKeyNotFound, match=r"switched off.*MLHUB_ROOT_URL"):
+        get_session()
+
+
 def test_unknown_profile_is_named(root: str) -> None:
     write_api_key("mine", "k")
     with pytest.raises(APIKeyNotFound, match=r"'yours'.*it has: mine"):
