@@ -7,8 +7,9 @@ from pathlib import Path
 
 from mlhub_core.exceptions import StorageError
 
-_REMEMBERED = 50_000
-"""Directories known to exist, before the memory of them is dropped."""
+_REMEMBERED = 5_000
+"""Directories known to exist, before the memory of them is dropped: files of one directory come one
+after the other, as a rule."""
 
 
 def storage_error(what: str, error: OSError) -> StorageError:
