@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BATCH_ROWS = 20_000
+_BATCH_ROWS = 4_000
 """Rows held in memory at a time while a partition is read."""
 
 
