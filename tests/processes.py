@@ -15,10 +15,6 @@ from pathlib import Path
 _MARK = "MLHUB_TEST_MARK"
 
 
-def _take_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class Command:
     """A running command; standard output and error go to files, which never fill up."""
 
@@ -31,8 +27,6 @@ class Command:
                 cwd=cwd,
                 env={**os.environ, **env, _MARK: self.mark},
                 stdin=subprocess.DEVNULL,
-                # Tests that run in the background have SIGINT ignored, and children inherit that.
-                preexec_fn=_take_interrupts,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
