@@ -47,6 +47,18 @@ def test_every_option_that_is_named_exists() -> None:
         assert option in known, option
 
 
+@pytest.mark.usefixtures("at_demo_hub")
+def test_the_python_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "README.md", "exec"), {})
+    assert "123 of 123 files are here" in capsys.readouterr().out
+    source = tmp_path / "data" / "demo_crops" / "demo_crops_source_sentinel_2"
+    assert {path.name for path in source.rglob("*.tif")} == {"B04.tif", "B08.tif"}
+
+
 @pytest.mark.parametrize("target", ["demo", "test"])
 def test_make_targets_exist(target: str) -> None:
     assert f"$ make {target}" in README
