@@ -15,7 +15,7 @@ from mlhub_core.exceptions import InvalidArgument
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
-USER_AGENT = f"mlhub-flows/{__version__} (+https://pypi.org/project/mlhub-flows/)"
+USER_AGENT = f"mlhub-flows/{__version__} (dataset downloader)"
 """Sent with every request. Some hosts refuse clients that they do not know; we say who we are."""
 
 AZURE_STORAGE_VERSION = "2021-06-08"
