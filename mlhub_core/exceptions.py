@@ -12,8 +12,7 @@
     ├── HubUnreachable                      no answer: refused, timed out, unknown host, broken off
     ├── CatalogError                        the catalog archive cannot be used
     │   ├── ArchiveCorrupt                  not a readable tar.gz
-    │   ├── ArchiveLimitExceeded            larger than the settable caps
-    │   └── UnsafeArchive                   a member that would leave the directory
+    │   └── ArchiveLimitExceeded            larger than the settable caps
     ├── FetchError                          one file could not be fetched whole
     ├── DownloadIncomplete (OSError)        assets failed, or were found wrong; carries the report
     ├── StorageError (OSError)              the disk refuses: full, read-only, not a directory
@@ -110,10 +109,6 @@ class ArchiveCorrupt(CatalogError):
 
 class ArchiveLimitExceeded(CatalogError):
     """The archive holds more than the caps allow; the message names the setting that lifts it."""
-
-
-class UnsafeArchive(CatalogError):
-    """A member of the archive would be written outside the output directory."""
 
 
 class FetchError(MLHubException):

@@ -33,7 +33,7 @@ from mlhub_core.space import check_space
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.failures import merge_failures
 from mlhub_core.transfer.governor import governor_for
-from mlhub_core.transfer.report import DownloadReport
+from mlhub_core.transfer.report import DownloadReport, add_up
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.transfer.run import download_partition
 from mlhub_core.workspace import check_directories, workspace
@@ -150,23 +150,15 @@ def conclude(
         StorageError: if the disk refuses.
     """
     causes = merge_failures(results, paths.err_report)
-    failed = sum(result.failed for result in results)
+    totals: dict[str, Any] = {**add_up(results), "files": plan.files if plan else 0}
     readers = [reader for reader in (unarchived, index) if reader]
     report = DownloadReport(
         dataset_id=info.id,
         title=info.title,
         directory=paths.asset_dir,
         index_path=index.path if index else None,
-        err_report=paths.err_report if failed else None,
-        files=plan.files if plan else 0,
-        fetched=sum(result.fetched for result in results),
-        fetched_bytes=sum(result.fetched_bytes for result in results),
-        kept=sum(result.kept for result in results),
-        adopted=sum(result.adopted for result in results),
-        resumed=sum(result.resumed for result in results),
-        failed=failed,
-        retries=sum(result.retries for result in results),
-        requests=sum(result.requests for result in results),
+        err_report=paths.err_report if totals["failed"] else None,
+        **totals,
         seconds=seconds,
         causes=tuple((cause, host, count) for (cause, host), count in causes.most_common()),
         funnel=plan.funnel if plan else (),

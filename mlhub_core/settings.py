@@ -13,7 +13,6 @@ from mlhub_core._version import __version__
 from mlhub_core.exceptions import InvalidArgument
 
 MIB = 1024 * 1024
-GIB = 1024 * MIB
 
 USER_AGENT = f"mlhub-flows/{__version__} (dataset downloader)"
 """Sent with every request. Some hosts refuse clients that they do not know; we say who we are."""
