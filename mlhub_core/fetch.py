@@ -116,7 +116,7 @@ class FileFetcher:
         self._session = session
         self._url = url
         self._target = target
-        name = "archive-" + hashlib.sha256(target.name.encode()).hexdigest()[:16]
+        name = _state_name(target)
         self._partial = state / f"{name}.part"
         self._partial_note = state / f"{name}.part.json"
         self._note = state / f"{name}.json"
@@ -311,6 +311,30 @@ class FileFetcher:
     def _drop_partial(self) -> None:
         self._partial.unlink(missing_ok=True)
         self._partial_note.unlink(missing_ok=True)
+
+
+def known_file(target: Path, state: Path) -> FetchedFile | None:
+    """What is known of a file that was fetched and lies there, without reading it.
+
+    Args:
+        target: Its place.
+        state: As for :class:`FileFetcher`.
+
+    Returns:
+        None where nothing is known, or where a file of another size lies there.
+    """
+    known = _read_note(state / f"{_state_name(target)}.json")
+    try:
+        size = target.stat().st_size
+    except OSError:
+        return None
+    if known.sha256 is None or known.size != size:
+        return None
+    return FetchedFile(target, size, known.sha256, known.etag)
+
+
+def _state_name(target: Path) -> str:
+    return "archive-" + hashlib.sha256(target.name.encode()).hexdigest()[:16]
 
 
 def _total(response: requests.Response) -> int | None:

@@ -29,6 +29,7 @@ from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import Plan, counted
 from mlhub_core.selection.query import plan_assets
 from mlhub_core.settings import RunSettings
+from mlhub_core.settled import settle
 from mlhub_core.space import check_space
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.failures import merge_failures
@@ -143,14 +144,20 @@ def conclude(
     index: AssetIndex | None = None,
     plan: Plan | None = None,
     results: tuple[PartitionResult, ...] = (),
+    wanted: AssetFilter | None = None,
 ) -> DownloadReport:
     """Merge what the partitions report, and write ``err_report.csv`` if anything failed.
+
+    If everything is here, that is written down, for the filter that it is everything of.
 
     Raises:
         StorageError: if the disk refuses.
     """
     causes = merge_failures(results, paths.err_report)
-    totals: dict[str, Any] = {**add_up(results), "files": plan.files if plan else 0}
+    sums = add_up(results)
+    totals: dict[str, Any] = {**sums, "files": plan.files if plan else 0}
+    if plan and wanted is not None and not sums["failed"] and sums["files"] == plan.files:
+        settle(paths, wanted.digest())
     readers = [reader for reader in (unarchived, index) if reader]
     report = DownloadReport(
         dataset_id=info.id,
@@ -242,6 +249,7 @@ def download(
             index=index,
             plan=plan,
             results=results,
+            wanted=None if request.dry_run else request.wanted,
         )
 
 
