@@ -15,8 +15,12 @@ import time
 from contextlib import nullcontext
 
 from prefect import flow, get_run_logger, runtime
+from prefect.states import Completed
 from prefect.utilities.annotations import unmapped
 
+from flows.artifacts import progress_artifact, show_report
+from flows.dataset_tags import tagged
+from flows.host_limits import taking_turns
 from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
 from flows.side_by_side import settle, side_by_side
 from mlhub_core.catalog.archive import CatalogArchive
@@ -27,6 +31,7 @@ from mlhub_core.layout import DownloadPaths
 from mlhub_core.parameters import DownloadParameters
 from mlhub_core.pipeline import DownloadRequest, check_collections, conclude
 from mlhub_core.selection.plan import Plan
+from mlhub_core.show.summary import outcome
 from mlhub_core.transfer.report import DownloadReport
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.workspace import workspace
@@ -36,7 +41,7 @@ from tasks.fetch_catalog import fetch_catalog
 from tasks.fetch_metadata import fetch_metadata
 from tasks.filter_assets import filter_assets
 from tasks.index_assets import index_assets
-from tasks.runtime import new_run
+from tasks.runtime import announce, new_run
 from tasks.unarchive import unarchive
 
 
@@ -72,20 +77,22 @@ def download_dataset(download: DownloadParameters) -> DownloadReport:
         report = _run(request, access)
     get_run_logger().info(report.summary())
     report.raise_for_failures()
-    return report
+    # The state's message says in one sentence what came of it; who calls gets its data.
+    return Completed(message=outcome(report), data=report)  # type: ignore[return-value]
 
 
 def _run(request: DownloadRequest, access: Access) -> DownloadReport:
     started = time.monotonic()
-    info = fetch_metadata(request.dataset, access)
+    with tagged(request.dataset):
+        info = fetch_metadata(request.dataset, access)
     check_collections(request.wanted, info)
     paths = request.paths(info.id)
-    with workspace(paths):
+    with tagged(info.id), workspace(paths), progress_artifact(info.id):
         archive = fetch_catalog(paths, request.if_exists, access)
         unarchived, index = _unpack(request, paths, archive)
         plan = None if index is None else filter_assets(request, paths, index)
         results = () if plan is None else _transfer(request, paths, plan)
-        return conclude(
+        report = conclude(
             info,
             paths,
             seconds=time.monotonic() - started,
@@ -93,7 +100,10 @@ def _run(request: DownloadRequest, access: Access) -> DownloadReport:
             index=index,
             plan=plan,
             results=results,
+            wanted=request.wanted,
         )
+        show_report(info, report, paths, request.wanted, plan, index)
+        return report
 
 
 def _unpack(
@@ -115,14 +125,19 @@ def _transfer(
 ) -> tuple[PartitionResult, ...]:
     if not plan.partitions:
         return ()
-    with side_by_side(request.settings.workers) as runner:
+    settings = request.settings
+    announce(plan.partitions)
+    with (
+        taking_turns(plan.partitions, settings.transfer),
+        side_by_side(settings.workers) as runner,
+    ):
         futures = runner.map(
             download_partition,
             {
                 "partition": plan.partitions,
                 "paths": unmapped(paths),
                 "if_exists": unmapped(request.if_exists),
-                "settings": unmapped(request.settings.transfer),
+                "settings": unmapped(settings.transfer),
             },
         )
         return settle(futures)  # type: ignore[arg-type]  # its list is no Iterable of futures

@@ -7,12 +7,13 @@ so that two runs in one process have nothing to do with each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from mlhub_core.progress import Broadcast
+from mlhub_core.progress import Broadcast, Progress, Stage
+from mlhub_core.selection.partition import Partition
 from mlhub_core.stop import StopFlag
 
 
@@ -61,3 +62,15 @@ def run_hooks() -> Iterator[RunHooks]:
     except BaseException:
         hooks.stop.set()
         raise
+
+
+def announce(partitions: Iterable[Partition]) -> None:
+    """Tell of partitions that have not begun, so that the whole counts from the beginning."""
+    with run_hooks() as hooks:
+        for partition in partitions:
+            size = None if partition.unknown_sizes else partition.known_bytes
+            hooks.progress(
+                Progress(
+                    Stage.DOWNLOAD, total=partition.files, bytes_total=size, part=partition.number
+                )
+            )

@@ -1,0 +1,205 @@
+"""Puts what a run shows of itself into Prefect artifacts: progress, summary, failures, picture.
+
+What they say is made in :mod:`mlhub_core.show`; here they are sent. A dashboard is worth no
+download: whatever goes wrong here is a warning in the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import Any
+from uuid import UUID
+
+import orjson
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.context import FlowRunContext
+
+from flows.api_client import API_ERRORS, API_SECONDS, brief_client, reason, warn
+from mlhub_core.catalog.index import AssetIndex
+from mlhub_core.exceptions import MLHubException
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.metadata import DatasetInfo
+from mlhub_core.redact import redact
+from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.plan import Plan, counted
+from mlhub_core.show.overview import Overview
+from mlhub_core.show.summary import failure_rows, plain, summary_markdown
+from mlhub_core.transfer.report import DownloadReport
+from tasks.runtime import run_hooks
+
+_EVERY_SECONDS = 3.0
+"""Between two updates of the progress."""
+_KEY = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
+_LONGEST_KEY = 60
+
+
+def artifact_key(dataset: str, what: str) -> str:
+    """A key for an artifact: small letters, digits and dashes, another one for each dataset.
+
+    Args:
+        dataset: Id or DOI.
+        what: What the artifact is; such a word itself.
+    """
+    slug = re.sub("[^a-z0-9]+", "-", dataset.lower()).strip("-")[:_LONGEST_KEY].strip("-")
+    if not _KEY.fullmatch(dataset) or "-" in dataset or len(dataset) > _LONGEST_KEY:
+        # Something was lost on the way: these digits keep two such datasets apart.
+        slug = f"{slug or 'dataset'}-{hashlib.sha256(dataset.encode()).hexdigest()[:6]}"
+    return f"{slug}-{what}"
+
+
+@contextmanager
+def progress_artifact(dataset: str) -> Iterator[None]:
+    """Show the progress of the run that is on, for the length of the block.
+
+    Args:
+        dataset: Id of the dataset.
+    """
+    overview = Overview()
+    ticker = _Ticker(artifact_key(dataset, "progress"), overview)
+    with run_hooks() as hooks, hooks.progress.listen(overview):
+        ticker.start()
+        try:
+            yield
+        except BaseException as error:
+            ticker.end(overview.percent(), _ended_by(error))
+            raise
+        ticker.end(100.0, "The run is over: see its summary.")
+
+
+def show_report(
+    info: DatasetInfo,
+    report: DownloadReport,
+    paths: DownloadPaths,
+    wanted: AssetFilter,
+    plan: Plan | None,
+    index: AssetIndex | None,
+) -> None:
+    """Show what the run came to: a summary, a table of failures, a picture of the selection."""
+    try:
+        with brief_client() as client:
+            send = _Sender(client, info.id)
+            page = summary_markdown(info, report, paths, wanted, plan)
+            send("markdown", "summary", page, "What was asked for, what came of it, and where.")
+            if report.failed:
+                text = f"What could not be had. All of it is listed in `{report.err_report}`."
+                send("table", "failures", failure_rows(report), text)
+            if plan is not None and index is not None:
+                _show_picture(send, info, index, plan)
+    except (*API_ERRORS, MLHubException) as error:
+        warn("The dashboard does not show all of what the run came to", error)
+
+
+def _show_picture(send: _Sender, info: DatasetInfo, index: AssetIndex, plan: Plan) -> None:
+    from mlhub_core.show.footprints import count_footprints
+    from mlhub_core.show.picture import data_url, draw
+
+    everything = bool(plan.funnel) and plan.files == plan.funnel[0][1]
+    prints = count_footprints(index.path, plan.partitions, items=plan.items, all_chosen=everything)
+    if prints is None:
+        return
+    chosen = f"{counted(plan.items, 'item')} selected"
+    svg = draw(prints, info.title or info.id, chosen, f"{counted(index.items, 'item')} in all")
+    # The UI shows what a URL leads to, and only this kind leads anywhere from everywhere.
+    text = f"{chosen}, over the footprints of all {counted(index.items, 'item')}."
+    send("image", "selection", data_url(svg), text)
+
+
+class _Sender:
+    """Makes artifacts of the flow run that is on."""
+
+    def __init__(self, client: SyncPrefectClient, dataset: str) -> None:
+        self._client = client
+        self._dataset = dataset
+
+    def __call__(self, kind: str, what: str, data: Any, description: str) -> None:
+        self._client.create_artifact(
+            ArtifactCreate(
+                type=kind,
+                key=artifact_key(self._dataset, what),
+                description=redact(description),
+                flow_run_id=_flow_run_id(),
+                # A table travels as JSON text, as Prefect's own functions send it.
+                data=data if isinstance(data, str) else orjson.dumps(data).decode(),
+            )
+        )
+
+
+class _Ticker:
+    """Sends progress now and then from a thread of its own, so that no transfer waits for it."""
+
+    def __init__(self, key: str, overview: Overview) -> None:
+        self._key = key
+        self._overview = overview
+        self._artifact_id: UUID | None = None
+        self._said: tuple[float, str] | None = None
+        self._last: tuple[float, str] | None = None
+        self._warned = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(
+            # In the context of the run: by that Prefect finds its API and its log.
+            target=copy_context().run,
+            args=(self._run,),
+            name="mlhub-artifact",
+            daemon=True,
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self, percent: float, text: str) -> None:
+        """Send the last word and wait for it, though not for ever."""
+        self._last = percent, text
+        self._ended.set()
+        self._thread.join(2 * API_SECONDS)
+
+    def _run(self) -> None:
+        while self._last is None:
+            self._tell(self._overview.percent(), "")
+            self._ended.wait(_EVERY_SECONDS)
+        self._tell(*self._last)
+
+    def _tell(self, percent: float, text: str) -> None:
+        lines = [*self._overview.lines(), text] if text else self._overview.lines()
+        said = percent, redact("\n".join(f"- {line}" for line in lines))
+        if said == self._said:
+            return
+        try:
+            self._send(*said)
+        except API_ERRORS as error:
+            if not self._warned:
+                self._warned = True
+                warn("The dashboard does not show how far the run is", error)
+        else:
+            self._said = said
+
+    def _send(self, percent: float, description: str) -> None:
+        with brief_client() as client:
+            if self._artifact_id is not None:
+                update = ArtifactUpdate(data=percent, description=description)
+                client.update_artifact(self._artifact_id, update)
+                return
+            made = client.create_artifact(
+                ArtifactCreate(
+                    type="progress",
+                    key=self._key,
+                    description=description,
+                    flow_run_id=_flow_run_id(),
+                    data=percent,
+                )
+            )
+            self._artifact_id = made.id
+
+
+def _ended_by(error: BaseException) -> str:
+    return f"**Ended early:** {plain(reason(error))}"
+
+
+def _flow_run_id() -> UUID | None:
+    context = FlowRunContext.get()
+    return context.flow_run.id if context and context.flow_run else None
