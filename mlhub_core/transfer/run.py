@@ -61,6 +61,9 @@ def download_partition(
     An asset that cannot be had is no error here: it is counted, and its cause written to the
     result's ``failures_path``.
 
+    What earlier runs left is known once :func:`~mlhub_core.transfer.tidy.tidy_state` has merged it,
+    which :func:`~mlhub_core.workspace.workspace` sees to.
+
     Args:
         partition: What to have.
         paths: Where it goes.
@@ -125,8 +128,7 @@ class _Run:
 
     def exchanges(self) -> Generator[Fetch, None, None]:
         """Decide about every asset in turn; what must be fetched comes out."""
-        listed = (asset.save_path for asset in _assets(self._partition.path))
-        ledger = LedgerReader(self._paths.ledger_dir, listed)
+        ledger = LedgerReader(self._paths.ledger_dir, partition=self._partition.number)
         try:
             assets = _assets(self._partition.path)
             while batch := list(islice(assets, _BATCH)):

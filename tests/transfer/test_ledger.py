@@ -36,7 +36,7 @@ def write(directory: Path, *items: Entry, number: int = 1) -> Path:
 
 
 def find(directory: Path, *paths: str) -> dict[str, Entry]:
-    reader = LedgerReader(directory, paths)
+    reader = LedgerReader(directory)
     try:
         return reader.find(list(paths))
     finally:
@@ -96,10 +96,65 @@ def test_many_are_looked_up(tmp_path: Path) -> None:
     assert found["2998"].size == 2998
 
 
-def test_only_what_will_be_asked_for_is_kept_in_memory(tmp_path: Path) -> None:
-    write(tmp_path, *(entry(f"{n}") for n in range(100)))
-    reader = LedgerReader(tmp_path, iter(["5"]))
-    assert list(reader.find(["5", "6"])) == ["5"]
+NAMES = st.text("ab/é\U0001f600 z", min_size=1, max_size=4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(there=st.sets(NAMES, max_size=60), asked=st.lists(st.lists(NAMES, max_size=5), max_size=6))
+def test_what_is_found_is_what_is_there_and_was_asked_for(
+    tmp_path_factory: pytest.TempPathFactory, there: set[str], asked: list[list[str]]
+) -> None:
+    """Close together and far apart in the table, in any order, also what lies only in segments."""
+    directory = tmp_path_factory.mktemp("l")
+    names = sorted(there)
+    for segment in (names[::2], names[1::2]):
+        compact(directory)
+        if segment:
+            write(directory, *map(entry, segment))
+    reader = LedgerReader(directory)
+    for batch in asked:
+        assert reader.find(batch) == {path: entry(path) for path in batch if path in there}
+    reader.close()
+
+
+def test_neighbours_among_many_others_are_found(tmp_path: Path) -> None:
+    write(tmp_path, *(entry(f"{n:05d}", n) for n in range(2000)))
+    compact(tmp_path)
+    reader = LedgerReader(tmp_path)
+    for step in (1, 400, 1):  # a range, one that is too wide, and never a range again
+        paths = [f"{n:05d}" for n in range(0, 2000, step)][:7]
+        assert list(reader.find(paths)) == paths
+    reader.close()
+
+
+def test_a_run_that_wrote_nothing_leaves_the_table_alone(tmp_path: Path) -> None:
+    write(tmp_path, entry("a"))
+    compact(tmp_path)
+    before = (tmp_path / "ledger.sqlite").stat()
+    assert compact(tmp_path) == 0
+    after = (tmp_path / "ledger.sqlite").stat()
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+def test_a_table_that_a_kill_left_half_made_is_made_anew(tmp_path: Path) -> None:
+    write(tmp_path, entry("a"))
+    (tmp_path / "ledger.sqlite.new").write_bytes(b"junk" * 1000)
+    assert find(tmp_path, "a") == {"a": entry("a")}
+    assert compact(tmp_path) == 1
+    assert find(tmp_path, "a") == {"a": entry("a")}
+    assert os.listdir(tmp_path) == ["ledger.sqlite"]
+
+
+def test_a_partition_reads_its_own_segments_and_none_of_its_siblings(tmp_path: Path) -> None:
+    write(tmp_path, entry("table"), number=3)
+    compact(tmp_path)
+    write(tmp_path, entry("own", 1), number=1)
+    write(tmp_path, entry("own", 2), entry("table", 2), number=1)
+    (tmp_path / write(tmp_path, entry("sibling"), number=2).name).write_bytes(b"never read")
+    reader = LedgerReader(tmp_path, partition=1)
+    found = reader.find(["own", "sibling", "table"])
+    assert {path: found[path].size for path in found} == {"own": 2, "table": 2}
+    reader.close()
 
 
 def test_nothing_pending_is_lost_by_a_kill_after_flush(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""What the ledger says about one finished file, and how that is written in a line."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import orjson
+
+
+class State(StrEnum):
+    """How sure the ledger is of a file."""
+
+    VERIFIED = "verified"
+    """Fetched, and its length or a digest compared."""
+    ADOPTED = "adopted"
+    """It lay there; the server, or the catalog's digest, says that it is complete."""
+    UNCHECKED = "unchecked"
+    """It lay there, or came without anything to compare it with."""
+    DAMAGED = "damaged"
+    """It was whole once, and a later check found that it no longer is. The entry stays, for its
+    size and digest are what a file in its place is held against."""
+    OUTDATED = "outdated"
+    """It is as it was fetched, but the catalog has changed about it since. It stays in use until
+    what is fetched anew is whole."""
+
+
+class Entry(NamedTuple):
+    """A finished file.
+
+    Attributes:
+        path: Its save path.
+        size: Bytes.
+        sha256: Digest, None for a file that was taken without reading it.
+        etag: As the server gave it.
+        modified: ``Last-Modified`` as the server gave it.
+        source: :func:`source_digest` of its href.
+        state: How sure we are of it.
+        time: When it was recorded, seconds since 1970.
+    """
+
+    path: str
+    size: int
+    sha256: str | None
+    etag: str | None
+    modified: str | None
+    source: str
+    state: State
+    time: float
+
+
+Row = tuple[str, int, str | None, str | None, str | None, str, str, float]
+"""An entry as SQLite and JSON have it: its state is text."""
+
+_STATES = {str(state): state for state in State}
+
+
+def source_digest(href: str) -> str:
+    """A short digest of the path of an href.
+
+    Host and query are left out: mirrors, ports and signatures change, the file does not.
+    """
+    # By hand: urlsplit takes longer than all else that is done about a file that is here.
+    path = href.partition("#")[0].partition("?")[0]
+    scheme, mark, rest = path.partition("://")
+    if mark and "/" not in scheme:
+        path = rest[rest.find("/") :] if "/" in rest else ""
+    return hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def entry_of_row(row: Row) -> Entry:
+    """An entry out of a row.
+
+    Raises:
+        ValueError: if its state is none of ours.
+    """
+    path, size, sha256, etag, modified, source, state, moment = row
+    known = _STATES.get(state)  # calling State takes longer than all the rest
+    if known is None:
+        raise ValueError(f"unknown state {state!r}")
+    return Entry(path, size, sha256, etag, modified, source, known, moment)
+
+
+def line_of(entry: Entry) -> bytes:
+    """An entry as a line of a segment, without its end."""
+    return orjson.dumps(tuple(entry))
+
+
+def row_of_line(line: bytes) -> Row | None:
+    """The row in a line of a segment, None where the line is torn or something else."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        fields: Any = orjson.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(fields, list) or len(fields) != len(Entry._fields):
+        return None
+    path, size, sha256, etag, modified, source, state, moment = fields
+    sound = type(path) is str and type(size) is int and type(source) is str
+    sound = sound and isinstance(moment, int | float) and isinstance(state, str)
+    sound = sound and state in _STATES
+    if not sound or any(type(text) not in _TEXT for text in (sha256, etag, modified)):
+        return None
+    return (path, size, sha256, etag, modified, source, state, moment)
+
+
+_TEXT = (str, type(None))

@@ -1,0 +1,259 @@
+"""The ledger's table: one SQLite file with every entry that is not in a segment any more.
+
+Memory is bounded by SQLite's page cache and by the batch, whatever the number of entries.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from urllib.parse import quote
+
+from mlhub_core.exceptions import StorageError
+from mlhub_core.transfer.entry import Entry, Row, State, entry_of_row
+from mlhub_core.transfer.storage import storage_error
+
+TABLE_NAME = "ledger.sqlite"
+
+_LOOKUP = 500
+"""Paths per query: SQLite's oldest limit on parameters is 999."""
+_SPARSE = 4
+"""Rows read for each path that is looked up, before the range between the first and the last path
+counts as too wide to be read through."""
+_MERGE_ROWS = 50_000
+"""Sorted and inserted at a time. Paths in order touch each page of the table once."""
+_CACHE_KIB = 32 * 1024
+"""Of pages, while entries are merged: what a batch touches should not be written in between."""
+_PAGE = 16 * 1024
+
+_CREATE = """
+CREATE TABLE IF NOT EXISTS files (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, sha256 TEXT, etag TEXT, modified TEXT,
+    source TEXT NOT NULL, state TEXT NOT NULL, time REAL NOT NULL
+) WITHOUT ROWID
+"""
+_REPLACE = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_BETWEEN = "SELECT * FROM files WHERE path BETWEEN ? AND ? LIMIT ?"
+
+
+class LedgerTable:
+    """Looks entries up.
+
+    Args:
+        directory: The ledger's directory, with a table in it.
+
+    Raises:
+        StorageError: if the table cannot be opened.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._connection = _connect(directory / TABLE_NAME)
+        self._dense = True
+        """Whether neighbours in the table are asked for together, as far as is known."""
+
+    def find(self, paths: list[str]) -> dict[str, Entry]:
+        """Entries of those of ``paths`` that the table has.
+
+        Raises:
+            StorageError: if the table cannot be read.
+        """
+        try:
+            rows = self._between(paths) if self._dense and len(paths) > 1 else None
+            if rows is None:
+                return {row[0]: entry_of_row(row) for row in self._one_by_one(paths)}
+            wanted = set(paths)
+            return {row[0]: entry_of_row(row) for row in rows if row[0] in wanted}
+        except (sqlite3.Error, ValueError) as error:
+            raise _table_error(error) from error
+
+    def _between(self, paths: list[str]) -> Iterable[Row] | None:
+        """Read a range of the table through, which takes half the time, unless it is too wide."""
+        most = _SPARSE * len(paths)
+        ends = (min(paths), max(paths), most + 1)  # by code points, which is SQLite's order too
+        rows = self._connection.execute(_BETWEEN, ends).fetchall()
+        if len(rows) <= most:
+            return rows
+        self._dense = False
+        return None
+
+    def _one_by_one(self, paths: list[str]) -> Iterator[Row]:
+        for start in range(0, len(paths), _LOOKUP):
+            chunk = paths[start : start + _LOOKUP]
+            marks = ",".join("?" * len(chunk))
+            yield from self._connection.execute(
+                f"SELECT * FROM files WHERE path IN ({marks})", chunk
+            )
+
+    def close(self) -> None:
+        """Close the table."""
+        self._connection.close()
+
+
+def merge(directory: Path, rows: Iterable[Row]) -> int:
+    """Put rows into the table, those of the same path in place of older ones.
+
+    All or none: a table that is there is changed in one transaction, a new one gets its name when
+    it is complete.
+
+    Returns:
+        Rows merged.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    table = directory / TABLE_NAME
+    if table.exists():
+        with _errors(), closing(_connect(table)) as connection:
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            with connection:
+                connection.execute(_CREATE)
+                return _insert(connection, rows)
+    return _make(table, rows)
+
+
+def _make(table: Path, rows: Iterable[Row]) -> int:
+    new = table.with_name(table.name + ".new")
+    try:
+        _remove(new)  # of a run that was killed here
+        merged = _fill(new, rows)
+        _sync(new)
+        os.replace(new, table)
+    except BaseException as error:
+        _remove(new)
+        if isinstance(error, OSError) and not isinstance(error, StorageError):
+            raise storage_error(f"write {table}", error) from error
+        raise
+    return merged
+
+
+def _fill(new: Path, rows: Iterable[Row]) -> int:
+    with _errors(), closing(_connect(new)) as connection:
+        connection.execute(f"PRAGMA page_size = {_PAGE}")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        # Nobody looks at it before it is complete: there is nothing to roll back to.
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+        with connection:
+            connection.execute(_CREATE)
+            return _insert(connection, rows)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> int:
+    merged = 0
+    pending = iter(rows)
+    while batch := list(islice(pending, _MERGE_ROWS)):
+        merged += len(batch)
+        # The sort keeps the order of what has the same path: the latest comes last, and stays.
+        batch.sort(key=_path_of)
+        connection.executemany(_REPLACE, batch)
+    return merged
+
+
+def _path_of(row: Row) -> str:
+    return row[0]
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def entries(directory: Path) -> Iterator[Entry]:
+    """All entries of the table, in the order of their paths.
+
+    Raises:
+        StorageError: if the table cannot be read.
+    """
+    table = directory / TABLE_NAME
+    if not table.exists():
+        return
+    with _errors(), closing(_connect(table)) as connection:
+        yield from map(entry_of_row, connection.execute("SELECT * FROM files ORDER BY path"))
+
+
+def totals(directory: Path) -> tuple[int, int]:
+    """How many entries the table has, and the sum of their sizes.
+
+    Raises:
+        StorageError: if the table cannot be read.
+    """
+    table = directory / TABLE_NAME
+    if not table.exists():
+        return 0, 0
+    with _errors(), closing(_connect(table)) as connection:
+        query = "SELECT count(*), coalesce(sum(size), 0) FROM files"
+        count, size = connection.execute(query).fetchone()
+    return int(count), int(size)
+
+
+def mark_damaged(directory: Path, paths: Iterable[str]) -> None:
+    """Let :attr:`State.DAMAGED` be the state of these entries and of no other.
+
+    Those that were damaged and no longer are have been restored by somebody. Call it under the
+    directory's lock, with the ledger compacted, while no partition runs.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    table = directory / TABLE_NAME
+    if not table.exists():
+        return
+    restored = "UPDATE files SET state = CASE WHEN sha256 IS NULL THEN ? ELSE ? END WHERE state = ?"
+    with _errors(), closing(_connect(table)) as connection, connection:
+        connection.execute(restored, (State.UNCHECKED, State.ADOPTED, State.DAMAGED))
+        update = "UPDATE files SET state = ? WHERE path = ?"
+        connection.executemany(update, ((State.DAMAGED, path) for path in paths))
+
+
+def forget(directory: Path, paths: Iterable[str]) -> None:
+    """Remove entries whose files are no longer where they were.
+
+    Call it under the directory's lock, with the ledger compacted, while no partition runs.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    table = directory / TABLE_NAME
+    if not table.exists():
+        return
+    with _errors(), closing(_connect(table)) as connection, connection:
+        rows = ((path,) for path in paths)
+        connection.executemany("DELETE FROM files WHERE path = ?", rows)
+
+
+def _connect(table: Path) -> sqlite3.Connection:
+    try:
+        return sqlite3.connect(f"file:{quote(str(table))}", uri=True, timeout=30)
+    except sqlite3.Error as error:
+        raise _table_error(error) from error
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, ValueError) as error:
+        raise _table_error(error) from error
+
+
+def _table_error(error: Exception) -> StorageError:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return storage_error(f"write {TABLE_NAME} in .mlhub/ledger", full)
+    return StorageError(
+        f"Cannot use {TABLE_NAME} in .mlhub/ledger: {error}. Remove it to have every file that "
+        "is here checked with one request instead."
+    )
