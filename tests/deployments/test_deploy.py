@@ -3,104 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shlex
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet
 import pytest
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
 from mlhub_core.parameters import DownloadParameters
-from tests.processes import command
+from tests.prefect_site import Site, prefect_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "deployments" / "README.md").read_text("utf-8")
-BIN = Path(sys.executable).parent
-PATIENCE = 300.0
-
-
-def written(start: str) -> list[str]:
-    """The words of the README's command that begins so."""
-    commands = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-    lines = "".join(commands).replace("\\\n", " ").splitlines()
-    found = next(line for line in lines if line.startswith(start))
-    return shlex.split(found)
-
-
-@dataclass
-class Site:
-    """A machine with a Prefect server and a worker."""
-
-    home: Path
-    api: str
-    env: dict[str, str]
-
-    def run(self, words: list[str]) -> subprocess.CompletedProcess[str]:
-        """Run a command in the checkout."""
-        words = [str(BIN / words[0]), *words[1:]]
-        return subprocess.run(
-            words, cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=PATIENCE
-        )
-
-    def prefect(self, start: str) -> None:
-        """Run a command of the README."""
-        done = self.run(written(start))
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def ask(self, path: str, **body: object) -> list[dict[str, Any]]:
-        with requests.Session() as session:
-            session.trust_env = False
-            answer = session.post(f"{self.api}/{path}", json=body)
-        answer.raise_for_status()
-        return list(answer.json())
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    home = tmp_path_factory.mktemp("site")
-    port = free_port()
-    words = [str(BIN / "prefect"), *written("prefect server start")[1:]]
-    env = {
-        **os.environ,
-        "HOME": str(home),  # the deployments write to ~/mlhub-data
-        "PREFECT_HOME": str(home / "prefect"),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "MLHUB_HOME": str(home / "mlhub"),
-    }
-    with command([*words, "--port", str(port)], home, **env) as server:
-        waiting = requests.Session()
-        waiting.trust_env = False
-        patience = Retry(total=None, connect=120, backoff_factor=0.1, backoff_max=1.0)
-        waiting.mount("http://", HTTPAdapter(max_retries=patience))
-        assert waiting.get(f"{env['PREFECT_API_URL']}/health").ok, server.err
-        made = Site(home, env["PREFECT_API_URL"], env)
-        made.prefect("prefect work-pool create")
-        made.prefect("prefect --no-prompt deploy")
-        worker_words = [str(BIN / "prefect"), *written("prefect worker start")[1:]]
-        with command(worker_words, home, **env) as worker:
-            yield made
-            worker.process.send_signal(signal.SIGINT)
-            assert worker.all_end(60), worker.err
-        server.process.send_signal(signal.SIGINT)
-        assert server.all_end(60), server.err
+    with prefect_site(tmp_path_factory.mktemp("site")) as made:
+        yield made
 
 
 def test_the_nightly_one_has_a_schedule(site: Site) -> None:
