@@ -80,34 +80,35 @@ def show_report(
     plan: Plan | None,
     index: AssetIndex | None,
 ) -> None:
-    """Show what the run came to: a summary, a table of failures, a picture of the selection."""
+    """Show what the run came to: a summary with a picture of the selection, a table of failures."""
+    try:
+        picture = _picture(info, index, plan) if plan and index else None
+    except MLHubException as error:
+        picture = None
+        warn("There is no picture of the selection", error)
+    page = summary_markdown(info, report, paths, wanted, plan, picture)
     try:
         with brief_client() as client:
             send = _Sender(client, info.id)
-            page = summary_markdown(info, report, paths, wanted, plan)
             send("markdown", "summary", page, "What was asked for, what came of it, and where.")
             if report.failed:
                 text = f"What could not be had. All of it is listed in `{report.err_report}`."
                 send("table", "failures", failure_rows(report), text)
-            if plan is not None and index is not None:
-                _show_picture(send, info, index, plan)
-    except (*API_ERRORS, MLHubException) as error:
+    except API_ERRORS as error:
         warn("The dashboard does not show all of what the run came to", error)
 
 
-def _show_picture(send: _Sender, info: DatasetInfo, index: AssetIndex, plan: Plan) -> None:
+def _picture(info: DatasetInfo, index: AssetIndex, plan: Plan) -> str | None:
+    """A URL that holds the picture: it leads to it from everywhere, and for as long as the page."""
     from mlhub_core.show.footprints import count_footprints
     from mlhub_core.show.picture import data_url, draw
 
     everything = bool(plan.funnel) and plan.files == plan.funnel[0][1]
     prints = count_footprints(index.path, plan.partitions, items=plan.items, all_chosen=everything)
     if prints is None:
-        return
-    chosen = f"{counted(plan.items, 'item')} selected"
-    svg = draw(prints, info.title or info.id, chosen, f"{counted(index.items, 'item')} in all")
-    # The UI shows what a URL leads to, and only this kind leads anywhere from everywhere.
-    text = f"{chosen}, over the footprints of all {counted(index.items, 'item')}."
-    send("image", "selection", data_url(svg), text)
+        return None
+    chosen, every = counted(plan.items, "item"), counted(index.items, "item")
+    return data_url(draw(prints, info.title or info.id, f"{chosen} selected", f"{every} in all"))
 
 
 class _Sender:

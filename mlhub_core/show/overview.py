@@ -24,6 +24,7 @@ class Overview:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stages: dict[Stage, StageTotal] = {}
+        self._ended: dict[Stage, str] = {}
         self._reached = 0.0
 
     def __call__(self, message: Progress) -> None:
@@ -31,6 +32,10 @@ class Overview:
         with self._lock:
             total = self._stages.setdefault(message.stage, StageTotal())
             total.parts[message.part] = message
+            self._ended.pop(message.stage, None)
+            if message.finished and total.finished:
+                # Said now: the clock goes on, and the stage does not.
+                self._ended[message.stage] = total.line(message.stage)
 
     def percent(self) -> float:
         """How far the run is, from 0 to 99. It never goes back."""
@@ -43,7 +48,11 @@ class Overview:
     def lines(self) -> list[str]:
         """A line for each stage that has begun: count, bytes, rate, and time left."""
         with self._lock:
-            return [self._stages[stage].line(stage) for stage in Stage if stage in self._stages]
+            return [
+                self._ended.get(stage) or self._stages[stage].line(stage)
+                for stage in Stage
+                if stage in self._stages
+            ]
 
 
 def _fraction(stage: Stage, total: StageTotal) -> float:

@@ -46,6 +46,7 @@ def summary_markdown(
     paths: DownloadPaths,
     wanted: AssetFilter,
     plan: Plan | None = None,
+    picture: str | None = None,
 ) -> str:
     """A page about a run: the dataset, what was asked for, what came, and where it lies.
 
@@ -55,14 +56,17 @@ def summary_markdown(
         paths: Where everything lies.
         wanted: The filter.
         plan: What was planned, None for a catalog alone.
+        picture: URL of a picture of the selection, None where there is none.
     """
     parts = [f"# {plain(info.title or info.id)}", _verdict(report)]
+    if report.failed:
+        parts += ["## Failures", _failures(report)]
     parts += ["## Dataset", _pairs(_dataset(info))]
     if plan is not None:
         parts += ["## Selection", _selection(wanted, plan)]
+        if picture is not None:
+            parts.append(f"![Footprints of the selection over those of all items]({picture})")
         parts += ["## Transfer", _pairs(_transfer(report))]
-    if report.failed:
-        parts += ["## Failures", _failures(report)]
     if report.oddities:
         parts += ["## Odd about the catalog", _oddities(report)]
     parts += ["## Where it lies", _pairs(_places(report, paths))]
@@ -115,7 +119,7 @@ def _selection(wanted: AssetFilter, plan: Plan) -> str:
     lines = [f"- {plain(phrase)}" for phrase in phrases[:_PHRASES]] or ["- no filter: everything"]
     if len(phrases) > _PHRASES:
         lines.append(f"- and {len(phrases) - _PHRASES:,} more")
-    table = ["| files left | |", "|--:|---|"]
+    table = ["| files | what is left |", "|--:|---|"]
     table += [f"| {left:,} | {plain(name)} |" for name, left in plan.funnel]
     left_out = [
         f"{counted(count, 'item')} without a {what} left out."
@@ -171,7 +175,8 @@ def _places(report: DownloadReport, paths: DownloadPaths) -> list[tuple[str, str
 
 
 def _pairs(pairs: list[tuple[str, str]]) -> str:
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in pairs)])
+    # A list, because the UI does not break the lines of a table: a citation would be cut off.
+    return "\n".join(f"- {name}: {value}" for name, value in pairs)
 
 
 def _code(text: str) -> str:
