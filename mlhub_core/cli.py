@@ -55,6 +55,18 @@ def build_parser() -> argparse.ArgumentParser:
     add_download_arguments(download)
     download.set_defaults(run=_download)
 
+    sync = commands.add_parser(
+        "sync",
+        help="fetch what is new or different in the catalog",
+        description="Make a download what the catalog says today. If nothing has changed, that is "
+        "one request.",
+    )
+    add_download_arguments(sync)
+    sync.add_argument(
+        "--prune", action="store_true", help="move what the catalog no longer has into the trash"
+    )
+    sync.set_defaults(run=_sync)
+
     add_existing_commands(commands)
 
     configure = commands.add_parser("configure", help="store an API key in a profile")
@@ -193,6 +205,27 @@ def _download(options: argparse.Namespace) -> None:
     if not options.dry_run:
         print(report.summary())
         report.raise_for_failures()
+
+
+def _sync(options: argparse.Namespace) -> None:
+    fields = parameter_fields(options)
+    from dataclasses import replace
+
+    from mlhub_core.display import showing_progress
+    from mlhub_core.parameters import DownloadParameters
+    from mlhub_core.sync.run import sync
+
+    configure_logging(options)
+    request = replace(DownloadParameters.create(**fields).request(), dry_run=options.dry_run)
+    with (
+        demo_hub() if options.demo else nullcontext(),
+        showing_progress(not options.quiet) as on_progress,
+    ):
+        report = sync(
+            request, prune=options.prune, profile=options.profile, on_progress=on_progress
+        )
+    print(report.summary())
+    report.raise_for_failures()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ at the final place lies   resume                skip                overwrite
 ========================  ====================  ==================  ============
 a file the ledger knows   KEEP                  KEEP                FETCH
 one it calls damaged      CONTINUE, FETCH       CONTINUE, FETCH     FETCH
+one it calls outdated     CONTINUE, FETCH       CONTINUE, FETCH     FETCH
 one it does not know      PROBE (see below)     ADOPT               FETCH
 nothing, but a partial    CONTINUE              CONTINUE            FETCH
 nothing                   FETCH                 FETCH               FETCH
@@ -68,7 +69,7 @@ def decide(now: Situation) -> Action:
     fetch = Action.CONTINUE if now.partial else Action.FETCH
     if now.local_size is None:
         return fetch
-    if now.entry is not None and now.entry.state is State.DAMAGED:
+    if now.entry is not None and now.entry.state in (State.DAMAGED, State.OUTDATED):
         return fetch  # its size may fit all the same: no question about it would tell
     if _known(now):
         return Action.KEEP
