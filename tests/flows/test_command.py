@@ -24,7 +24,7 @@ def in_ledger(output_dir: Path) -> list[str]:
         for path in paths.asset_dir.rglob("*")
         if path.is_file()
     )
-    reader = LedgerReader(paths.ledger_dir, listed)
+    reader = LedgerReader(paths.ledger_dir)
     try:
         return sorted(reader.find(listed))
     finally:
