@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Container
 
 from mlhub_core.transfer.governor import Governor
@@ -59,6 +60,14 @@ class Connections:
             self._give_back(host)
         else:
             self._idle[host] = self._idle.get(host, 0) + 1
+
+    def measure(self, moved: int) -> None:
+        """Let the numbers of connections follow the throughput; as often as one likes.
+
+        Args:
+            moved: Bytes of bodies that have come so far.
+        """
+        self._member.measure(time.monotonic(), moved)
 
     def give_back_idle(self, busy: Container[str]) -> None:
         """Let others have what lies idle because nothing is queued for a host just now.

@@ -71,12 +71,12 @@ class Engine:
         self.requests = 0
         self.retries = 0
 
-    def run(self, source: Iterator[Exchange], tick: Callable[[], None]) -> None:
+    def run(self, source: Iterator[Exchange], tick: Callable[[], int]) -> None:
         """Run all exchanges of a source, which is pulled from as places get free.
 
         Args:
             source: What to do.
-            tick: Called at least four times a second.
+            tick: Called at least four times a second; says how many bytes of bodies have come.
 
         Raises:
             Interrupted: if the stop flag was set.
@@ -92,7 +92,7 @@ class Engine:
                 self._poll()
                 self._collect()
                 self._look_round()
-                tick()
+                self._connections.measure(tick())
         except BaseException:
             self._abandon_all()
             raise

@@ -5,8 +5,8 @@ goes with it, from one transfer to the next, and gives it back only after a tran
 its connection: so idle connections count too, and the limit holds for what the host sees. Whoever
 holds more than a fair share while another waits has to give back; nobody overtakes in the queue.
 
-The number falls by half when a host says 429 or 503 or breaks connections off, and rises again one
-by one.
+How many there are is up to :mod:`~mlhub_core.transfer.growth`: few at first, more while that helps,
+half as many when a host says 429 or 503 or breaks connections off.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from mlhub_core.settings import TransferSettings
+from mlhub_core.transfer.growth import Growth
+
+_MEASURE_SECONDS = 0.01
+"""Between two looks of one member at how far things are."""
 
 
 @dataclass(slots=True)
 class _Host:
-    allowed: int
+    growth: Growth
     leased: int = 0
-    good: int = 0
-    """Successes since the last change of ``allowed``."""
-    grace: int = 0
-    """Answers still to come to requests that were sent before ``allowed`` fell."""
+    answered: int = 0
+    """By members that have left."""
+    deaf_until: int = 0
+    """Answers up to which overload says nothing new: their requests were sent at the old rate."""
     held: dict[Member, int] = field(default_factory=dict)
     queue: OrderedDict[Member, None] = field(default_factory=OrderedDict)
 
@@ -43,7 +47,9 @@ class Governor:
         self.limit = limit
         self._lock = threading.Lock()
         self._hosts: dict[str, _Host] = {}
-        self._members = 0
+        self._members: set[Member] = set()
+        self._moved = 0
+        """By members that have left."""
 
     def join(self, wake: Callable[[], None]) -> Member:
         """Become one of those who share the connections.
@@ -51,25 +57,26 @@ class Governor:
         Args:
             wake: Called from any thread when a lease that was refused may be had.
         """
+        member = Member(self, wake)
         with self._lock:
-            self._members += 1
-        return Member(self, wake)
+            self._members.add(member)
+        return member
 
     def allowed(self, host: str) -> int:
         """Connections that a host may have at present."""
         with self._lock:
             state = self._hosts.get(host)
-            return self.limit if state is None else state.allowed
+            return Growth(self.limit).allowed if state is None else state.growth.allowed
 
     def _acquire(self, member: Member, host: str) -> bool:
         with self._lock:
             state = self._hosts.get(host)
             if state is None:
-                state = self._hosts[host] = _Host(self.limit)
+                state = self._hosts[host] = _Host(Growth(self.limit))
             ahead = len(state.queue)
             if member in state.queue:
                 ahead = list(state.queue).index(member)
-            if state.leased + ahead >= state.allowed:
+            if state.leased + ahead >= state.growth.allowed:
                 state.queue[member] = None
                 return False
             state.queue.pop(member, None)
@@ -92,17 +99,18 @@ class Governor:
         state = self._hosts[host]
         # Without the lock, for it is asked about every request: a late answer does no harm.
         waiting_too = len(state.queue) - (member in state.queue)
-        if not waiting_too and state.leased <= state.allowed:
+        if not waiting_too and state.leased <= state.growth.allowed:
             return False
         with self._lock:
-            if state.leased > state.allowed:
+            allowed = state.growth.allowed
+            if state.leased > allowed:
                 return True
             waiting = next((other for other in state.queue if other is not member), None)
             if waiting is None:
                 return False
             sharers = len(state.held.keys() | state.queue.keys())
-            share = state.allowed // sharers
-            if waiting in state.held and state.allowed % sharers:
+            share = allowed // sharers
+            if waiting in state.held and allowed % sharers:
                 share += 1  # or the odd lease would go to and fro for ever
             return state.held.get(member, 0) > share
 
@@ -110,18 +118,38 @@ class Governor:
         with self._lock:
             return any(other is not member for other in self._hosts[host].queue)
 
-    def _report(self, host: str, *, overloaded: bool) -> None:
-        state = self._hosts[host]
-        if not overloaded and not state.grace and state.allowed >= self.limit:
-            return  # nothing to adapt, which is how nearly every answer finds it
+    def _overloaded(self, host: str) -> None:
         with self._lock:
-            _adapt(state, self.limit, overloaded=overloaded)
+            state = self._hosts[host]
+            answered = self._answered(host, state)
+            if answered >= state.deaf_until:
+                state.growth.overload()
+                # What is under way was sent at the old rate: its answers must not halve it again.
+                state.deaf_until = answered + state.leased
+
+    def _answered(self, host: str, state: _Host) -> int:
+        return state.answered + sum(one.answered.get(host, 0) for one in self._members)
+
+    def _measure(self, now: float, measuring: Member) -> None:
+        waiting: set[Member] = set()
+        with self._lock:
+            moved = self._moved + sum(member.moved for member in self._members)
+            for host, state in self._hosts.items():
+                before = state.growth.allowed
+                busy = state.leased >= before
+                answered = self._answered(host, state)
+                if state.growth.feed(now, answered, moved, busy=busy) > before:
+                    waiting.update(state.queue)
+        for member in waiting - {measuring}:
+            member.wake()
 
     def _leave(self, member: Member) -> None:
         with self._lock:
-            self._members -= 1
+            self._members.discard(member)
+            self._moved += member.moved
             waiting: set[Member] = set()
-            for state in self._hosts.values():
+            for host, state in self._hosts.items():
+                state.answered += member.answered.get(host, 0)
                 state.queue.pop(member, None)
                 state.leased -= state.held.pop(member, 0)
                 waiting.update(state.queue)
@@ -130,11 +158,21 @@ class Governor:
 
 
 class Member:
-    """One partition's share in a governor."""
+    """One partition's share in a governor.
+
+    Attributes:
+        wake: Called from any thread when a lease that was refused may be had.
+        answered: Requests answered so far, by host. Only the member's own thread counts, without a
+            lock; the governor adds up now and then.
+        moved: Bytes of bodies that came so far.
+    """
 
     def __init__(self, governor: Governor, wake: Callable[[], None]) -> None:
         self._governor = governor
+        self._due = 0.0
         self.wake = wake
+        self.answered: dict[str, int] = {}
+        self.moved = 0
 
     def try_acquire(self, host: str) -> bool:
         """Take a lease on a connection, or queue for one and be woken later. Never waits."""
@@ -151,7 +189,21 @@ class Member:
             host: The host.
             overloaded: Whether it said 429 or 503, or broke the connection off.
         """
-        self._governor._report(host, overloaded=overloaded)
+        self.answered[host] = self.answered.get(host, 0) + 1
+        if overloaded:
+            self._governor._overloaded(host)
+
+    def measure(self, now: float, moved: int) -> None:
+        """Let the numbers of connections be adapted to the throughput; as often as one likes.
+
+        Args:
+            now: Seconds by a clock that only goes on, and is the same for all members.
+            moved: Bytes of bodies that have come to this member so far.
+        """
+        if now >= self._due:
+            self._due = now + _MEASURE_SECONDS
+            self.moved = moved
+            self._governor._measure(now, self)
 
     def surplus(self, host: str) -> bool:
         """Whether one of the leases held is to be given back as soon as may be."""
@@ -163,27 +215,11 @@ class Member:
 
     def alone(self) -> bool:
         """Whether there is no other member at present."""
-        return self._governor._members == 1
+        return len(self._governor._members) == 1
 
     def leave(self) -> None:
         """Give everything back, at the end."""
         self._governor._leave(self)
-
-
-def _adapt(state: _Host, limit: int, *, overloaded: bool) -> None:
-    if state.grace:
-        state.grace -= 1
-    if overloaded:
-        state.good = 0
-        if not state.grace:
-            # What is under way was sent at the old rate: its answers must not halve it again.
-            state.allowed = max(1, state.allowed // 2)
-            state.grace = state.leased
-    elif state.allowed < limit:
-        state.good += 1
-        if state.good >= state.allowed:
-            state.allowed += 1
-            state.good = 0
 
 
 @cache

@@ -25,11 +25,10 @@ _LOOKUP = 500
 _SPARSE = 4
 """Rows read for each path that is looked up, before the range between the first and the last path
 counts as too wide to be read through."""
-_MERGE_ROWS = 50_000
+_MERGE_ROWS = 20_000
 """Sorted and inserted at a time. Paths in order touch each page of the table once."""
 _CACHE_KIB = 32 * 1024
 """Of pages, while entries are merged: what a batch touches should not be written in between."""
-_PAGE = 16 * 1024
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS files (
@@ -82,8 +81,9 @@ class LedgerTable:
         return None
 
     def _one_by_one(self, paths: list[str]) -> Iterator[Row]:
-        for start in range(0, len(paths), _LOOKUP):
-            chunk = paths[start : start + _LOOKUP]
+        in_order = sorted(paths)  # neighbours lie on one page
+        for start in range(0, len(in_order), _LOOKUP):
+            chunk = in_order[start : start + _LOOKUP]
             marks = ",".join("?" * len(chunk))
             yield from self._connection.execute(
                 f"SELECT * FROM files WHERE path IN ({marks})", chunk
@@ -133,7 +133,6 @@ def _make(table: Path, rows: Iterable[Row]) -> int:
 
 def _fill(new: Path, rows: Iterable[Row]) -> int:
     with _errors(), closing(_connect(new)) as connection:
-        connection.execute(f"PRAGMA page_size = {_PAGE}")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         # Nobody looks at it before it is complete: there is nothing to roll back to.
         connection.execute("PRAGMA journal_mode = OFF")

@@ -236,8 +236,12 @@ class _Run:
 
     # The run
 
-    def tick(self) -> None:
-        """Write out what is pending and tell how far it is, each when it is due."""
+    def tick(self) -> int:
+        """Write out what is pending and tell how far it is, each when it is due.
+
+        Returns:
+            Bytes of bodies that have come so far.
+        """
         now = time.monotonic()
         if now - self._flushed >= _FLUSH_SECONDS:
             self._flushed = now
@@ -246,6 +250,7 @@ class _Run:
         if now - self._told >= _PROGRESS_SECONDS:
             self._told = now
             self._tell(finished=False)
+        return self._moved
 
     def _tell(self, *, finished: bool) -> None:
         partition = self._partition
