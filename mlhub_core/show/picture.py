@@ -80,7 +80,7 @@ def _frame(bounds: Bounds, width: int, height: int) -> list[str]:
     """The frame, with lines and numbers at round degrees."""
     west, south, east, north = bounds
     parts = []
-    step = _step((east - west) / _TICKS)
+    step = _step(max(east - west, north - south) / _TICKS)
     for degree in _round_degrees(west, east, step):
         x = _MARGIN + (degree - west) / (east - west) * width
         parts.append(_line(x, _HEAD, x, _HEAD + height))

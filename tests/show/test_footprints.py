@@ -1,0 +1,161 @@
+"""Where items lie: the grid against boxes counted one by one, and the picture it becomes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mlhub_core.catalog.schema import box_array, geo_metadata
+from mlhub_core.exceptions import StorageError
+from mlhub_core.selection.partition import Asset, Partition, write_assets
+from mlhub_core.show.footprints import Bounds, Footprints, count_footprints
+from mlhub_core.show.picture import data_url, draw
+
+Box = tuple[float, float, float, float]
+
+
+def write_index(path: Path, boxes: list[Box | None], bounds: Bounds | None) -> Path:
+    """An index with the columns that matter here: two rows an item."""
+    twice = [box for box in boxes for _ in range(2)]
+    ids = [f"item-{number}" for number in range(len(boxes)) for _ in range(2)]
+    table = pa.table(
+        {
+            "collection_id": ["c"] * len(twice),
+            "item_id": ids,
+            "item_bbox": box_array(twice),
+            "bbox": box_array(twice),
+        }
+    )
+    geo = {b"geo": geo_metadata(["Polygon"], bounds).encode()}
+    pq.write_table(table.replace_schema_metadata(geo), path, row_group_size=3)
+    return path
+
+
+def partition(path: Path, items: list[str | None]) -> Partition:
+    rows = [Asset(f"c/{item}/a", "https://x.example/a", "c", item, "a") for item in items]
+    return Partition(1, 1, path, write_assets(path, rows))
+
+
+def counted(path: Path, boxes: list[Box | None], chosen: list[int]) -> Footprints:
+    index = write_index(path / "index.parquet", boxes, (0.0, 0.0, 10.0, 10.0))
+    part = partition(path / "part.parquet", [f"item-{number}" for number in chosen])
+    found = count_footprints(index, (part,), items=len(chosen), all_chosen=False)
+    assert found is not None
+    return found
+
+
+def test_boxes_are_counted_in_the_cells_that_they_cover(tmp_path: Path) -> None:
+    boxes: list[Box | None] = [(0, 0, 10, 10), (0, 0, 1, 1), None, (9, 9, 10, 10)]
+    found = counted(tmp_path, boxes, [1, 2])
+    west, south, east, north = found.bounds
+    assert (west, south, east, north) == pytest.approx((-0.5, -0.5, 10.5, 10.5))
+    rows, columns = found.everything.shape
+    assert columns == 240
+
+    def at(grid: np.ndarray, x: float, y: float) -> int:
+        row = int((north - y) / (north - south) * rows)
+        return int(grid[row, int((x - west) / (east - west) * columns)])
+
+    assert at(found.everything, 5, 5) == 2, "two rows of the large one"
+    assert at(found.everything, 0.5, 0.5) == 4
+    assert at(found.everything, 9.5, 9.5) == 4
+    assert at(found.everything, 10.3, 10.3) == 0
+    assert at(found.chosen, 0.5, 0.5) == 2
+    assert at(found.chosen, 9.5, 9.5) == at(found.chosen, 5, 5) == 0
+
+
+coordinates = st.floats(0, 10, allow_nan=False)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(coordinates, coordinates, coordinates, coordinates), max_size=8))
+def test_as_counted_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, corners: list[Box]
+) -> None:
+    boxes: list[Box | None] = [
+        (min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in corners
+    ]
+    found = counted(tmp_path_factory.mktemp("index"), boxes, list(range(len(boxes))))
+    west, south, east, north = found.bounds
+    rows, columns = found.everything.shape
+    expected = np.zeros((rows, columns), int)
+    for box in boxes:
+        assert box is not None
+        x0, x1 = (int((box[i] - west) / (east - west) * columns) for i in (0, 2))
+        y0, y1 = (int((north - box[i]) / (north - south) * rows) for i in (3, 1))
+        expected[y0 : y1 + 1, x0 : x1 + 1] += 2
+    assert (found.everything == expected).all()
+    assert (found.chosen == expected).all()
+
+
+def test_across_the_antimeridian(tmp_path: Path) -> None:
+    index = write_index(tmp_path / "i.parquet", [(170, -5, -170, 5)], (-180, -5, 180, 5))
+    found = count_footprints(index, (), items=0, all_chosen=True)
+    assert found is not None
+    assert found.bounds[0] == -180
+    assert found.bounds[2] == 180
+    middle = found.chosen[found.chosen.shape[0] // 2]
+    assert middle[0] == middle[-1] == 2
+    assert middle[120] == 0
+
+
+def test_nothing_has_a_place(tmp_path: Path) -> None:
+    index = write_index(tmp_path / "i.parquet", [None], None)
+    assert count_footprints(index, (), items=1, all_chosen=True) is None
+
+
+def test_an_index_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"gone\.parquet"):
+        count_footprints(tmp_path / "gone.parquet", (), items=1, all_chosen=True)
+
+
+def test_a_collections_own_assets_choose_nothing(tmp_path: Path) -> None:
+    index = write_index(tmp_path / "i.parquet", [(1, 1, 2, 2)], (0, 0, 10, 10))
+    part = partition(tmp_path / "p.parquet", [None])
+    found = count_footprints(index, (part,), items=0, all_chosen=False)
+    assert found is not None
+    assert found.everything.any()
+    assert not found.chosen.any()
+
+
+def test_the_picture_is_an_svg_that_needs_nothing_else(tmp_path: Path) -> None:
+    prints = counted(tmp_path, [(1, 1, 9, 9), (2, 2, 3, 3)], [1])
+    svg = draw(prints, 'Fields <of> "gold" & more', "1 chosen", "2 in all")
+    root = ET.fromstring(svg)
+    texts = [entry.text for entry in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert 'Fields <of> "gold" & more' in texts
+    assert {"1 chosen", "2 in all", "0°", "4°E", "10°N"} <= set(texts)
+    (image,) = root.iter("{http://www.w3.org/2000/svg}image")
+    content = base64.b64decode(image.attrib["href"].removeprefix("data:image/png;base64,"))
+    png = Image.open(io.BytesIO(content))
+    png.load()
+    assert png.size == prints.everything.shape[::-1]
+    drawn = np.asarray(png)
+    assert ((drawn > 4) == (prints.chosen > 0)).all()
+    assert ((drawn > 0) == (prints.everything > 0)).all()
+    assert len(data_url(svg)) < 60_000
+
+
+@settings(max_examples=50)
+@given(
+    st.floats(-180, 179, allow_nan=False),
+    st.floats(-90, 89, allow_nan=False),
+    st.floats(0.02, 360),
+    st.floats(0.02, 180),
+)
+def test_any_extent_can_be_drawn(west: float, south: float, width: float, height: float) -> None:
+    bounds = (west, south, min(west + width, 180.0), min(south + height, 90.0))
+    grid = np.ones((2, 240), dtype=np.int64)
+    svg = draw(Footprints(bounds, grid, grid), "x", "", "")
+    lines = ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}line")
+    assert 1 <= len(list(lines)) <= 16
