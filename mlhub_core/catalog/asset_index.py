@@ -11,7 +11,7 @@ from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.catalog.state import read_state, write_state
 from mlhub_core.layout import DownloadPaths
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 """Raised whenever the same archive gives another index: older ones are then built anew."""
 
 STATE_NAME = "index.json"

@@ -9,6 +9,9 @@ from urllib.parse import unquote, urljoin, urlsplit
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """Two characters at least: one is a drive letter."""
 
+_PLAIN_LINK = re.compile(r"[.]{1,2}/(?:[a-zA-Z0-9_./-]*/)?([a-zA-Z0-9_.-]+)[.]json")
+"""A relative link to an item, with nothing in it to decode."""
+
 
 class Relative(NamedTuple):
     """A relative href, as far as it is known before the whole archive has been read.
@@ -65,6 +68,9 @@ def linked_id(href: str) -> str:
 
     The file itself may lie anywhere in the archive and is not looked at.
     """
+    plain = _PLAIN_LINK.fullmatch(href)
+    if plain is not None:
+        return plain[1]
     try:
         path = urlsplit(href).path
     except ValueError:

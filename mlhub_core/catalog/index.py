@@ -170,7 +170,7 @@ class _Build:
             lambda path: in_archive(hash(path)),
             scan.oddities.add,
         )
-        out.flush_ready()
+        out.write_ready()
         for batch in out.take_aside():
             out.write(finisher.finish(batch))
         out.finish(scan.extent, identity(self._archive))

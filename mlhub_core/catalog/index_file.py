@@ -5,17 +5,28 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mlhub_core.catalog.rows import Extent, Rows
+from mlhub_core.catalog.rows import Extent, ItemRows, expand, row_counts
 from mlhub_core.catalog.schema import IDENTITY_KEY, aside_schema, geo_metadata, index_schema
+from mlhub_core.catalog.spool import Spool
+from mlhub_core.catalog.waiting import WaitingRows
 
 _READ_ROWS = 65_536
+_GROUP_ROWS = 100_000
+"""Of a row group: large enough to pack well, small enough to leave out."""
+_GROUP_BYTES = 80 * 1024 * 1024
+"""Of a row group multiplied out: long properties make smaller ones, not more memory."""
+_ROW_BYTES = 400
+"""About what a row takes besides its item's properties and geometry."""
 
 
 class IndexFile:
@@ -30,7 +41,7 @@ class IndexFile:
 
     def __init__(self, part: Path) -> None:
         self._part = part
-        self._spool = part.with_name(part.name + ".aside")
+        self._aside_path = part.with_name(part.name + ".aside")
         part.parent.mkdir(parents=True, exist_ok=True)
         # No statistics for texts that nobody filters by: they would fill the footer.
         plain = ["href", "save_path", "properties", "checksum", "geometry"]
@@ -42,8 +53,9 @@ class IndexFile:
         )
         self._aside_file: Any = None
         self._aside_writer: Any = None
-        self.ready = Rows()
-        self.aside = Rows(aside=True)
+        self._spool = Spool(part.with_name(part.name + ".items"))
+        self.ready = ItemRows()
+        self.aside = WaitingRows()
 
     def __enter__(self) -> Self:
         return self
@@ -55,21 +67,23 @@ class IndexFile:
         trace: TracebackType | None,
     ) -> None:
         self._close()
-        self._spool.unlink(missing_ok=True)
+        self._spool.close()
+        self._aside_path.unlink(missing_ok=True)
         self._part.unlink(missing_ok=True)
 
     def flush_full(self) -> None:
         """Write the batches that are full."""
         if self.ready.is_full:
-            self.flush_ready()
+            self._flush_ready()
         if self.aside.is_full:
             self._flush_aside()
 
-    def flush_ready(self) -> None:
-        """Write the rows that are finished, as a row group."""
-        if len(self.ready):
-            self.write(self.ready.to_batch())
-            self.ready.clear()
+    def write_ready(self) -> None:
+        """Write all rows that are finished, in order."""
+        self._flush_ready()
+        for items in self._spool.in_order():
+            for group in _groups(items):
+                self.write(expand(group))
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Write a batch as a row group."""
@@ -83,7 +97,7 @@ class IndexFile:
         self._aside_writer.close()
         self._aside_file.close()
         self._aside_writer = self._aside_file = None
-        with pa.OSFile(str(self._spool)) as file, pa.ipc.open_stream(file) as reader:
+        with pa.OSFile(str(self._aside_path)) as file, pa.ipc.open_stream(file) as reader:
             yield from reader
 
     def finish(self, extent: Extent, made_from: dict[str, Any]) -> None:
@@ -107,11 +121,16 @@ class IndexFile:
             os.fsync(file.fileno())
         os.replace(self._part, final)
 
+    def _flush_ready(self) -> None:
+        if len(self.ready):
+            self._spool.add(self.ready.to_batch())
+            self.ready.clear()
+
     def _flush_aside(self) -> None:
         if not len(self.aside):
             return
         if self._aside_writer is None:
-            self._aside_file = pa.OSFile(str(self._spool), "wb")
+            self._aside_file = pa.OSFile(str(self._aside_path), "wb")
             options = pa.ipc.IpcWriteOptions(compression="zstd")
             self._aside_writer = pa.ipc.new_stream(
                 self._aside_file, aside_schema(), options=options
@@ -123,6 +142,22 @@ class IndexFile:
         for open_one in (self._aside_writer, self._aside_file, self._writer):
             if open_one is not None:
                 open_one.close()
+
+
+def _groups(items: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Cut items into what makes a row group each, all of about the same size."""
+    counts = row_counts(items).astype(np.int64)
+    shared = sum(
+        pc.fill_null(pc.binary_length(items.column(name)), 0).to_numpy(zero_copy_only=False)
+        for name in ("properties", "geometry")
+    )
+    weights = np.maximum(counts / _GROUP_ROWS, counts * (shared + _ROW_BYTES) / _GROUP_BYTES)
+    parts = max(1, ceil(weights.sum()))
+    ends = np.searchsorted(np.cumsum(weights), np.arange(1, parts) * weights.sum() / parts) + 1
+    start = 0
+    for end in np.unique([*ends.tolist(), items.num_rows]).tolist():
+        yield items.slice(start, end - start)
+        start = end
 
 
 def _leaves() -> list[str]:

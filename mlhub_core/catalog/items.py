@@ -20,7 +20,8 @@ from mlhub_core.catalog.places import (
 Complain = Callable[[str], None]
 """Takes a few words about what is odd."""
 
-_MAX_INT64 = 2**63 - 1
+MAX_INT64 = 2**63 - 1
+"""The largest number of a column of integers."""
 
 
 class AssetEntry(NamedTuple):
@@ -68,7 +69,7 @@ class ItemEntry(NamedTuple):
         shape: Its geometry.
         properties: As JSON text.
         sources: Ids behind its links of ``rel: source``.
-        assets: Its assets.
+        assets: Its assets, empty where they are read apart.
     """
 
     collection_id: str
@@ -94,6 +95,12 @@ def read_item(item: JsonObject, path: str, complain: Complain, number: int = 0) 
         complain: Told what is odd about it.
         number: Its place among the items of its file.
     """
+    entry = read_item_head(item, path, complain, number)
+    return entry._replace(assets=read_assets(item, path.rpartition("/")[0], complain))
+
+
+def read_item_head(item: JsonObject, path: str, complain: Complain, number: int = 0) -> ItemEntry:
+    """Take from an item what the index keeps, but for its assets; arguments as for read_item."""
     directory = path.rpartition("/")[0]
     properties = item.get("properties")
     if not isinstance(properties, dict):
@@ -104,18 +111,18 @@ def read_item(item: JsonObject, path: str, complain: Complain, number: int = 0) 
     bbox = _bbox(item, complain)
     shape = _geometry(item, complain)
     return ItemEntry(
-        collection_id=collection_id,
-        collection_directory=collection_directory,
-        item_id=_id(item) or _made_up_id(path, number, complain),
-        moment=_moment(properties, "datetime", complain),
-        start=_moment(properties, "start_datetime", complain),
-        end=_moment(properties, "end_datetime", complain),
-        bbox=bbox,
-        cover=covering(bbox, shape),
-        shape=shape,
-        properties=_properties_text(properties, complain),
-        sources=[linked_id(href) for href in _links(item, "source")],
-        assets=read_assets(item, directory, complain),
+        collection_id,
+        collection_directory,
+        _id(item) or _made_up_id(path, number, complain),
+        _moment(properties, "datetime", complain),
+        _moment(properties, "start_datetime", complain),
+        _moment(properties, "end_datetime", complain),
+        bbox,
+        covering(bbox, shape),
+        shape,
+        _properties_text(properties, complain),
+        [linked_id(href) for href in _links(item, "source")],
+        [],
     )
 
 
@@ -154,10 +161,10 @@ def read_assets(owner: JsonObject, directory: str, complain: Complain) -> list[A
                 key=key,
                 href=resolve(href, directory, self_url),
                 written_href=href,
-                media_type=_text(asset.get("type")),
+                media_type=as_text(asset.get("type")),
                 roles=_texts(asset.get("roles")),
-                file_size=_size(asset.get("file:size")),
-                checksum=_text(asset.get("file:checksum") or asset.get("checksum:multihash")),
+                file_size=as_size(asset.get("file:size")),
+                checksum=as_text(asset.get("file:checksum") or asset.get("checksum:multihash")),
             )
         )
     return found
@@ -191,7 +198,7 @@ def _scalar(value: Any) -> str | None:
     """An id, which some catalogs write as a number."""
     if isinstance(value, str) and value:
         return value
-    return str(value) if type(value) is int and abs(value) <= _MAX_INT64 else None
+    return str(value) if type(value) is int and abs(value) <= MAX_INT64 else None
 
 
 def _made_up_id(path: str, number: int, complain: Complain) -> str:
@@ -244,17 +251,12 @@ def _links(owner: JsonObject, relation: str) -> list[str]:
     links = owner.get("links")
     if not isinstance(links, list):
         return []
-    return [
-        link["href"]
-        for link in links
-        if isinstance(link, dict)
-        and link.get("rel") == relation
-        and isinstance(link.get("href"), str)
-        and link["href"]
-    ]
+    found = [link for link in links if isinstance(link, dict) and link.get("rel") == relation]
+    return [link["href"] for link in found if isinstance(link.get("href"), str) and link["href"]]
 
 
-def _text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
+    """A text that says something, else None."""
     return value if isinstance(value, str) and value else None
 
 
@@ -262,7 +264,8 @@ def _texts(value: Any) -> list[str]:
     return [part for part in value if isinstance(part, str)] if isinstance(value, list) else []
 
 
-def _size(value: Any) -> int | None:
+def as_size(value: Any) -> int | None:
+    """A number of bytes that fits the column, else None."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if type(value) is int and 0 <= value <= _MAX_INT64 else None
+    return value if type(value) is int and 0 <= value <= MAX_INT64 else None

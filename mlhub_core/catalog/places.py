@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+from itertools import chain
 from typing import Any, NamedTuple
 
 Numbers = list[float]
@@ -23,6 +24,10 @@ _Z = 1000
 _MAX_DEPTH = 8
 """Geometry collections within geometry collections."""
 _WORLD_WEST, _WORLD_EAST = -180.0, 180.0
+
+
+_RING = struct.Struct("<BIII")
+"""The head of a polygon of one ring: byte order, type, rings, positions."""
 
 
 class InvalidPlace(ValueError):
@@ -51,6 +56,10 @@ def parse_bbox(value: Any) -> Bounds:
     Raises:
         InvalidPlace: if it is anything else; says why.
     """
+    if type(value) is list and len(value) == 4 and {*map(type, value)} == {float}:
+        west, south, east, north = value
+        if south <= north and math.isfinite(west + south + east + north):
+            return west, south, east, north
     if not isinstance(value, list) or len(value) not in (4, 6):
         raise InvalidPlace("bbox is not four or six numbers")
     half = len(value) // 2
@@ -69,6 +78,9 @@ def parse_geometry(value: Any) -> Shape:
     Raises:
         InvalidPlace: if it is no geometry; says why.
     """
+    quick = _plain_polygon(value)
+    if quick is not None:
+        return quick
     builder = _Builder(_has_heights(value, 0))
     kind = builder.geometry(value, 0)
     wkb = b"".join(builder.parts)
@@ -84,6 +96,10 @@ def covering(bbox: Bounds | None, shape: Shape | None) -> Bounds | None:
     Returns:
         West, south, east, north with west <= east; None for an item without a place.
     """
+    if bbox is not None and (shape is None or bbox == shape.bounds):
+        west, _, east, _ = bbox
+        if _WORLD_WEST <= west <= east <= _WORLD_EAST:
+            return bbox
     boxes = [box for box in (bbox, shape.bounds if shape else None) if box is not None]
     if not boxes:
         return None
@@ -100,6 +116,24 @@ def _number(value: Any) -> float:
     if type(value) is int and -(2**63) <= value < 2**64:
         return float(value)
     raise InvalidPlace(f"{str(value)[:20]!r} is not a number to place anything by")
+
+
+def _plain_polygon(value: Any) -> Shape | None:
+    """A polygon of one ring in two dimensions, as most are; None of all else, right or wrong."""
+    try:
+        if value["type"] != "Polygon":
+            return None
+        (ring,) = value["coordinates"]
+        if {*map(len, ring)} != {2} or {*map(type, ring)} != {list} or ring[0] != ring[-1]:
+            return None
+        flat = [*chain.from_iterable(ring)]
+    except (KeyError, TypeError, ValueError):
+        return None
+    if len(ring) < 4 or {*map(type, flat)} != {float} or not math.isfinite(sum(flat)):
+        return None
+    x, y = flat[::2], flat[1::2]
+    wkb = _RING.pack(1, _POLYGON, 1, len(ring)) + struct.pack(f"<{len(flat)}d", *flat)
+    return Shape(wkb, (min(x), min(y), max(x), max(y)), "Polygon")
 
 
 def _has_heights(value: Any, depth: int) -> bool:

@@ -1,156 +1,214 @@
 """Rows of the index while they are collected, and their way into Arrow.
 
-What all assets of an item share is kept once an item and multiplied by Arrow: that is quicker than
-a row at a time, and nothing outlives its batch.
+What all assets of an item share is kept once an item, what many items share once a batch, and both
+are multiplied by Arrow: that is quicker than a row at a time, and nothing outlives its batch.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from mlhub_core.catalog.hrefs import Relative
 from mlhub_core.catalog.items import AssetEntry, ItemEntry
 from mlhub_core.catalog.places import Bounds
-from mlhub_core.catalog.savepaths import Claim
-from mlhub_core.catalog.schema import aside_schema, box_array, index_schema, texts_type
+from mlhub_core.catalog.plain import AssetKind
+from mlhub_core.catalog.schema import box_array, box_type, index_schema, texts_type
 
 _MAX_ROWS = 100_000
-"""Of a row group: large enough to pack well, small enough to prune on."""
-_MAX_TEXT = 48 * 1024 * 1024
-"""Characters and bytes of a batch: long properties make smaller row groups, not more memory."""
-_ROW_BYTES = 400
-"""About what a row takes besides its texts."""
+"""Of a batch of items, in rows of the index."""
+_MAX_TEXT = 32 * 1024 * 1024
+"""Characters and bytes of a batch: long properties make smaller batches, not more memory."""
+_ITEM_BYTES = 600
+"""About what an item takes besides its properties and its assets."""
+_ROW_BYTES = 250
+"""About what an asset takes."""
 
 
-class Owner(NamedTuple):
-    """Whose assets they are.
-
-    Attributes:
-        collection_id: The collection.
-        item: The item; None for the collection's own assets.
-    """
-
-    collection_id: str
-    item: ItemEntry | None
-
-
-class Waiting(NamedTuple):
-    """Why a row cannot be finished before the end of the archive.
-
-    Attributes:
-        common_name: Its name in a ``_common`` directory; None where it may not lie in one.
-        claim: What it wants in its own directory.
-        unsettled: Whether the save path is not known yet at all.
-    """
-
-    common_name: str | None
-    claim: Claim
-    unsettled: bool
+@cache
+def items_schema() -> pa.Schema:
+    """Items with their assets: the index before it is multiplied out."""
+    moment = pa.timestamp("us", tz="UTC")
+    return pa.schema(
+        [
+            pa.field("collection_id", pa.string()),
+            pa.field("item_id", pa.string()),
+            pa.field("datetime", moment),
+            pa.field("start_datetime", moment),
+            pa.field("end_datetime", moment),
+            pa.field("item_bbox", box_type()),
+            pa.field("bbox", box_type()),
+            pa.field("properties", pa.string()),
+            pa.field("source_items", texts_type()),
+            pa.field("geometry", pa.binary()),
+            pa.field("directory", pa.string()),
+            pa.field("assets", pa.list_(_asset_type())),
+        ]
+    )
 
 
-class Rows:
-    """Collects rows for one batch.
+@cache
+def _asset_type() -> pa.DataType:
+    return pa.struct(
+        [
+            pa.field("asset_key", pa.string()),
+            pa.field("media_type", pa.string()),
+            pa.field("roles", texts_type()),
+            pa.field("name", pa.string()),
+            pa.field("href", pa.string()),
+            pa.field("file_size", pa.int64()),
+            pa.field("checksum", pa.string()),
+        ]
+    )
 
-    Args:
-        aside: Whether they wait for the end of the archive; then each comes with a reason.
-    """
 
-    def __init__(self, *, aside: bool = False) -> None:
-        self._aside = aside
+class ItemRows:
+    """Collects items and those of their assets whose rows are finished, for one batch."""
+
+    def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
         """Start a new batch."""
         self._text = 0
-        self._owners: list[Owner] = []
-        self._owner_of: list[int] = []
-        self._assets: list[AssetEntry] = []
-        self._save_paths: list[str] = []
-        self._waiting: list[Waiting] = []
+        self._items: list[ItemEntry] = []
+        self._directories: list[str] = []
+        self._offsets = [0]
+        self._kinds: dict[AssetKind, int] = {}
+        self._codes_of: dict[tuple[AssetKind, ...], list[int]] = {}
+        self._codes: list[int] = []
+        self._hrefs: list[str] = []
+        self._sizes: list[int | None] = []
+        self._checksums: list[str | None] = []
 
     def __len__(self) -> int:
-        return len(self._assets)
+        return len(self._items)
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to write the batch."""
-        return len(self._assets) >= _MAX_ROWS or self._text >= _MAX_TEXT
+        return len(self._hrefs) >= _MAX_ROWS or self._text >= _MAX_TEXT
 
     def add(
         self,
-        owner: Owner,
-        asset: AssetEntry,
-        save_path: str,
-        waiting: Waiting | None = None,
+        item: ItemEntry,
+        directory: str,
+        kinds: tuple[AssetKind, ...],
+        hrefs: Sequence[str],
+        sizes: Sequence[int | None],
+        checksums: Sequence[str | None],
     ) -> None:
-        """Add a row; those of one owner one after the other."""
-        if not self._owners or self._owners[-1] is not owner:
-            # Not before there is a row of it: a batch that gets none is never written and emptied.
-            self._owners.append(owner)
-        self._owner_of.append(len(self._owners) - 1)
-        self._assets.append(asset)
-        self._save_paths.append(save_path)
-        self._text += _ROW_BYTES
-        if owner.item is not None:
-            self._text += len(owner.item.properties)
-            self._text += len(owner.item.shape.wkb) if owner.item.shape else 0
-        if waiting is not None:
-            self._waiting.append(waiting)
+        """Add an item with some assets, a kind, URL, size and checksum each."""
+        shared = len(item.properties) + (len(item.shape.wkb) if item.shape is not None else 0)
+        if shared * len(hrefs) > _MAX_TEXT:  # it will be multiplied out, a part at a time
+            step = max(1, _MAX_TEXT // shared)
+            for at in range(0, len(hrefs), step):
+                self._add(
+                    item,
+                    directory,
+                    kinds[at : at + step],
+                    hrefs[at : at + step],
+                    sizes[at : at + step],
+                    checksums[at : at + step],
+                )
+        else:
+            self._add(item, directory, kinds, hrefs, sizes, checksums)
+        self._text += _ITEM_BYTES + shared + _ROW_BYTES * len(hrefs)
+
+    def _add(
+        self,
+        item: ItemEntry,
+        directory: str,
+        kinds: tuple[AssetKind, ...],
+        hrefs: Sequence[str],
+        sizes: Sequence[int | None],
+        checksums: Sequence[str | None],
+    ) -> None:
+        codes = self._codes_of.get(kinds)
+        if codes is None:
+            known = self._kinds
+            codes = [known.setdefault(kind, len(known)) for kind in kinds]
+            self._codes_of[kinds] = codes
+        self._items.append(item)
+        self._directories.append(directory)
+        self._codes += codes
+        self._hrefs += hrefs
+        self._sizes += sizes
+        self._checksums += checksums
+        self._offsets.append(len(self._hrefs))
 
     def to_batch(self) -> pa.RecordBatch:
-        """The rows as Arrow."""
-        assets, items = self._assets, [owner.item for owner in self._owners]
-        owner_of = pa.array(self._owner_of, pa.int32())
-        shared = {
-            "collection_id": pa.array([owner.collection_id for owner in self._owners], pa.string()),
-            "item_id": pa.array([item and item.item_id for item in items], pa.string()),
-            "datetime": _moments([item and item.moment for item in items]),
-            "start_datetime": _moments([item and item.start for item in items]),
-            "end_datetime": _moments([item and item.end for item in items]),
-            "item_bbox": box_array(item and item.bbox for item in items),
-            "bbox": box_array(item and item.cover for item in items),
-            "properties": pa.array([item and item.properties for item in items], pa.string()),
-            "source_items": pa.array([item and item.sources for item in items], texts_type()),
-            "geometry": pa.array(
-                [item.shape.wkb if item and item.shape else None for item in items], pa.binary()
-            ),
+        """The items as Arrow."""
+        columns = {
+            **item_columns(self._items),
+            "collection_id": pa.array([item.collection_id for item in self._items], pa.string()),
+            "directory": pa.array(self._directories, pa.string()),
+            "assets": pa.ListArray.from_arrays(pa.array(self._offsets, pa.int32()), self._assets()),
         }
-        columns = {name: column.take(owner_of) for name, column in shared.items()}
-        columns |= {
-            "asset_key": pa.array([asset.key for asset in assets], pa.string()),
-            "href": pa.array([_known_href(asset.href) for asset in assets], pa.string()),
-            "media_type": pa.array([asset.media_type for asset in assets], pa.string()),
-            "roles": pa.array([asset.roles for asset in assets], texts_type()),
-            "save_path": pa.array(self._save_paths, pa.string()),
-            "common_asset": pa.repeat(False, len(assets)),
-            "file_size": pa.array([asset.file_size for asset in assets], pa.int64()),
-            "checksum": pa.array([asset.checksum for asset in assets], pa.string()),
-        }
-        schema = index_schema()
-        if self._aside:
-            columns |= self._waiting_columns()
-            schema = aside_schema()
+        schema = items_schema()
         return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
-    def _waiting_columns(self) -> dict[str, pa.Array]:
-        waiting, hrefs = self._waiting, [asset.href for asset in self._assets]
+    def _assets(self) -> pa.StructArray:
+        codes = pa.array(self._codes, pa.int32())
+        kinds = list(self._kinds)
         text = pa.string()
-        return {
-            "_common_name": pa.array([reason.common_name for reason in waiting], text),
-            "_identity": pa.array([reason.claim.identity for reason in waiting], text),
-            "_stem": pa.array([reason.claim.stem for reason in waiting], text),
-            "_suffix": pa.array([reason.claim.suffix for reason in waiting], text),
-            "_unsettled": pa.array([reason.unsettled for reason in waiting], pa.bool_()),
-            "_candidates": pa.array(
-                [list(href.candidates) if isinstance(href, Relative) else None for href in hrefs],
-                texts_type(),
-            ),
-            "_url": pa.array(
-                [href.url if isinstance(href, Relative) else None for href in hrefs], text
-            ),
-        }
+        parts = [
+            pa.array([kind.key for kind in kinds], text).take(codes),
+            pa.array([kind.media_type for kind in kinds], text).take(codes),
+            pa.array([kind.roles for kind in kinds], texts_type()).take(codes),
+            pa.array([kind.name for kind in kinds], text).take(codes),
+            pa.array(self._hrefs, text),
+            pa.array(self._sizes, pa.int64()),
+            pa.array(self._checksums, text),
+        ]
+        return pa.StructArray.from_arrays(parts, fields=list(_asset_type()))
+
+
+def expand(items: pa.RecordBatch) -> pa.RecordBatch:
+    """Multiply items out: a row per asset, as it stands in the index."""
+    lists = items.column("assets")
+    counts = lists.value_lengths().to_numpy(zero_copy_only=False)
+    owner_of = pa.array(np.repeat(np.arange(len(counts), dtype=np.int32), counts))
+    assets = lists.flatten()
+    names = [field.name for field in assets.type]
+    columns = dict(zip(names, assets.flatten(), strict=True))
+    for name in items.schema.names:
+        if name != "assets":
+            columns[name] = items.column(name).take(owner_of)
+    columns["save_path"] = pc.binary_join_element_wise(columns["directory"], columns["name"], "/")
+    columns["common_asset"] = pa.repeat(False, len(owner_of))
+    schema = index_schema()
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def row_counts(items: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """How many rows each item becomes."""
+    counts: np.ndarray[tuple[int], np.dtype[np.int32]]
+    counts = items.column("assets").value_lengths().to_numpy(zero_copy_only=False)
+    return counts
+
+
+def item_columns(items: Sequence[ItemEntry | None]) -> dict[str, pa.Array]:
+    """The columns that all assets of an item share; null for a collection's own assets."""
+    absent = (None,) * len(ItemEntry._fields)
+    fields = list(zip(*(item or absent for item in items), strict=True)) or [()] * len(absent)
+    values: dict[str, Sequence[Any]] = dict(zip(ItemEntry._fields, fields, strict=True))
+    shapes = values["shape"]
+    return {
+        "item_id": pa.array(values["item_id"], pa.string()),
+        "datetime": _moments(values["moment"]),
+        "start_datetime": _moments(values["start"]),
+        "end_datetime": _moments(values["end"]),
+        "item_bbox": box_array(values["bbox"]),
+        "bbox": box_array(values["cover"]),
+        "properties": pa.array(values["properties"], pa.string()),
+        "source_items": pa.array(values["sources"], texts_type()),
+        "geometry": pa.array([shape and shape[0] for shape in shapes], pa.binary()),
+    }
 
 
 class Extent:
@@ -164,19 +222,22 @@ class Extent:
         """Widen it by an item."""
         if item.shape is not None:
             self.kinds.add(item.shape.kind)
-        if item.cover is None:
+        cover = item.cover
+        if cover is None:
             return
         if self.bounds is None:
-            self.bounds = item.cover
+            self.bounds = cover
             return
         west, south, east, north = self.bounds
-        w, s, e, n = item.cover
-        self.bounds = min(west, w), min(south, s), max(east, e), max(north, n)
+        w, s, e, n = cover
+        if w < west or s < south or e > east or n > north:
+            self.bounds = min(west, w), min(south, s), max(east, e), max(north, n)
 
 
-def _moments(values: list[int | None]) -> pa.Array:
+def known_href(asset: AssetEntry) -> str:
+    """The URL of an asset; empty where it is only known at the end of the archive."""
+    return asset.href if isinstance(asset.href, str) else ""
+
+
+def _moments(values: Sequence[int | None]) -> pa.Array:
     return pa.array(values, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
-
-
-def _known_href(href: str | Relative) -> str:
-    return href if isinstance(href, str) else ""

@@ -62,7 +62,12 @@ def claim_of(key: str, href: str, media_type: str | None, identity: str) -> Clai
         media_type: Its media type.
         identity: What it shares with others exactly when they are one file.
     """
-    return Claim(_stem(key), suffix_of(href, media_type), key, identity)
+    return Claim(stem_of(key), suffix_of(href, media_type), key, identity)
+
+
+def suffix_of_ending(ending: str, media_type: str | None) -> str:
+    """``layout.extension`` of a URL, of which the last suffix is known and nothing hides it."""
+    return _suffix("x" + ending, media_type)
 
 
 def suffix_of(href: str, media_type: str | None) -> str:
@@ -77,7 +82,8 @@ def suffix_of(href: str, media_type: str | None) -> str:
 
 
 _PLAIN_URL = re.compile(r"https?://[\w.:-]+/(?:[\w.~+=,@-]+/)*([\w~+=,@-][\w.~+=,@-]*)", re.ASCII)
-_stem = lru_cache(maxsize=4096)(safe_name)
+stem_of = lru_cache(maxsize=4096)(safe_name)
+"""The file name of an asset without its extension, by its key."""
 _suffix = lru_cache(maxsize=4096)(extension)
 
 

@@ -6,8 +6,10 @@ grows with the number of collections.
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections import defaultdict
+from collections.abc import Collection
 from functools import partial
 
 from mlhub_core.catalog.aside import Agreement
@@ -19,11 +21,19 @@ from mlhub_core.catalog.items import (
     ItemEntry,
     read_assets,
     read_collection_id,
-    read_item,
+    read_item_head,
 )
 from mlhub_core.catalog.members import Placement
 from mlhub_core.catalog.oddities import Oddities, shown
-from mlhub_core.catalog.rows import Extent, Owner, Waiting
+from mlhub_core.catalog.plain import (
+    AssetKind,
+    Look,
+    Pattern,
+    PlainAssets,
+    pattern_of,
+    plain_assets,
+)
+from mlhub_core.catalog.rows import Extent, known_href
 from mlhub_core.catalog.savepaths import (
     Claim,
     Plan,
@@ -35,18 +45,23 @@ from mlhub_core.catalog.savepaths import (
 )
 from mlhub_core.catalog.tarheader import Kind
 from mlhub_core.catalog.tarstream import Member, TarStream
+from mlhub_core.catalog.waiting import Owner, Waiting
 from mlhub_core.exceptions import ArchiveLimitExceeded
-from mlhub_core.layout import COMMON_ASSET_KEYS, item_name
+from mlhub_core.layout import COMMON_ASSET_KEYS, COMMON_DIRECTORY, item_name
 from mlhub_core.settings import ArchiveLimits
 
 _ODDITIES_KEPT = 1000
 _MAX_KEYS = 10_000
 """Asset keys listed per collection; a filter that names one is checked against the list."""
+_MAX_PATTERNS = 10_000
+"""Remembered; catalogs have a few, unless each item has asset keys of its own."""
+_PLAIN_ID = re.compile(r"[a-zA-Z0-9_-]{5,200}")
+"""Ids that are directory names as they are: none as short as the devices of Windows."""
 _SAVE_DEPTH = 3
 """Components of the longest save path: ``collection/item/file``."""
 
 
-class Collection:
+class Found:
     """What is counted of a collection."""
 
     def __init__(self) -> None:
@@ -54,11 +69,11 @@ class Collection:
         self.assets = 0
         self.keys: set[str] = set()
 
-    def add(self, assets: list[AssetEntry]) -> None:
+    def add(self, keys: Collection[str]) -> None:
         """Count assets and list their keys."""
-        self.assets += len(assets)
+        self.assets += len(keys)
         if len(self.keys) <= _MAX_KEYS:
-            self.keys.update(asset.key for asset in assets)
+            self.keys.update(keys)
 
     @property
     def listed_keys(self) -> tuple[str, ...]:
@@ -86,7 +101,7 @@ class Scan:
         self.first_ignored = ""
         self.items = 0
         self.finished_rows = 0
-        self.collections: dict[str, Collection] = defaultdict(Collection)
+        self.collections: dict[str, Found] = defaultdict(Found)
         self.agreement = Agreement()
         self.extent = Extent()
         self.item_keys = array("q")
@@ -98,6 +113,7 @@ class Scan:
         self.files = array("q")
         self.held_files = array("q")
         self.held_directories = array("q")
+        self._patterns: dict[tuple[Look, ...], Pattern | None] = {}
 
     def member(self, stream: TarStream, member: Member) -> None:
         """Take one member of the archive."""
@@ -150,7 +166,7 @@ class Scan:
         directory = path.rpartition("/")[0]
         self.collection_ids[directory] = collection_id
         assets = read_assets(collection, directory, complain)
-        self.collections[collection_id].add(assets)
+        self.collections[collection_id].add([asset.key for asset in assets])
         owner = Owner(collection_id, None)
         for asset in assets:
             claim = _claim(asset)
@@ -159,7 +175,8 @@ class Scan:
         self._out.flush_full()
 
     def _item(self, raw: JsonObject, path: str, number: int) -> bool:
-        item = read_item(raw, path, partial(self.oddities.add, path), number)
+        complain = partial(self.oddities.add, path)
+        item = read_item_head(raw, path, complain, number)
         if item.collection_directory is not None:
             self.guessed.add(item.collection_directory)
             known = self._plan.collection_ids.get(item.collection_directory)
@@ -169,58 +186,126 @@ class Scan:
         self.extent.include(item)
         collection = self.collections[item.collection_id]
         collection.items += 1
-        collection.add(item.assets)
-        claims = tuple(map(_claim, item.assets))
-        key = item_key(item.collection_id, name := item_name(item.item_id))
+        name = _directory_name(item.item_id)
+        key = item_key(item.collection_id, name)
         self.item_keys.append(key)
-        self.item_contents.append(hash((item.item_id, tuple(sorted(claims)))))
         directory = self._plan.item_directory(
             self._plan.collection_directory(item.collection_id), name
         )
-        if key in self._plan.clashing:
-            self.clashing_items.append((item.collection_id, item.item_id, claims))
-            self.oddities.add(path, "it shares its directory with another item")
-            self._add(item, claims, None)
+        plain = plain_assets(raw)
+        pattern = None if plain is None else self._pattern(plain.looks)
+        if plain is not None and pattern is not None and self._is_alone(item, key, pattern, path):
+            self._note(item, frozenset(zip(pattern.claims, plain.hrefs, strict=True)))
+            collection.add(pattern.keys)
+            self._add_plain(item, directory, plain, pattern)
         else:
-            paths = self._paths(item, claims, directory, path)
-            self._add(item, claims, paths)
+            parent = path.rpartition("/")[0]
+            item = item._replace(assets=read_assets(raw, parent, complain))
+            collection.add([asset.key for asset in item.assets])
+            self._add_any(item, directory, key, path)
         self._out.flush_full()
         return path.rpartition("/")[0] == directory
 
-    def _paths(
+    def _pattern(self, looks: tuple[Look, ...]) -> Pattern | None:
+        try:
+            return self._patterns[looks]
+        except KeyError:
+            if len(self._patterns) >= _MAX_PATTERNS:
+                self._patterns.clear()
+            found = self._patterns[looks] = pattern_of(looks)
+            return found
+        except TypeError:  # a media type or role that is no text, but a list
+            return None
+
+    def _is_alone(self, item: ItemEntry, key: int, pattern: Pattern, path: str) -> bool:
+        """Whether an item's assets get the names that they want, whatever else there is."""
+        if key in self._plan.clashing or self._plan.reserved:
+            return False
+        if not pattern.json_names:
+            return True
+        own = path.rpartition("/")[2]
+        held = (fold(_directory_name(item.item_id) + ".json"), fold(own))
+        return pattern.json_names.isdisjoint(held)
+
+    def _note(self, item: ItemEntry, claims: frozenset[tuple[tuple[str, str], str]]) -> None:
+        """Note what tells an item from another one that wants the same directory."""
+        self.item_contents.append(hash((item.item_id, claims)))
+
+    def _add_plain(
+        self, item: ItemEntry, directory: str, plain: PlainAssets, pattern: Pattern
+    ) -> None:
+        if not plain.hrefs:
+            return
+        self._out.ready.add(
+            item, directory, pattern.kinds, plain.hrefs, plain.sizes, plain.checksums
+        )
+        self.finished_rows += len(plain.hrefs)
+
+    def _add_any(self, item: ItemEntry, directory: str, key: int, path: str) -> None:
+        """Add an item that may need anything: names settled, rows set aside."""
+        claims = tuple(map(_claim, item.assets))
+        self._note(item, frozenset(((claim.key, claim.suffix), claim.identity) for claim in claims))
+        if key in self._plan.clashing:
+            self.clashing_items.append((item.collection_id, item.item_id, claims))
+            self.oddities.add(path, "it shares its directory with another item")
+            self._add(item, claims, None, directory)
+        else:
+            self._add(item, claims, self._names(item, claims, directory, path), directory)
+
+    def _names(
         self, item: ItemEntry, claims: tuple[Claim, ...], directory: str, path: str
     ) -> list[str]:
-        """The save paths of an item that is alone in its directory."""
+        """The file names of an item that is alone in its directory."""
         is_taken = taken_in_item(directory, item.item_id, self._plan, path)
         names = [claim.name for claim in claims]
         folded = {fold(name) for name in names}
         if len(folded) == len(names) and not any(map(is_taken, names)):
-            return [f"{directory}/{name}" for name in names]
+            return names
         settled = settle(claims, is_taken)
         for claim in claims:
             if settled[claim] != claim.name:
                 self.oddities.add(
                     path, f"asset {claim.key[:80]!r} is saved as {settled[claim][:80]!r}"
                 )
-        return [f"{directory}/{settled[claim]}" for claim in claims]
+        return [settled[claim] for claim in claims]
 
-    def _add(self, item: ItemEntry, claims: tuple[Claim, ...], paths: list[str] | None) -> None:
+    def _add(
+        self,
+        item: ItemEntry,
+        claims: tuple[Claim, ...],
+        names: list[str] | None,
+        directory: str,
+    ) -> None:
         """Add the rows of an item, to those that are finished or to those that wait."""
         # Assets that share a path are one file: counted once, with all others that wait.
-        wait_all = paths is None or len(set(paths)) < len(paths)
+        wait_all = names is None or len(set(names)) < len(names)
+        ready: list[tuple[AssetEntry, str]] = []
         owner = Owner(item.collection_id, item)
         for number, (asset, claim) in enumerate(zip(item.assets, claims, strict=True)):
             common_name = None
             if asset.key in COMMON_ASSET_KEYS:
                 common_name = claim.name
                 self.agreement.note(item.collection_id, asset.key, claim.identity)
-            path = "" if paths is None else paths[number]
+            name = "" if names is None else names[number]
             if common_name is not None or wait_all or isinstance(asset.href, Relative):
-                waiting = Waiting(common_name, claim, unsettled=paths is None)
+                waiting = Waiting(common_name, claim, unsettled=names is None)
+                path = f"{directory}/{name}" if name else ""
                 self._out.aside.add(owner, asset, path, waiting)
             else:
-                self._out.ready.add(owner, asset, path)
-                self.finished_rows += 1
+                ready.append((asset, name))
+        if ready:
+            self._out.ready.add(
+                item,
+                directory,
+                tuple(
+                    AssetKind(one.key, one.media_type, tuple(one.roles), name)
+                    for one, name in ready
+                ),
+                [known_href(one) for one, _ in ready],
+                [one.file_size for one, _ in ready],
+                [one.checksum for one, _ in ready],
+            )
+            self.finished_rows += len(ready)
 
     def _hold(self, path: str) -> None:
         """Note what a file of the archive may be in the way of.
@@ -235,6 +320,13 @@ class Scan:
             self.held_files.append(hash("/".join(parts)))
         for depth in range(2, min(len(parts), _SAVE_DEPTH + 1)):
             self.held_directories.append(hash("/".join(parts[:depth])))
+
+
+def _directory_name(item_id: str) -> str:
+    """``layout.item_name``, quicker for plain ids."""
+    if _PLAIN_ID.fullmatch(item_id) and item_id.lower() != COMMON_DIRECTORY:
+        return item_id
+    return item_name(item_id)
 
 
 def _claim(asset: AssetEntry) -> Claim:

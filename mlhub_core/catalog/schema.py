@@ -81,6 +81,9 @@ def box_type() -> pa.DataType:
 def box_array(boxes: Iterable[Bounds | None]) -> pa.Array:
     """Boxes as a column; None becomes null."""
     listed = list(boxes)
+    if listed and None not in listed:
+        parts = [pa.array(numbers, pa.float64()) for numbers in zip(*listed, strict=True)]
+        return pa.StructArray.from_arrays(parts, fields=list(box_type()))
     absent = pa.array([box is None for box in listed], pa.bool_())
     columns = [
         pa.array([0.0 if box is None else box[number] for box in listed], pa.float64())

@@ -175,6 +175,13 @@ class TarStream:
         raise self._bytes.corrupt("has nothing but extended headers")
 
     def _member(self, header: Header, pax: dict[str, str], gnu_name: bytes | None) -> Member:
+        if not pax:
+            name = decode_name(header.name if gnu_name is None else gnu_name)
+            kind = header.kind
+            if kind is Kind.FILE and name.endswith("/"):
+                kind = Kind.DIRECTORY
+            self._expect(header.size if header.has_data else 0)
+            return Member(name, kind, self._left, header.mtime)
         kind = Kind.SPARSE if is_pax_sparse(pax) else header.kind
         size = header.size if (stated := self._understand(pax_size, pax)) is None else stated
         name = pax.get("path") or decode_name(header.name if gnu_name is None else gnu_name)

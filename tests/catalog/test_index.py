@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from mlhub_core.catalog.asset_index import STATE_NAME
+from mlhub_core.catalog.asset_index import INDEX_VERSION, STATE_NAME
 from mlhub_core.catalog.extract import unarchive
 from mlhub_core.catalog.index import index_assets
 from mlhub_core.catalog.schema import index_schema
@@ -152,7 +152,9 @@ def test_a_broken_index_is_built_anew(tmp_path: Path, broken: str) -> None:
     elif broken == "state":
         state.write_bytes(b"{}")
     elif broken == "older":
-        state.write_text(state.read_text().replace('"version": 1', '"version": 0'))
+        text = state.read_text()
+        assert f'"version": {INDEX_VERSION}' in text
+        state.write_text(text.replace(f'"version": {INDEX_VERSION}', '"version": 0'))
     else:
         paths.index.unlink()
     again = index_assets(archive, paths)

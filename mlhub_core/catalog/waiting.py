@@ -1,0 +1,124 @@
+"""Rows that cannot be finished before the end of the archive, while they are collected."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from mlhub_core.catalog.hrefs import Relative
+from mlhub_core.catalog.items import AssetEntry, ItemEntry
+from mlhub_core.catalog.rows import item_columns, known_href
+from mlhub_core.catalog.savepaths import Claim
+from mlhub_core.catalog.schema import aside_schema, texts_type
+
+_MAX_ROWS = 100_000
+_MAX_TEXT = 48 * 1024 * 1024
+"""Characters and bytes of a batch: long properties make smaller row groups, not more memory."""
+_ROW_BYTES = 400
+"""About what a row takes besides its texts."""
+
+
+class Owner(NamedTuple):
+    """Whose assets they are.
+
+    Attributes:
+        collection_id: The collection.
+        item: The item; None for the collection's own assets.
+    """
+
+    collection_id: str
+    item: ItemEntry | None
+
+
+class Waiting(NamedTuple):
+    """Why a row cannot be finished before the end of the archive.
+
+    Attributes:
+        common_name: Its name in a ``_common`` directory; None where it may not lie in one.
+        claim: What it wants in its own directory.
+        unsettled: Whether the save path is not known yet at all.
+    """
+
+    common_name: str | None
+    claim: Claim
+    unsettled: bool
+
+
+class WaitingRows:
+    """Collects rows for one batch, each with the reason why it waits."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Start a new batch."""
+        self._text = 0
+        self._owners: list[Owner] = []
+        self._owner_of: list[int] = []
+        self._assets: list[AssetEntry] = []
+        self._save_paths: list[str] = []
+        self._waiting: list[Waiting] = []
+
+    def __len__(self) -> int:
+        return len(self._assets)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to write the batch."""
+        return len(self._assets) >= _MAX_ROWS or self._text >= _MAX_TEXT
+
+    def add(self, owner: Owner, asset: AssetEntry, save_path: str, waiting: Waiting) -> None:
+        """Add a row; those of one owner one after the other."""
+        if not self._owners or self._owners[-1] is not owner:
+            # Not before there is a row of it: a batch that gets none is never written and emptied.
+            self._owners.append(owner)
+        self._owner_of.append(len(self._owners) - 1)
+        self._assets.append(asset)
+        self._save_paths.append(save_path)
+        self._text += _ROW_BYTES
+        if owner.item is not None:
+            self._text += len(owner.item.properties)
+            self._text += len(owner.item.shape.wkb) if owner.item.shape else 0
+        self._waiting.append(waiting)
+
+    def to_batch(self) -> pa.RecordBatch:
+        """The rows as Arrow."""
+        assets = self._assets
+        owner_of = pa.array(self._owner_of, pa.int32())
+        shared = item_columns([owner.item for owner in self._owners])
+        shared["collection_id"] = pa.array(
+            [owner.collection_id for owner in self._owners], pa.string()
+        )
+        columns = {name: column.take(owner_of) for name, column in shared.items()}
+        columns |= {
+            "asset_key": pa.array([asset.key for asset in assets], pa.string()),
+            "href": pa.array([known_href(asset) for asset in assets], pa.string()),
+            "media_type": pa.array([asset.media_type for asset in assets], pa.string()),
+            "roles": pa.array([asset.roles for asset in assets], texts_type()),
+            "save_path": pa.array(self._save_paths, pa.string()),
+            "common_asset": pa.repeat(False, len(assets)),
+            "file_size": pa.array([asset.file_size for asset in assets], pa.int64()),
+            "checksum": pa.array([asset.checksum for asset in assets], pa.string()),
+            **self._waiting_columns(),
+        }
+        schema = aside_schema()
+        return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+    def _waiting_columns(self) -> dict[str, pa.Array]:
+        waiting, hrefs = self._waiting, [asset.href for asset in self._assets]
+        text = pa.string()
+        return {
+            "_common_name": pa.array([reason.common_name for reason in waiting], text),
+            "_identity": pa.array([reason.claim.identity for reason in waiting], text),
+            "_stem": pa.array([reason.claim.stem for reason in waiting], text),
+            "_suffix": pa.array([reason.claim.suffix for reason in waiting], text),
+            "_unsettled": pa.array([reason.unsettled for reason in waiting], pa.bool_()),
+            "_candidates": pa.array(
+                [list(href.candidates) if isinstance(href, Relative) else None for href in hrefs],
+                texts_type(),
+            ),
+            "_url": pa.array(
+                [href.url if isinstance(href, Relative) else None for href in hrefs], text
+            ),
+        }
