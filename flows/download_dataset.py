@@ -16,12 +16,11 @@ from contextlib import nullcontext
 
 from prefect import flow, get_run_logger, runtime
 from prefect.states import Completed
-from prefect.utilities.annotations import unmapped
 
 from flows.artifacts import progress_artifact, show_report
 from flows.dataset_tags import tagged
-from flows.host_limits import taking_turns
 from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
+from flows.partitions import download_partitions
 from flows.side_by_side import settle, side_by_side
 from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.catalog.extract import Unarchived
@@ -30,18 +29,15 @@ from mlhub_core.cli import demo_hub
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.parameters import DownloadParameters
 from mlhub_core.pipeline import DownloadRequest, check_collections, conclude
-from mlhub_core.selection.plan import Plan
 from mlhub_core.show.summary import outcome
 from mlhub_core.transfer.report import DownloadReport
-from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.workspace import workspace
 from tasks.access import Access
-from tasks.download_partition import download_partition
 from tasks.fetch_catalog import fetch_catalog
 from tasks.fetch_metadata import fetch_metadata
 from tasks.filter_assets import filter_assets
 from tasks.index_assets import index_assets
-from tasks.runtime import announce, new_run
+from tasks.runtime import new_run
 from tasks.unarchive import unarchive
 
 
@@ -91,7 +87,7 @@ def _run(request: DownloadRequest, access: Access) -> DownloadReport:
         archive = fetch_catalog(paths, request.if_exists, access)
         unarchived, index = _unpack(request, paths, archive)
         plan = None if index is None else filter_assets(request, paths, index)
-        results = () if plan is None else _transfer(request, paths, plan)
+        results = () if plan is None else download_partitions(request, paths, plan)
         report = conclude(
             info,
             paths,
@@ -118,26 +114,3 @@ def _unpack(
         indexing = runner.submit(index_assets, steps)
         settle([unarchiving, indexing])
         return unarchiving.result(), indexing.result()
-
-
-def _transfer(
-    request: DownloadRequest, paths: DownloadPaths, plan: Plan
-) -> tuple[PartitionResult, ...]:
-    if not plan.partitions:
-        return ()
-    settings = request.settings
-    announce(plan.partitions)
-    with (
-        taking_turns(plan.partitions, settings.transfer),
-        side_by_side(settings.workers) as runner,
-    ):
-        futures = runner.map(
-            download_partition,
-            {
-                "partition": plan.partitions,
-                "paths": unmapped(paths),
-                "if_exists": unmapped(request.if_exists),
-                "settings": unmapped(settings.transfer),
-            },
-        )
-        return settle(futures)  # type: ignore[arg-type]  # its list is no Iterable of futures

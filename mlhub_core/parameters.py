@@ -64,6 +64,11 @@ class DownloadParameters(BaseModel):
     workers: int = Field(default=2, ge=1, le=64)
     """Partitions at a time. One is quickest where the network is faster than the interpreter; with
     two, the tasks of a run go on beside each other and a slow host holds up half of them."""
+    runner: Literal["threads", "dask"] = "threads"
+    """Where a flow runs its partitions: on threads of its process, or on the workers of a Dask
+    cluster, which share the connections and reach the same directories by the same paths."""
+    dask_address: str | None = Field(default=None, examples=["tcp://10.0.0.5:8786"])
+    """The scheduler of that cluster. Empty: processes of this machine, as many as workers."""
     mirrors: dict[str, str] = Field(default_factory=dict)
     """URL prefixes of the catalog, and where those files are fetched from instead."""
     asset_db: bool = True
@@ -83,6 +88,8 @@ class DownloadParameters(BaseModel):
     def _check(self) -> DownloadParameters:
         if self.profile and self.api_key_block:
             raise InvalidArgument("profile and api_key_block exclude each other: give one of them.")
+        if self.dask_address and self.runner != "dask":
+            raise InvalidArgument('dask_address is given, but runner is not "dask": set both.')
         if self.intersects is not None and len(_inline(self.intersects)) > MAX_INLINE_GEOJSON:
             raise InvalidArgument(
                 "intersects is too large for a parameter: put it in a file and give its path."
@@ -138,6 +145,8 @@ class DownloadParameters(BaseModel):
                 workers=self.workers,
                 asset_db=self.asset_db,
                 check_space=not self.ignore_space,
+                runner=self.runner,
+                dask_address=self.dask_address,
             ),
         )
 

@@ -113,6 +113,11 @@ class RunSettings:
     check_space: bool = True
     """Whether a run that the disk has not the room for is refused before its first byte. Some
     network file systems tell wrong numbers."""
+    runner: str = "threads"
+    """Where a flow runs its partitions: ``threads`` of its process, or a ``dask`` cluster."""
+    dask_address: str | None = None
+    """Of the cluster's scheduler, such as ``tcp://10.0.0.5:8786``; None makes a cluster on this
+    machine, of as many processes as there are workers."""
 
 
 def root_url() -> str:

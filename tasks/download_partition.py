@@ -12,6 +12,7 @@ from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer import run
 from mlhub_core.transfer.governor import governor_for
 from mlhub_core.transfer.result import PartitionResult
+from tasks.remote_stop import stoppable
 from tasks.runtime import run_hooks
 
 
@@ -32,7 +33,7 @@ def download_partition(
     The governor of connections is the process's: however many partitions run, a host sees no more
     than the set number.
     """
-    with run_hooks() as hooks:
+    with run_hooks() as hooks, stoppable(str(paths.asset_dir), hooks.stop):
         return run.download_partition(
             partition,
             paths,

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,23 @@ def unfinished_changes(directory: Path) -> Changes | None:
         return Changes(**{**state, "table": directory.parent / TABLE_NAME}) if state else None
     except TypeError:
         return None
+
+
+def first_changes(table: Path, count: int) -> list[dict[str, str]]:
+    """The first rows of a table of changes, for people to look at.
+
+    Args:
+        table: The CSV file.
+        count: How many at most.
+
+    Raises:
+        StorageError: if it cannot be read.
+    """
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            return list(islice(csv.DictReader(file), count))
+    except OSError as error:
+        raise StorageError(f"Cannot read {table}: {error.strerror or error}.") from error
 
 
 def _rows(diff: Diff, old: Path, new: Path, stop: StopFlag) -> Iterator[Row]:

@@ -1,0 +1,94 @@
+"""A Dask cluster whose workers fetch the partitions, through prefect-dask.
+
+All workers and the flow see the same directory under the same path. What each worker writes to the
+ledger is a segment of its own, which the next run merges. A partition whose worker dies is given to
+another one, which goes on where the ledger and the partial files are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from mlhub_core.exceptions import InvalidArgument, MLHubException
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.redact import redact
+from mlhub_core.settings import RunSettings, TransferSettings
+from tasks.remote_stop import stop_all_in, wait_until_idle
+from tasks.runtime import run_hooks
+
+
+class ClusterError(MLHubException):
+    """The Dask cluster cannot be reached, or lost what it was doing."""
+
+
+@contextmanager
+def on_cluster(
+    settings: RunSettings, paths: DownloadPaths
+) -> Iterator[tuple[Any, TransferSettings]]:
+    """A task runner on a cluster, and the settings that hold for each of its processes.
+
+    Without an address, the cluster is made on this machine, of as many processes as there are
+    workers, for the length of the block. When the block is left by an exception, the partitions
+    that run are stopped, on whatever machine, and waited for: the next run must find none of them.
+
+    Args:
+        settings: Of the run.
+        paths: Whose partitions are stopped.
+
+    Raises:
+        InvalidArgument: if prefect-dask is not installed.
+        ClusterError: if the cluster cannot be reached, or gives a partition up.
+    """
+    try:
+        from distributed import KilledWorker
+        from distributed.comm.core import CommClosedError
+        from prefect_dask.task_runners import DaskTaskRunner
+    except ImportError as error:
+        raise InvalidArgument(
+            "runner is dask, but prefect-dask is not installed: pip install 'mlhub-flows[dask]'."
+        ) from error
+    runner = DaskTaskRunner(**_cluster(settings))
+    try:
+        with runner, run_hooks():
+            client = runner.client
+            processes = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+            try:
+                yield runner, share(settings.transfer, processes)
+            except BaseException:
+                directory = str(paths.asset_dir)
+                client.run(stop_all_in, directory, on_error="ignore")
+                client.run(wait_until_idle, directory, on_error="ignore")
+                raise
+    except (KilledWorker, CommClosedError, OSError) as error:
+        if isinstance(error, MLHubException):
+            raise
+        reason = redact(error).strip().splitlines() or [type(error).__name__]
+        raise ClusterError(
+            f"The Dask cluster failed: {reason[0]}. What is finished is kept; the same run goes on "
+            "there. Is the scheduler up, and has each worker the memory it needs?"
+        ) from error
+
+
+def share(settings: TransferSettings, processes: int) -> TransferSettings:
+    """Settings for one of several processes, which share the connections to a host.
+
+    Args:
+        settings: For all of them.
+        processes: How many there are.
+    """
+    return replace(settings, concurrency=max(1, settings.concurrency // processes))
+
+
+def _cluster(settings: RunSettings) -> dict[str, Any]:
+    if settings.dask_address:
+        return {"address": settings.dask_address}
+    return {
+        "cluster_kwargs": {
+            "n_workers": settings.workers,
+            "threads_per_worker": 1,
+            "dashboard_address": None,
+        }
+    }

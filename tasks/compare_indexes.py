@@ -1,0 +1,27 @@
+"""Task ``compare-indexes``: what the new index changes, on record, and the index in its place."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from mlhub_core.catalog.archive import CatalogArchive
+from mlhub_core.catalog.index import AssetIndex
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.sync import renew
+from mlhub_core.sync.changes import Changes
+from tasks.runtime import run_hooks
+
+
+@task(
+    name="compare-indexes",
+    task_run_name="compare-indexes {paths.dataset_id}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def compare_indexes(
+    paths: DownloadPaths, archive: CatalogArchive, index: AssetIndex
+) -> tuple[AssetIndex, Changes | None]:
+    """See :func:`mlhub_core.sync.renew.adopt_index`."""
+    with run_hooks() as hooks:
+        return renew.adopt_index(paths, archive, index, stop=hooks.stop)

@@ -1,0 +1,22 @@
+"""Task ``prune``: files that the catalog no longer has, moved into the trash."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.sync import trash
+from tasks.runtime import run_hooks
+
+
+@task(
+    name="prune",
+    task_run_name="prune {paths.dataset_id}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def prune_files(paths: DownloadPaths) -> int:
+    """See :func:`mlhub_core.sync.trash.prune`."""
+    with run_hooks() as hooks:
+        return trash.prune(paths, stop=hooks.stop)
