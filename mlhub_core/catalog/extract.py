@@ -16,17 +16,13 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlhub_core.catalog.apart import extract_apart
 from mlhub_core.catalog.archive import CatalogArchive
-from mlhub_core.catalog.members import Placement
-from mlhub_core.catalog.oddities import Oddities
+from mlhub_core.catalog.extraction import Job, Unarchived, extract_here
 from mlhub_core.catalog.state import read_state, remove_state, write_state
-from mlhub_core.catalog.tarheader import Kind
-from mlhub_core.catalog.tarstream import Member, TarStream
-from mlhub_core.catalog.tree import Outcome, Tree
 from mlhub_core.exceptions import CatalogError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
@@ -34,38 +30,16 @@ from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import MIB, ArchiveLimits
 from mlhub_core.stop import StopFlag
 
+__all__ = ["MARKER_NAME", "Unarchived", "unarchive"]
+
 log = logging.getLogger(__name__)
 
 MARKER_NAME = "unarchived.json"
 MARKER_VERSION = 1
 """Raised when files would be placed elsewhere than before: older trees are then gone over again."""
 
-_ODDITIES_KEPT = 100
-_IN_MEMORY = 8 * MIB
-"""Files up to this size are read whole and compared with what lies there; larger ones written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unarchived:
-    """The catalog on disk.
-
-    Attributes:
-        directory: Where it lies.
-        files: Files of the archive that lie there.
-        bytes: Their sizes together.
-        written: Files that this run wrote.
-        kept: Files that were there already, the same.
-        oddities: The first members that were left out, and why.
-        oddity_count: How many there were.
-    """
-
-    directory: Path
-    files: int
-    bytes: int
-    written: int
-    kept: int
-    oddities: tuple[str, ...] = ()
-    oddity_count: int = 0
+_WORTH_A_PROCESS = 2 * MIB
+"""Packed bytes from which on the start of a process costs less than sharing the interpreter."""
 
 
 def unarchive(
@@ -101,8 +75,21 @@ def unarchive(
             on_progress(_progress(archive, archive.size, done.files, finished=True))
             return done
     remove_state(marker)
-    work = _Extraction(archive, paths, keep_same=if_exists is not DownloadIfExistsOpts.overwrite)
-    done = work.run(limits or ArchiveLimits(), stop, on_progress)
+    job = Job(
+        archive=archive.path,
+        dataset_id=archive.dataset_id,
+        directory=paths.catalog_dir,
+        within=paths.output_dir,
+        keep_same=if_exists is not DownloadIfExistsOpts.overwrite,
+        limits=limits or ArchiveLimits(),
+    )
+
+    def report(packed_read: int, members: int) -> None:
+        on_progress(_progress(archive, packed_read, members))
+
+    extract = extract_apart if archive.size >= _WORTH_A_PROCESS else extract_here
+    done = extract(job, stop, report)
+    on_progress(_progress(archive, archive.size, done.files, finished=True))
     if done.oddity_count:
         log.warning(
             "%s: %d members of the archive were left out, such as %s",
@@ -117,64 +104,6 @@ def unarchive(
         )
     write_state(marker, _marker(archive, paths, done))
     return done
-
-
-class _Extraction:
-    """One pass over the archive."""
-
-    def __init__(self, archive: CatalogArchive, paths: DownloadPaths, *, keep_same: bool) -> None:
-        self._archive = archive
-        self._keep_same = keep_same
-        self._directory = paths.catalog_dir
-        self._placement = Placement(archive.dataset_id)
-        self._tree = Tree(paths.catalog_dir, paths.output_dir)
-        self._oddities = Oddities(_ODDITIES_KEPT)
-        self._written = self._kept = self._bytes = 0
-
-    def run(
-        self, limits: ArchiveLimits, stop: StopFlag | None, on_progress: ProgressSink
-    ) -> Unarchived:
-        def report(packed_read: int) -> None:
-            on_progress(_progress(self._archive, packed_read, self._written + self._kept))
-
-        if stop is not None:
-            stop.check()
-        with TarStream(self._archive.path, limits, stop=stop, on_read=report) as stream:
-            for member in stream:
-                if member.kind is Kind.FILE:
-                    self._file(stream, member)
-                elif member.kind is not Kind.DIRECTORY:
-                    # Directories are made for the files in them; an empty one says nothing.
-                    self._oddities.add(member.name, f"a {member.kind}, not extracted")
-        files = self._written + self._kept
-        on_progress(_progress(self._archive, self._archive.size, files, finished=True))
-        return Unarchived(
-            directory=self._directory,
-            files=files,
-            bytes=self._bytes,
-            written=self._written,
-            kept=self._kept,
-            oddities=self._oddities.first,
-            oddity_count=self._oddities.count,
-        )
-
-    def _file(self, stream: TarStream, member: Member) -> None:
-        path, why = self._placement.place(member.name)
-        if why:
-            self._oddities.add(member.name, f"not extracted: {why}")
-            return
-        if member.size <= _IN_MEMORY:
-            outcome = self._tree.put(path, stream.read(), keep_same=self._keep_same)
-        else:
-            outcome = self._tree.put_pieces(path, stream.pieces())
-        if outcome is Outcome.WRITTEN:
-            self._written += 1
-        elif outcome is Outcome.KEPT:
-            self._kept += 1
-        else:
-            self._oddities.add(member.name, f"not extracted: {outcome.value}")
-            return
-        self._bytes += member.size
 
 
 def _progress(
