@@ -1,24 +1,25 @@
-"""``mlhub_stac_assets.db``: the reference client's SQLite table, for tools that read it."""
+"""``mlhub_stac_assets.db``: the reference client's SQLite table, for tools that read it.
+
+It is written last, in one load, and not again where it would become the same.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pandas as pd
-import shapely
 
+from mlhub_core.catalog.state import read_state, write_state
 from mlhub_core.exceptions import StorageError
-from mlhub_core.selection.masks import BOX_FIELDS
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from mlhub_core.selection.rowgroup import IndexReader, RowGroup
+from mlhub_core.selection.tally import Chosen
+from mlhub_core.stop import StopFlag
 
 _CREATE = """CREATE TABLE assets (
     collection_id TEXT, item_id TEXT, asset_key TEXT, asset_url TEXT, asset_save_path TEXT,
@@ -26,95 +27,129 @@ _CREATE = """CREATE TABLE assets (
     single_datetime TEXT, start_datetime TEXT, end_datetime TEXT
 )"""
 _INSERT = f"INSERT INTO assets VALUES ({', '.join('?' * 12)})"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_STATE_NAME = "asset_db.json"
 
 
-class AssetDb:
-    """Writes the table beside its final place and moves it there when it is complete.
+def write_asset_db(
+    path: Path, index: IndexReader, chosen: Chosen, made_from: dict[str, Any], stop: StopFlag
+) -> None:
+    """Write the table: all rows of the index, ``filtered`` those that are not chosen.
 
     Args:
-        path: The final place.
+        path: Where to; replaced in one step when it is complete.
+        index: The index.
+        chosen: The rows that the filters leave.
+        made_from: What tells one table from another; see :func:`is_current`.
+        stop: Stops it when set.
+
+    Raises:
+        StorageError: if the disk refuses.
+        Interrupted: if stopped.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temporary = path.parent / ".mlhub" / (path.name + ".tmp")
-        self._temporary.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary.unlink(missing_ok=True)
+    temporary = path.parent / ".mlhub" / (path.name + ".tmp")
+    try:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
         try:
-            self._connection = sqlite3.connect(self._temporary)
-            # Nobody else sees the file before it is renamed: a journal would only cost time.
-            self._connection.execute("PRAGMA journal_mode = OFF")
-            self._connection.execute("PRAGMA synchronous = OFF")
-            self._connection.execute(_CREATE)
-        except sqlite3.Error as error:
-            raise StorageError(f"{path} cannot be written: {error}.") from error
-
-    def add(self, frame: pd.DataFrame, selected: NDArray[np.bool_]) -> None:
-        """Add a batch of index rows.
-
-        Args:
-            frame: Rows of the index, its boxes flattened.
-            selected: Which of them the filters leave; the others are marked ``filtered``.
-        """
-        rows = zip(
-            *(_texts(frame[name]) for name in ("collection_id", "item_id", "asset_key", "href")),
-            _texts(frame["save_path"]),
-            (~selected).tolist(),
-            frame["common_asset"].tolist(),
-            _boxes(frame[[f"item_{name}" for name in BOX_FIELDS]].to_numpy()),
-            _each_once(frame["geometry"], _geometries),
-            *(
-                _each_once(frame[name], _moments)
-                for name in ("datetime", "start_datetime", "end_datetime")
-            ),
-            strict=True,
-        )
-        try:
-            self._connection.executemany(_INSERT, rows)
-        except sqlite3.Error as error:
-            raise StorageError(f"{self._path} cannot be written: {error}.") from error
-
-    def close(self, *, keep: bool) -> None:
-        """Finish: move the table to its place, or drop it."""
-        try:
-            self._connection.commit()
-            self._connection.close()
-            if keep:
-                os.replace(self._temporary, self._path)
-        except (sqlite3.Error, OSError) as error:
-            raise StorageError(f"{self._path} cannot be written: {error}.") from error
+            _load(temporary, index, chosen, stop)
+            os.replace(temporary, path)
         finally:
-            self._temporary.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
+        write_state(_state_path(path), {"made_from": made_from, "file": _stamp(path)})
+    except (sqlite3.Error, OSError) as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"{path} cannot be written: {error}.") from error
 
 
-def _texts(column: pd.Series[str]) -> list[str | None]:
-    return [value if isinstance(value, str) else None for value in column.tolist()]
+def is_current(path: Path, made_from: dict[str, Any]) -> bool:
+    """Whether the table is there, made from the same, and nobody has touched it since.
+
+    Raises:
+        StorageError: if our note of it cannot be read.
+    """
+    state = read_state(_state_path(path))
+    if state is None or state.get("made_from") != made_from:
+        return False
+    try:
+        return bool(state.get("file") == _stamp(path))
+    except OSError:
+        return False
 
 
-def _each_once(
-    column: pd.Series[Any], texts: Callable[[pd.Index[Any]], list[str | None]]
-) -> list[str | None]:
-    """Texts of a column, each different value written once: an item's assets share theirs."""
-    codes, values = pd.factorize(column)
-    written = [*texts(pd.Index(values)), None]  # the last for code -1, which stands for no value
-    return [written[code] for code in codes.tolist()]
+def _state_path(path: Path) -> Path:
+    return path.parent / ".mlhub" / _STATE_NAME
 
 
-def _moments(values: pd.Index[Any]) -> list[str | None]:
-    return [value.isoformat().replace("+00:00", "Z") for value in values]
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
-def _geometries(values: pd.Index[Any]) -> list[str | None]:
-    shapes = shapely.from_wkb(values.to_numpy(dtype=object), on_invalid="ignore")
-    texts: list[str | None] = shapely.to_geojson(shapes).tolist()
-    return texts
+def _load(path: Path, index: IndexReader, chosen: Chosen, stop: StopFlag) -> None:
+    connection = sqlite3.connect(path)
+    try:
+        # Nobody else sees the file before it is renamed: a journal would only cost time.
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(_CREATE)
+        for group in index.groups():
+            stop.check()
+            connection.executemany(_INSERT, _rows(group, chosen))
+        connection.commit()
+    finally:
+        connection.close()
 
 
-def _boxes(boxes: NDArray[np.float64]) -> list[str | None]:
-    """Texts of boxes; rows of one item stand together, so only the first of equal ones is new."""
-    new = np.ones(len(boxes), dtype=bool)
-    new[1:] = (boxes[1:] != boxes[:-1]).any(axis=1)
-    written = [
-        None if any(map(math.isnan, box)) else json.dumps(box) for box in boxes[new].tolist()
+def _rows(group: RowGroup, chosen: Chosen) -> Iterator[tuple[Any, ...]]:
+    names = ["collection_id", "item_id", "asset_key", "href", "save_path"]
+    texts = group.index.read_plain(group.number, names)
+    return zip(
+        *(texts.column(name).to_pylist() for name in names),
+        (~chosen.get(group)).tolist(),
+        group.is_common.tolist(),
+        _boxes(group),
+        _geometries(group),
+        *(_moments(group, name) for name in ("datetime", "start_datetime", "end_datetime")),
+        strict=True,
+    )
+
+
+def _moments(group: RowGroup, name: str) -> list[str | None]:
+    """Texts of moments, each different one written once."""
+    if group.is_void(name):
+        return [None] * group.rows
+    moments, known = group.numbers(name)
+    different, places = np.unique(moments, return_inverse=True)
+    texts = [
+        (_EPOCH + timedelta(microseconds=moment)).isoformat().replace("+00:00", "Z")
+        for moment in different.tolist()
     ]
+    return [
+        texts[at] if here else None
+        for at, here in zip(places.tolist(), known.tolist(), strict=True)
+    ]
+
+
+def _boxes(group: RowGroup) -> list[str | None]:
+    """Texts of boxes; rows of one item stand together, so only the first of equal ones is new."""
+    boxes = group.boxes("item_bbox")
+    new = np.ones(group.rows, bool)
+    new[1:] = ~(
+        (boxes[:, 1:] == boxes[:, :-1]) | (np.isnan(boxes[:, 1:]) & np.isnan(boxes[:, :-1]))
+    ).all(axis=0)
+    written = [None if box[0] != box[0] else json.dumps(box) for box in boxes[:, new].T.tolist()]
     return [written[number] for number in (np.cumsum(new) - 1).tolist()]
+
+
+def _geometries(group: RowGroup) -> list[str | None]:
+    """GeoJSON of geometries, each different one written once: an item's assets share theirs."""
+    if group.is_void("geometry"):
+        return [None] * group.rows
+    import shapely
+
+    column = group.column("geometry").dictionary_encode()
+    shapes = shapely.from_wkb(column.dictionary.to_numpy(zero_copy_only=False), on_invalid="ignore")
+    written = [*shapely.to_geojson(shapes).tolist(), None]
+    return [written[code] for code in column.indices.fill_null(-1).to_pylist()]

@@ -1,9 +1,9 @@
-"""Cuts a selection, a Parquet file of assets, into partition files of similar weight."""
+"""Cuts a selection into partition files of similar weight."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ _UNKNOWN_BYTES = 200_000
 def cut(
     selection: Path, directory: Path, keep: NDArray[np.bool_], workers: int
 ) -> tuple[Partition, ...]:
-    """Write the partition files of a selection.
+    """Write the partition files of a selection that lies in a file.
 
     Args:
         selection: Parquet file with the columns of a partition.
@@ -38,78 +38,103 @@ def cut(
         The partitions, in order; together they hold every row that is kept, once.
     """
     with pq.ParquetFile(selection) as file:
-        sizes = _weights(file, keep)
-        count = partition_count(int(keep.sum()), workers)
-        total = float(sizes.sum()) or 1.0
-        # A row belongs to the partition in which the middle of its weight falls.
-        middle = np.cumsum(sizes) - sizes / 2
-        owner = np.minimum((middle * count / total).astype(np.int64), count - 1)
-        present = sorted(set(np.unique(owner[keep]).tolist()))
-        writer = _Writer(directory, {number: index for index, number in enumerate(present)})
+        sizes = file.read(columns=["file_size"]).column("file_size").combine_chunks()
+        weight = float(weights(sizes)[keep].sum())
+        cutter = Cutter(directory, partition_count(int(keep.sum()), workers), weight)
         offset = 0
         for batch in file.iter_batches():
-            rows = slice(offset, offset + batch.num_rows)
+            kept = keep[offset : offset + batch.num_rows]
             offset += batch.num_rows
-            kept = keep[rows]
-            writer.add(batch.filter(pa.array(kept)), owner[rows][kept])
-        return writer.close()
+            cutter.add(batch.filter(pa.array(kept)))
+        return cutter.close()
 
 
-def _weights(file: pq.ParquetFile, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
-    sizes = file.read(columns=["file_size"]).column("file_size").to_pandas()
-    weights = sizes.fillna(_UNKNOWN_BYTES).to_numpy(dtype=np.float64) + _PER_FILE_BYTES
-    return np.where(keep, weights, 0.0)
+def weights(sizes: Any) -> NDArray[np.float64]:
+    """What files weigh, by the Arrow array of their sizes."""
+    known: NDArray[np.float64] = sizes.fill_null(_UNKNOWN_BYTES).to_numpy(zero_copy_only=False)
+    return known.astype(np.float64) + _PER_FILE_BYTES
 
 
-class _Writer:
-    """Writes rows to the file of their partition; owners never decrease, so one is open."""
+class Cutter:
+    """Writes rows to partition files, one after the other.
 
-    def __init__(self, directory: Path, numbers: dict[int, int]) -> None:
+    Args:
+        directory: Where the files go; it exists.
+        count: How many partitions there may be.
+        weight: What all rows together weigh.
+    """
+
+    def __init__(self, directory: Path, count: int, weight: float) -> None:
         self._directory = directory
-        self._numbers = numbers
-        self._done: list[Partition] = []
+        self._count = count
+        self._share = (weight or 1.0) / count
+        self._passed = 0.0
+        self._done: list[tuple[Path, int, int, int]] = []
         self._writer: pq.ParquetWriter | None = None
         self._current = -1
         self._files = self._known = self._unknown = 0
 
-    def add(self, batch: pa.RecordBatch, owners: NDArray[np.int64]) -> None:
-        for number in np.unique(owners):
-            first, last = np.searchsorted(owners, [number, number + 1])
+    def add(self, rows: pa.RecordBatch | pa.Table) -> None:
+        """Write some rows, in the order of the partitions."""
+        sizes = rows.column("file_size")
+        sizes = sizes.combine_chunks() if isinstance(sizes, pa.ChunkedArray) else sizes
+        own = weights(sizes)
+        # A row belongs to the partition in which the middle of its weight falls.
+        middle = self._passed + np.cumsum(own) - own / 2
+        self._passed += float(own.sum())
+        owners = np.minimum((middle / self._share).astype(np.int64), self._count - 1)
+        for number in np.unique(owners).tolist():
             if number != self._current:
                 self._finish()
-                self._open(int(number))
-            part = batch.slice(first, last - first)
-            assert self._writer is not None
-            self._writer.write_batch(part)
-            sizes = part.column("file_size")
-            self._files += part.num_rows
-            self._unknown += sizes.null_count
-            self._known += sum(size for size in sizes.to_pylist() if size is not None)
+                self._open(number)
+            first, last = np.searchsorted(owners, [number, number + 1]).tolist()
+            self._write(rows.slice(first, last - first), sizes.slice(first, last - first))
 
     def close(self) -> tuple[Partition, ...]:
-        self._finish()
-        return tuple(self._done)
+        """Finish the last file.
 
-    def _path(self) -> Path:
-        return self._directory / f"partition-{self._numbers[self._current] + 1:03d}.parquet"
+        Returns:
+            The partitions, in order.
+        """
+        self._finish()
+        return tuple(
+            Partition(number, len(self._done), *fields)
+            for number, fields in enumerate(self._done, start=1)
+        )
+
+    def abandon(self) -> None:
+        """Close the open file; what is written is not looked at any more."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _write(self, part: pa.RecordBatch | pa.Table, sizes: Any) -> None:
+        import pyarrow.compute as pc
+
+        assert self._writer is not None
+        table = part if isinstance(part, pa.Table) else pa.Table.from_batches([part])
+        self._writer.write_table(table.cast(partition_schema()))
+        self._files += len(sizes)
+        self._unknown += sizes.null_count
+        self._known += pc.sum(sizes).as_py() or 0
 
     def _open(self, number: int) -> None:
         self._current = number
-        self._writer = pq.ParquetWriter(self._path(), partition_schema(), compression="zstd")
+        self._path = self._directory / f"partition-{len(self._done) + 1:03d}.parquet"
+        # Nobody looks for anything in it, and paths and URLs differ in every row: neither
+        # statistics nor a dictionary of them would be worth the time.
+        self._writer = pq.ParquetWriter(
+            self._path,
+            partition_schema(),
+            compression="zstd",
+            write_statistics=False,
+            use_dictionary=["collection_id", "item_id", "asset_key"],
+        )
 
     def _finish(self) -> None:
         if self._writer is None:
             return
         self._writer.close()
-        self._done.append(
-            Partition(
-                self._numbers[self._current] + 1,
-                len(self._numbers),
-                self._path(),
-                self._files,
-                self._known,
-                self._unknown,
-            )
-        )
+        self._done.append((self._path, self._files, self._known, self._unknown))
         self._writer = None
         self._files = self._known = self._unknown = 0

@@ -12,6 +12,7 @@ from typing import Any
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.selection.spatial import BBox, parse_bbox, parse_geojson
 from mlhub_core.selection.temporal import TimeRange, parse_time_range
+from mlhub_core.selection.where import check_where
 
 _COLLECTION_HOW = (
     'use a mapping of collection ids to lists of asset keys, such as {"my_labels": ["labels"]}; '
@@ -32,6 +33,14 @@ class AssetFilter:
         intersects: The shape that an item must touch, as GeoJSON text.
         intersects_with: Whether ``intersects`` is tested against the item's ``bbox`` or its
             ``geometry``.
+        media_types: What an asset's media type must be one of, lower case without blanks;
+            ``image/*`` stands for all that begin so.
+        roles: What one of an asset's roles must be among.
+        where: A condition on the properties of items, CQL2 text.
+        sample: How many items to keep, chosen by ``seed``; None for all.
+        seed: Another one chooses other items.
+        limit: How many items to keep, the first of the index; None for all.
+        with_sources: Whether the items that selected ones name as their source are wanted too.
     """
 
     collections: tuple[tuple[str, tuple[str, ...]], ...] | None = None
@@ -39,6 +48,13 @@ class AssetFilter:
     bbox: BBox | None = None
     intersects: str | None = None
     intersects_with: str = "bbox"
+    media_types: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    where: str | None = None
+    sample: int | None = None
+    seed: int = 0
+    limit: int | None = None
+    with_sources: bool = False
 
     @classmethod
     def create(
@@ -49,6 +65,13 @@ class AssetFilter:
         bbox: Any = None,
         intersects: Any = None,
         intersects_with: str = "bbox",
+        media_type: str | Iterable[str] | None = None,
+        role: str | Iterable[str] | None = None,
+        where: str | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+        limit: int | None = None,
+        with_sources: bool = False,
     ) -> AssetFilter:
         """Check and normalise filters as a user gives them.
 
@@ -59,6 +82,16 @@ class AssetFilter:
             bbox: As for :func:`~mlhub_core.selection.spatial.parse_bbox`.
             intersects: As for :func:`~mlhub_core.selection.spatial.parse_geojson`.
             intersects_with: ``bbox`` or ``geometry``.
+            media_type: One or several, such as ``image/tiff`` or ``image/*``; parameters after a
+                semicolon are compared only where they are given.
+            role: One or several, such as ``data``.
+            where: As for :func:`~mlhub_core.selection.where.parse_where`.
+            sample: How many items, chosen at random, the same ones for the same ``seed``.
+            seed: Any whole number.
+            limit: How many items, the first ones.
+            with_sources: Whether to add the items that selected ones name as their source. They
+                are added whatever the other filters say of them, with the assets that the
+                collection filter lists for their collection, else with all.
 
         Raises:
             InvalidArgument: naming the argument and what would do.
@@ -75,17 +108,31 @@ class AssetFilter:
             parse_bbox(bbox),
             parse_geojson(intersects),
             intersects_with,
+            _media_types(media_type),
+            _words("role", role, "data"),
+            check_where(where),
+            _count("sample", sample),
+            _whole("seed", seed),
+            _count("limit", limit),
+            bool(with_sources),
         )
 
     @property
     def is_everything(self) -> bool:
         """Whether nothing is filtered at all."""
-        return not (self.collections or self.time or self.bbox or self.intersects)
+        return not (
+            self.collections or self.media_types or self.roles or self.narrows or self.about_items
+        )
+
+    @property
+    def narrows(self) -> bool:
+        """Whether something is asked that no row answers by itself: sample, limit, sources."""
+        return self.sample is not None or self.limit is not None or self.with_sources
 
     @property
     def about_items(self) -> bool:
-        """Whether time or place is filtered, which only items have."""
-        return bool(self.time or self.bbox or self.intersects)
+        """Whether time, place or properties are filtered, which only items have."""
+        return bool(self.time or self.bbox or self.intersects or self.where)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-serialisable form, the inverse of :meth:`from_dict`."""
@@ -99,7 +146,21 @@ class AssetFilter:
             "bbox": self.bbox and list(self.bbox),
             "intersects": self.intersects and json.loads(self.intersects),
             "intersects_with": self.intersects_with,
+            **self._further(),
         }
+
+    def _further(self) -> dict[str, Any]:
+        """What is seldom asked, where it is: the digests of other filters stay what they were."""
+        fields = {
+            "media_type": list(self.media_types),
+            "role": list(self.roles),
+            "where": self.where,
+            "sample": self.sample,
+            "seed": self.seed if self.sample is not None else None,
+            "limit": self.limit,
+            "with_sources": self.with_sources,
+        }
+        return {name: value for name, value in fields.items() if value not in (None, [], False)}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> AssetFilter:
@@ -109,6 +170,7 @@ class AssetFilter:
             InvalidArgument: if it holds an unknown field, or a value that :meth:`create` refuses.
         """
         known = {"collection_filter", "datetime", "bbox", "intersects", "intersects_with"}
+        known |= {"media_type", "role", "where", "sample", "seed", "limit", "with_sources"}
         if unknown := set(fields) - known:
             raise InvalidArgument(
                 f"a filter has no {', '.join(sorted(map(repr, unknown)))}: it has "
@@ -132,6 +194,18 @@ class AssetFilter:
             phrases.append("bbox " + ",".join(f"{number:g}" for number in self.bbox))
         if self.intersects:
             phrases.append(f"intersects a {json.loads(self.intersects)['type']}")
+        if self.media_types:
+            phrases.append(f"media type {' or '.join(self.media_types)}")
+        if self.roles:
+            phrases.append(f"role {' or '.join(self.roles)}")
+        if self.where:
+            phrases.append(f"where {self.where}")
+        if self.sample is not None:
+            phrases.append(f"a sample of {self.sample:,} items, seed {self.seed}")
+        if self.limit is not None:
+            phrases.append(f"the first {self.limit:,} items")
+        if self.with_sources:
+            phrases.append("with their sources")
         return phrases
 
     def check_against(self, asset_keys: Mapping[str, Iterable[str]]) -> None:
@@ -178,6 +252,42 @@ def _collections(
             )
         pairs.append((collection, tuple(sorted(set(names)))))
     return tuple(sorted(pairs)) or None
+
+
+def _words(name: str, value: str | Iterable[str] | None, such_as: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, Iterable):
+        raise InvalidArgument(f"{name} is {value!r}: give one or several texts, such as {such_as}.")
+    listed = list(words)
+    if not all(isinstance(word, str) and word.strip() for word in listed):
+        raise InvalidArgument(f"{name} is {value!r}: give one or several texts, such as {such_as}.")
+    return tuple(sorted({word.strip() for word in listed}))
+
+
+def _media_types(value: str | Iterable[str] | None) -> tuple[str, ...]:
+    words = _words("media_type", value, "image/tiff or image/*")
+    for word in words:
+        if "/" not in word:
+            raise InvalidArgument(
+                f"media_type holds {word!r}: write type/subtype, such as image/tiff, or image/*."
+            )
+    return tuple(sorted({word.lower().replace(" ", "") for word in words}))
+
+
+def _count(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidArgument(f"{name} is {value!r}: give a number of items, 1 or more.")
+    return value
+
+
+def _whole(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidArgument(f"{name} is {value!r}: give a whole number.")
+    return value
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.selection.partition import Partition
+from mlhub_core.selection.partition import Partition, read_assets
 
 PLAN_NAME = "plan.json"
 MAX_PARTITIONS = 64
@@ -35,6 +37,14 @@ class Plan:
         funnel: ``(name, files)``: what was left after each filter, the whole dataset first.
         without_place: Items that a spatial filter left out because they have no place.
         without_time: Items that a temporal filter left out because they have no time.
+        collections: ``(id, items)`` of each collection that anything is taken of.
+        span: First and last moment of the items, in microseconds since 1970; None without any.
+        box: West, south, east, north around the items; None without a place.
+        made_from: What tells whether the same would come out again: the index, the filter and
+            the number of workers.
+        seals: For each partition file its size, time of change and SHA-256.
+        output_dir: Where the run that it was made for has its archive and catalog.
+        asset_output_dir: Where that has its assets.
     """
 
     dataset_id: str
@@ -47,6 +57,24 @@ class Plan:
     funnel: tuple[tuple[str, int], ...]
     without_place: int = 0
     without_time: int = 0
+    collections: tuple[tuple[str, int], ...] = ()
+    span: tuple[int, int] | None = None
+    box: tuple[float, float, float, float] | None = None
+    made_from: dict[str, Any] = field(default_factory=dict)
+    seals: tuple[tuple[int, int, str], ...] = ()
+    output_dir: str | None = None
+    asset_output_dir: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it is saved."""
+        return self.directory / PLAN_NAME
+
+    @property
+    def estimated_bytes(self) -> int | None:
+        """What files of unknown size may take: as much as the others; None where nothing tells."""
+        known = self.files - self.unknown_sizes
+        return self.known_bytes * self.unknown_sizes // known if known else None
 
     def save(self) -> Path:
         """Write ``plan.json`` in one step.
@@ -75,21 +103,58 @@ class Plan:
                 Partition(**{**part, "path": Path(part["path"])}) for part in fields["partitions"]
             )
             fields["funnel"] = tuple((str(name), int(left)) for name, left in fields["funnel"])
+            for name in ("collections", "seals"):
+                fields[name] = tuple(tuple(part) for part in fields.get(name, ()))
+            for name in ("span", "box"):
+                fields[name] = tuple(fields[name]) if fields.get(name) else None
             return cls(**fields)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InvalidArgument(f"{path} is not a saved plan ({error}).") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise InvalidArgument(
+                f"{path} is not a saved plan ({reason}): name a plan.json that --dry-run wrote."
+            ) from error
 
     def describe(self) -> list[str]:
         """What a person wants to know before it starts, a line each."""
-        size = f"{format_bytes(self.known_bytes)} known"
-        if self.unknown_sizes:
-            size += f", {counted(self.unknown_sizes, 'file')} of unknown size"
-        lines = [f"{counted(self.files, 'file')} of {counted(self.items, 'item')}, {size}"]
+        lines = [f"{counted(self.files, 'file')} of {counted(self.items, 'item')}, {self._size()}"]
         lines += [f"  {left:>12,} files: {name}" for name, left in self.funnel]
         for count, what in ((self.without_place, "place"), (self.without_time, "time")):
             if count:
                 lines.append(f"  left out without a {what}: {counted(count, 'item')}")
         return lines
+
+    def details(self) -> list[str]:
+        """More of what is in it: items by collection, time, place, the first paths."""
+        lines = [f"  {name}: {counted(count, 'item')}" for name, count in self.collections]
+        if self.span:
+            lines.append("  from {} to {}".format(*map(_moment_text, self.span)))
+        if self.box:
+            lines.append("  within " + ",".join(f"{side:g}" for side in self.box))
+        paths = [asset.save_path for part in self.partitions[:1] for asset in _first(part)]
+        lines += [f"  {path}" for path in paths]
+        if self.files > len(paths):
+            lines.append(f"  … and {counted(self.files - len(paths), 'file')} more")
+        return lines
+
+    def _size(self) -> str:
+        size = f"{format_bytes(self.known_bytes)} known"
+        if self.unknown_sizes:
+            estimated = self.estimated_bytes
+            about = f", about {format_bytes(estimated)}" if estimated is not None else ""
+            size += f", {counted(self.unknown_sizes, 'file')} of unknown size{about}"
+        return size
+
+
+_SHOWN_PATHS = 5
+
+
+def _first(partition: Partition) -> list[Any]:
+    return list(islice(read_assets(partition.path), _SHOWN_PATHS))
+
+
+def _moment_text(moment: int) -> str:
+    found = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)
+    return found.isoformat().replace("+00:00", "Z")
 
 
 def partition_count(files: int, workers: int) -> int:

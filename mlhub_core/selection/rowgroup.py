@@ -1,0 +1,309 @@
+"""The asset index as a query sees it: row groups, their statistics, their columns when asked for.
+
+A column is read when somebody looks at it and not before: what the statistics of a row group
+decide costs no reading at all. Texts come as codes into a short list, so that whatever is asked of
+them is asked once for each different one. A row group is what is held in memory at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlhub_core.catalog.schema import BOX_FIELDS, index_schema
+from mlhub_core.exceptions import InvalidArgument
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.bool_]
+
+FACTS_KEY = b"mlhub_facts"
+"""File metadata that tells what a query would else have to find out."""
+
+_CODED = ["collection_id", "item_id", "asset_key", "media_type", "properties"]
+
+
+class Span(NamedTuple):
+    """What the statistics say of a column in a row group.
+
+    Attributes:
+        low: The smallest value; None where that is not known.
+        high: The largest.
+        nulls: Rows without a value; None where that is not known.
+    """
+
+    low: Any
+    high: Any
+    nulls: int | None
+
+
+_UNKNOWN = Span(None, None, None)
+
+
+class Coded(NamedTuple):
+    """A column of texts.
+
+    Attributes:
+        codes: For each row the place of its text in ``values``; -1 for null.
+        values: Each different text.
+    """
+
+    codes: NDArray[np.int64]
+    values: list[str]
+
+
+class Owners(NamedTuple):
+    """The items that the rows of a row group belong to.
+
+    Attributes:
+        numbers: For each row the number of its item.
+        collections: For each item the code of its collection.
+        items: For each item the code of its id; -1 for a collection's own assets.
+        hashes: For each item a hash of both ids, the same in all row groups.
+    """
+
+    numbers: NDArray[np.int64]
+    collections: NDArray[np.int64]
+    items: NDArray[np.int64]
+    hashes: NDArray[np.int64]
+
+
+class IndexReader:
+    """The asset index, open for a query.
+
+    Args:
+        path: The GeoParquet file.
+
+    Raises:
+        InvalidArgument: if it is none.
+        OSError: if it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = pq.ParquetFile(path, read_dictionary=_CODED)
+            self._plain = pq.ParquetFile(path, metadata=self._file.metadata)
+        except FileNotFoundError as error:
+            raise InvalidArgument(f"{path}: there is no such file; name an asset index.") from error
+        except (pa.ArrowInvalid, IsADirectoryError) as error:
+            raise InvalidArgument(
+                f"{path} is no asset index ({str(error).splitlines()[0]}): name a Parquet file "
+                "that `mlhub download` or `mlhub index` wrote."
+            ) from error
+        missing = set(index_schema().names) - set(self._file.schema_arrow.names)
+        if missing:
+            raise InvalidArgument(
+                f"{path} is no asset index: it has no column {', '.join(sorted(missing))}."
+            )
+        self.metadata = self._file.metadata
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._plain.close()
+
+    @property
+    def rows(self) -> int:
+        """How many assets it lists."""
+        return int(self.metadata.num_rows)
+
+    @cached_property
+    def paths_differ(self) -> bool:
+        """Whether all rows but those of common assets are known to have paths of their own."""
+        facts = (self.metadata.metadata or {}).get(FACTS_KEY, b"{}")
+        return bool(json.loads(facts).get("paths_differ"))
+
+    @cached_property
+    def leaves(self) -> dict[str, int]:
+        """The number of each Parquet column, by its path."""
+        schema = self._file.schema
+        return {schema.column(number).path: number for number in range(len(schema))}
+
+    def groups(self) -> Iterator[RowGroup]:
+        """The row groups, in order."""
+        first = 0
+        for number in range(self.metadata.num_row_groups):
+            group = RowGroup(self, number, first)
+            first += group.rows
+            yield group
+
+    def read(self, number: int, columns: list[str]) -> pa.Table:
+        """Columns of a row group, texts as codes."""
+        return self._file.read_row_group(number, columns=columns, use_threads=len(columns) > 1)
+
+    def read_plain(self, number: int, columns: list[str]) -> pa.Table:
+        """Columns of a row group, texts as they are."""
+        return self._plain.read_row_group(number, columns=columns)
+
+
+class RowGroup:
+    """One row group of the index.
+
+    Args:
+        index: The index.
+        number: Its number.
+        first: The number of its first row.
+    """
+
+    def __init__(self, index: IndexReader, number: int, first: int) -> None:
+        self.index = index
+        self.number = number
+        self.first = first
+        self._metadata = index.metadata.row_group(number)
+        self.rows = int(self._metadata.num_rows)
+        self._columns: dict[str, Any] = {}
+        self._coded: dict[str, Coded] = {}
+
+    def span(self, leaf: str) -> Span:
+        """What the statistics say of a column."""
+        number = self.index.leaves[leaf]
+        found = self._metadata.column(number).statistics
+        if found is None:
+            return _UNKNOWN
+        nulls = found.null_count if found.has_null_count else None
+        if not found.has_min_max:
+            return Span(None, None, nulls)
+        raw = found.physical_type == "INT64"  # moments as microseconds, not as datetime
+        return Span(found.min_raw if raw else found.min, found.max_raw if raw else found.max, nulls)
+
+    def is_void(self, leaf: str) -> bool:
+        """Whether the statistics say that no row has a value."""
+        return self.span(leaf).nulls == self.rows
+
+    def is_full(self, leaf: str) -> bool:
+        """Whether the statistics say that every row has a value."""
+        return self.span(leaf).nulls == 0
+
+    def column(self, name: str) -> Any:
+        """A column as one Arrow array."""
+        if name not in self._columns:
+            column = self.index.read(self.number, [name]).column(0)
+            self._columns[name] = (
+                column.combine_chunks() if column.num_chunks != 1 else (column.chunk(0))
+            )
+        return self._columns[name]
+
+    def coded(self, name: str) -> Coded:
+        """A column of texts, as codes."""
+        if name not in self._coded:
+            column = self.column(name)
+            if not pa.types.is_dictionary(column.type):
+                column = column.dictionary_encode()
+            codes = column.indices.fill_null(-1).to_numpy().astype(np.int64)
+            self._coded[name] = Coded(codes, _texts(column.dictionary))
+        return self._coded[name]
+
+    def numbers(self, name: str) -> tuple[NDArray[np.int64], Mask]:
+        """A column of moments or whole numbers, zero for null; and which rows have a value."""
+        if self.is_void(name):
+            return np.zeros(self.rows, np.int64), np.zeros(self.rows, bool)
+        column = self.column(name)
+        if column.type != pa.int64():
+            column = column.cast(pa.timestamp("us", tz="UTC")).view(pa.int64())
+        if not column.null_count:
+            return column.to_numpy(), np.ones(self.rows, bool)
+        valid = column.is_valid().to_numpy(zero_copy_only=False)
+        return column.fill_null(0).to_numpy(), valid
+
+    def boxes(self, name: str) -> NDArray[np.float64]:
+        """A column of boxes, shape (4, rows): west, south, east, north; NaN for null."""
+        if self.is_void(f"{name}.{BOX_FIELDS[0]}"):
+            return np.full((4, self.rows), np.nan)
+        column = self.column(name)
+        parts = dict(zip([field.name for field in column.type], column.flatten(), strict=True))
+        return np.stack([_floats(parts[side]) for side in BOX_FIELDS])
+
+    @cached_property
+    def is_item(self) -> Mask:
+        """Rows of items; the others are a collection's own assets."""
+        if self.is_full("item_id"):
+            return np.ones(self.rows, bool)
+        if self.is_void("item_id"):
+            return np.zeros(self.rows, bool)
+        return self.coded("item_id").codes >= 0
+
+    @cached_property
+    def is_common(self) -> Mask:
+        """Rows of common assets, several of which are one file."""
+        if self.span("common_asset").high is False:
+            return np.zeros(self.rows, bool)
+        common: Mask = self.column("common_asset").to_numpy(zero_copy_only=False).astype(bool)
+        return common
+
+    def item_hashes(self, mask: Mask) -> NDArray[np.int64]:
+        """A hash for each different item among some rows."""
+        hashes: NDArray[np.int64] = self.owners.hashes[self.owners_among(mask)]
+        return hashes
+
+    def owners_among(self, mask: Mask) -> NDArray[np.int64]:
+        """The numbers of the different items among some rows."""
+        used = np.zeros(len(self.owners.hashes), bool)
+        used[self.owners.numbers[mask]] = True
+        return np.flatnonzero(used)
+
+    def item_at(self, row: int) -> tuple[str, str | None]:
+        """The ids of collection and item of a row."""
+        return self.item(int(self.owners.numbers[row]))
+
+    def item(self, owner: int) -> tuple[str, str | None]:
+        """The ids of collection and item, by the item's number in the row group."""
+        collections, items = self.coded("collection_id").values, self.coded("item_id").values
+        at = int(self.owners.items[owner])
+        return collections[int(self.owners.collections[owner])], items[at] if at >= 0 else None
+
+    @cached_property
+    def owners(self) -> Owners:
+        """Whose rows they are."""
+        collections, items = self.coded("collection_id"), self.coded("item_id")
+        width = len(items.values) + 1
+        pairs = collections.codes * width + items.codes + 1
+        # Rows of one item stand together: only the first of each run has to be looked up.
+        starts = np.ones(self.rows, bool)
+        starts[1:] = pairs[1:] != pairs[:-1]
+        different, places = np.unique(pairs[starts], return_inverse=True)
+        of_collection, of_item = different // width, different % width - 1
+        item_hashes = np.append(_hashes(items.values), np.int64(0))
+        return Owners(
+            places[np.cumsum(starts) - 1],
+            of_collection,
+            of_item,
+            _mixed(_hashes(collections.values)[of_collection]) ^ item_hashes[of_item],
+        )
+
+    @cached_property
+    def path_hashes(self) -> NDArray[np.int64]:
+        """A hash of each row's save path."""
+        return _hashes(_texts(self.index.read_plain(self.number, ["save_path"]).column(0)))
+
+
+def _floats(array: pa.Array) -> NDArray[np.float64]:
+    if array.null_count:
+        array = array.fill_null(float("nan"))
+    numbers: NDArray[np.float64] = array.to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _texts(column: Any) -> list[Any]:
+    """What ``to_pylist`` gives, several times as fast."""
+    texts: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
+    return texts
+
+
+def _hashes(values: list[str]) -> NDArray[np.int64]:
+    return np.fromiter(map(hash, values), np.int64, len(values))
+
+
+def _mixed(hashes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Other hashes of the same: a collection and an item of one name must not cancel out."""
+    return hashes * np.int64(1_000_003) + np.int64(97)

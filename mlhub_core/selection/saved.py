@@ -1,0 +1,74 @@
+"""Plans that are there already: whether one may be used again, and running one that was saved."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.selection.plan import Plan
+
+_READ_BYTES = 1 << 20
+
+
+def seal(path: Path) -> tuple[int, int, str]:
+    """What a file must still be: its size, time of change and SHA-256."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(_READ_BYTES):
+            digest.update(part)
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, digest.hexdigest()
+
+
+def reusable(path: Path, made_from: dict[str, Any]) -> Plan | None:
+    """The plan that lies there, if the same would come out again and nobody has touched it."""
+    try:
+        plan = Plan.load(path)
+        if plan.made_from != made_from or plan.directory != path.parent or not plan.partitions:
+            return None
+        for part, sealed in zip(plan.partitions, plan.seals, strict=True):
+            status = part.path.stat()
+            if (status.st_size, status.st_mtime_ns) != sealed[:2]:
+                return None
+    except (InvalidArgument, OSError, ValueError, TypeError):
+        return None
+    return plan
+
+
+def load_saved(path: Path, dataset_id: str, archive: Any) -> Plan:
+    """A saved plan, to be run as it is.
+
+    Args:
+        path: Its ``plan.json``; the partition files lie beside it.
+        dataset_id: The dataset that is downloaded.
+        archive: The identity of the catalog archive that is there now.
+
+    Raises:
+        InvalidArgument: if it is no plan, is about something else by now, or is not whole.
+    """
+    plan = Plan.load(path)
+    anew = "make the plan anew with --dry-run"
+    if plan.dataset_id != dataset_id:
+        raise InvalidArgument(f"{path} is a plan for {plan.dataset_id}, not {dataset_id}: {anew}.")
+    if plan.made_from.get("archive") != archive:
+        raise InvalidArgument(
+            f"{path} was made from another state of the catalog than the one that is here: {anew}."
+        )
+    # Beside it, wherever it has been moved to since.
+    partitions = tuple(replace(part, path=path.parent / part.path.name) for part in plan.partitions)
+    for part, sealed in zip(partitions, plan.seals, strict=False):
+        try:
+            found = seal(part.path)
+        except OSError as error:
+            raise InvalidArgument(
+                f"{path} needs {part.path.name} beside it, which cannot be read "
+                f"({error.strerror}): {anew}."
+            ) from error
+        if found[2] != sealed[2]:
+            raise InvalidArgument(f"{part.path} is not what {path} was saved with: {anew}.")
+    if len(plan.seals) != len(partitions):
+        raise InvalidArgument(f"{path} does not say what its partitions were: {anew}.")
+    return replace(plan, directory=path.parent, partitions=partitions)
