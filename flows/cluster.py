@@ -53,7 +53,7 @@ def on_cluster(
     runner = DaskTaskRunner(**_cluster(settings))
     try:
         with runner, run_hooks():
-            client = runner.client
+            client = _client(runner)
             processes = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
             try:
                 yield runner, share(settings.transfer, processes)
@@ -69,6 +69,22 @@ def on_cluster(
         raise ClusterError(
             f"The Dask cluster failed: {reason[0]}. What is finished is kept; the same run goes on "
             "there. Is the scheduler up, and has each worker the memory it needs?"
+        ) from error
+
+
+def _client(runner: Any) -> Any:
+    """Connect to the cluster, or make it.
+
+    Raises:
+        ClusterError: if that fails.
+    """
+    try:
+        return runner.client
+    except (RuntimeError, OSError) as error:
+        reason = redact(error).strip().splitlines() or [type(error).__name__]
+        raise ClusterError(
+            f"There is no Dask cluster to be had: {reason[0]}. Is dask_address the scheduler's, "
+            "and does it run?"
         ) from error
 
 
@@ -89,6 +105,6 @@ def _cluster(settings: RunSettings) -> dict[str, Any]:
         "cluster_kwargs": {
             "n_workers": settings.workers,
             "threads_per_worker": 1,
-            "dashboard_address": None,
+            "dashboard_address": ":0",  # the usual port may be taken, by another run's
         }
     }

@@ -22,7 +22,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def test_the_nightly_one_has_a_schedule(site: Site) -> None:
     found = {entry["name"]: entry for entry in site.ask("deployments/filter")}
-    assert set(found) == {"nightly", "on-demand"}
+    assert {name: entry["entrypoint"] for name, entry in found.items()} == {
+        "nightly": "flows.sync_dataset.sync_dataset",
+        "on-demand": "flows.download_dataset.download_dataset",
+    }
     (schedule,) = found["nightly"]["schedules"]
     assert schedule["active"]
     assert schedule["schedule"]["cron"] == "0 2 * * *"
@@ -34,7 +37,6 @@ def test_the_nightly_one_has_a_schedule(site: Site) -> None:
     assert {entry["state_type"] for entry in runs} == {"SCHEDULED"}
     assert all("T02:00:00" in entry["expected_start_time"] for entry in runs)
     for entry in found.values():
-        assert entry["entrypoint"] == "flows.download_dataset.download_dataset"
         assert not entry["pull_steps"]
         assert DownloadParameters(**entry["parameters"]["download"]).demo
 
@@ -47,7 +49,7 @@ def test_a_run_on_demand_and_a_nightly_one(site: Site) -> None:
     assert len(places) == 876
     when = {path: path.stat().st_mtime_ns for path in places}
 
-    site.prefect("prefect deployment run download-dataset/nightly --start-in")
+    site.prefect("prefect deployment run sync-dataset/nightly --start-in")
     assert {path: path.stat().st_mtime_ns for path in places} == when
 
     wanted = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}

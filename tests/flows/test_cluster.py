@@ -1,0 +1,136 @@
+"""The same flow on a Dask cluster of two worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.cluster import ClusterError
+from flows.download_dataset import download_dataset
+from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument
+from mlhub_core.parameters import DownloadParameters
+from tests.faultserver import status
+from tests.flows.conftest import Files, Mirror
+
+distributed = pytest.importorskip("distributed")
+distributed_settings = pytest.importorskip("dask.config").set
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("prefect_server")]
+
+CONNECTIONS = 8
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+    ) as running:
+        yield running
+
+
+def parameters(root: Path, mirror: Mirror, cluster: Any = None) -> DownloadParameters:
+    runner = {"runner": "dask", "dask_address": cluster.scheduler_address} if cluster else {}
+    return DownloadParameters.create(
+        dataset="demo_crops",
+        output_dir=str(root),
+        mirrors=mirror.mirrors,
+        concurrency=CONNECTIONS,
+        **runner,
+    )
+
+
+def pids(cluster: Any) -> set[int]:
+    with distributed.Client(cluster, set_as_default=False) as client:
+        return set(client.run(os.getpid).values())
+
+
+def test_its_files_are_those_of_a_local_run(
+    mirror: Mirror, files_of: Files, tmp_path: Path, cluster: Any
+) -> None:
+    download_dataset(parameters(tmp_path / "here", mirror))
+    local = files_of(tmp_path / "here")
+    mirror.server.forget()
+    report = download_dataset(parameters(tmp_path / "there", mirror, cluster))
+    assert report.fetched == report.files == 876
+    # The index and the table beside it hold nothing of where they lie, so they are alike as well.
+    assert files_of(tmp_path / "there").keys() == local.keys()
+    assert {k: v for k, v in files_of(tmp_path / "there").items() if not k.endswith(".db")} == {
+        k: v for k, v in local.items() if not k.endswith(".db")
+    }
+    assert 2 <= mirror.server.most_open <= CONNECTIONS
+    mirror.server.forget()
+    again = download_dataset(parameters(tmp_path / "there", mirror, cluster))
+    assert (again.kept, again.fetched) == (876, 0)
+    assert mirror.server.paths() == []
+
+
+def test_a_worker_that_is_killed_costs_no_file(
+    mirror: Mirror, files_of: Files, tmp_path: Path, cluster: Any
+) -> None:
+    download_dataset(parameters(tmp_path / "here", mirror))
+    mirror.server.forget()
+    victim = min(pids(cluster))
+    killed = threading.Event()
+    wanted = sorted(path for path in mirror.files if path.endswith("B08.tif"))
+
+    def kill() -> None:
+        if not killed.is_set():
+            killed.set()
+            os.kill(victim, signal.SIGKILL)
+
+    for path in wanted[len(wanted) // 2 :]:
+        mirror.server.when_asked(path, kill)
+    report = download_dataset(parameters(tmp_path / "there", mirror, cluster))
+    assert killed.is_set()
+    assert victim not in pids(cluster)
+    assert report.failed == 0
+    assert report.files == 876
+    here, there = files_of(tmp_path / "here"), files_of(tmp_path / "there")
+    assert there.keys() == here.keys()
+    assert {k: v for k, v in there.items() if not k.endswith(".db")} == {
+        k: v for k, v in here.items() if not k.endswith(".db")
+    }
+    # What the dead worker had finished is in its segment of the ledger: nobody asks again.
+    assert len(mirror.server.paths()) <= len(mirror.files) + 2 * CONNECTIONS
+
+
+def test_failures_of_all_workers_are_in_one_report(
+    mirror: Mirror, tmp_path: Path, cluster: Any
+) -> None:
+    victims = [path for path in mirror.files if path.endswith("B08.tif")][::10]
+    for path in victims:
+        mirror.server.always(path, status(404))
+    with pytest.raises(DownloadIncomplete) as caught:
+        download_dataset(parameters(tmp_path / "there", mirror, cluster))
+    assert caught.value.report.failed == len(victims)
+    report = (tmp_path / "there" / "demo_crops" / "err_report.csv").read_text("utf-8")
+    assert len(report.splitlines()) == 1 + len(victims)
+
+
+def test_a_cluster_of_its_own(mirror: Mirror, tmp_path: Path) -> None:
+    wanted = parameters(tmp_path / "there", mirror).model_copy(update={"runner": "dask"})
+    report = download_dataset(wanted)
+    assert report.fetched == report.files == 876
+
+
+def test_a_cluster_that_is_not_there_is_one_line(mirror: Mirror, tmp_path: Path) -> None:
+    wanted = parameters(tmp_path / "there", mirror).model_copy(
+        update={"runner": "dask", "dask_address": "tcp://127.0.0.1:1"}
+    )
+    with (
+        distributed_settings({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(ClusterError, match="dask_address") as caught,
+    ):
+        download_dataset(wanted)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_address_without_the_runner_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="runner"):
+        DownloadParameters.create(dataset="demo_crops", dask_address="tcp://127.0.0.1:1")
