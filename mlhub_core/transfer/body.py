@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
+from mlhub_core.exceptions import StorageError
 from mlhub_core.transfer.storage import storage_error
 
 _GATHER = 128 * 1024
@@ -141,6 +142,26 @@ class Body:
         except OSError as error:
             raise storage_error(f"read {self.path}", error) from error
         self._on_disk = True
+
+    def pieces(self, check: Callable[[], None]) -> Iterator[bytes]:
+        """All bytes again, from memory or from disk.
+
+        Args:
+            check: Called between blocks; raises to stop.
+        """
+        if not self._on_disk:
+            yield b"".join(self._chunks)
+            return
+        self.close()
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                while block := file.read(_BLOCK):
+                    check()
+                    yield block
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise storage_error(f"read {self.path}", error) from error
 
     def digest(self, algorithm: str) -> str | None:
         """A digest of all bytes so far, in hexadecimal; None where it was not computed."""

@@ -16,6 +16,7 @@ from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.backoff import delay_before
 from mlhub_core.transfer.body import Body, digest_file
 from mlhub_core.transfer.checks import Digests, failure_of, with_catalog
+from mlhub_core.transfer.coding import settle_coding
 from mlhub_core.transfer.desk import Desk, How, entry_of
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.faults import Fault
@@ -44,9 +45,9 @@ class Fetch:
 
     # fmt: off
     __slots__ = (
-        "_ask", "_asset", "_attempts", "_best", "_body", "_desk", "_digests", "_head", "_kind",
-        "_local", "_note_at", "_noted", "_once", "_resumed", "_status", "_total", "_validator",
-        "_verdict", "host", "url",
+        "_ask", "_asset", "_attempts", "_best", "_body", "_coding", "_desk", "_digests", "_head",
+        "_kind", "_local", "_note_at", "_noted", "_once", "_resumed", "_status", "_total",
+        "_validator", "_verdict", "host", "url",
     )
     # fmt: on
 
@@ -69,6 +70,7 @@ class Fetch:
         self._best = 0
         self._resumed = False
         self._body: Body | None = None
+        self._coding: str | None = None
         self._head: ResponseHead | None = None
         """Of the answer that the bytes here came with."""
         self._validator: str | None = None
@@ -157,6 +159,7 @@ class Fetch:
         body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
         body.load(self._desk.check)
         self._body = body
+        self._coding = None
         self._validator = note.validator
         self._noted = True
         self._note_at = _NEVER
@@ -181,7 +184,6 @@ class Fetch:
     def _begin_whole(self, head: ResponseHead, verdict: Verdict) -> None:
         self._throw_away()
         self._resumed = False
-        self._best = 0
         self._new_body(head, verdict)
 
     def _begin_rest(self, head: ResponseHead, verdict: Verdict) -> None:
@@ -203,9 +205,13 @@ class Fetch:
         self._head = head
         self._total = verdict.total
         self._validator = None
+        self._coding = verdict.coding
+        self._digests = digests = with_catalog(digests_of(head), self._asset)
         self._note_at = self._desk.settings.resume_threshold
-        self._digests = with_catalog(digests_of(head), self._asset)
-        algorithms = [name for name, _ in self._digests]
+        if verdict.coding is not None:
+            self._digests = tuple(digests_of(head))  # the catalog's may be of the plain bytes
+            self._note_at = _NEVER
+        algorithms = [name for name, _ in digests]
         self._body = body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
         return body
 
@@ -288,7 +294,15 @@ class Fetch:
         """Compare length and digests, then put the file into its place."""
         body = self._body
         assert body is not None
+        decoded = False
         failure = failure_of(body, self._total, self._digests, self._desk.check, self.host)
+        if failure is None and self._coding is not None:
+            settled = settle_coding(body, self._coding, self._asset, self._desk.check, self.host)
+            if isinstance(settled, Failure):
+                failure = settled
+            else:
+                decoded = settled is not body  # which its own checksum vouches for
+                self._body = body = settled
         if failure is not None:
             self._start_over()
             return self._try_again(Again.LATER, failure)
@@ -298,7 +312,7 @@ class Fetch:
         self._desk.partials.forget(self._asset.save_path)
         self._noted = False
         self._body = None
-        proven = self._total is not None or self._digests or self._framed()
+        proven = self._total is not None or self._digests or self._framed() or decoded
         state = State.VERIFIED if proven else State.UNCHECKED
         how = How.RESUMED if self._resumed else How.FETCHED
         entry = entry_of(self._asset, body.size, sha256, state, self._head)

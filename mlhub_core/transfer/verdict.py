@@ -12,9 +12,9 @@ status  asked for                                           verdict
 5xx     anything                                            refuse for now
 ======  ==================================================  ===================================
 
-A body in a content coding that nobody asked for is refused, once more asked for, and then failed:
-whether the coding belongs to the file (``x.tar.gz``) or to the transfer cannot be told, and a file
-silently compressed, or silently not, would pass every other check.
+A body in a content coding that nobody asked for is taken as a whole, if the coding is known: what
+the file is, :mod:`~mlhub_core.transfer.coding` decides when all of it is here. Parts of one are
+never put together. One in an unknown coding is refused, once more asked for, and then failed.
 """
 
 from __future__ import annotations
@@ -36,13 +36,15 @@ from mlhub_core.http_rules import (
 from mlhub_core.transfer.head import ResponseHead
 
 # fmt: off
-_BINARY = frozenset({
+BINARY = frozenset({
     ".avif", ".bin", ".bmp", ".gif", ".gpkg", ".gz", ".h5", ".hdf", ".jp2", ".jpeg", ".jpg", ".las",
     ".laz", ".nc", ".npy", ".npz", ".parquet", ".pdf", ".pickle", ".pkl", ".png", ".pt", ".pth",
     ".tar", ".tgz", ".tif", ".tiff", ".webp", ".zip",
 })
 # fmt: on
 """Extensions of files that are never HTML and never empty."""
+_CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
+"""Those that can be taken back, by what ``Content-Encoding`` says."""
 
 
 class Take(Enum):
@@ -103,6 +105,7 @@ class Verdict(NamedTuple):
         detail: The numbers of this case.
         again: Whether to ask again.
         wait: ``Retry-After`` in seconds, None where not given.
+        coding: What the body has to be decoded from, None for nothing.
     """
 
     take: Take
@@ -111,6 +114,7 @@ class Verdict(NamedTuple):
     detail: str = ""
     again: Again = Again.NEVER
     wait: float | None = None
+    coding: str | None = None
 
 
 def judge(head: ResponseHead, ask: Ask) -> Verdict:
@@ -159,18 +163,26 @@ def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
         return _refuse("a part in answer to a request for the whole file", Again.LATER)
     if head.status not in (200, 203):
         return _refuse_status(head)
-    if _coded(head):
-        coding = head.get("content-encoding")
-        return _refuse("compressed though not asked for", Again.ONCE, f"Content-Encoding {coding}")
-    if ask.suffix in _BINARY and _is_page(head):
+    if ask.suffix in BINARY and _is_page(head):
         return _refuse(f"an HTML page in place of a {ask.suffix} file", Again.ONCE)
     total = _length(head)
+    if _coded(head):
+        return _judge_coded(head.get("content-encoding"), total)
     if ask.size is not None and total is not None and total != ask.size:
         detail = f"{ask.size} bytes in the catalog, {total} from the server"
         return _refuse("another size than in the catalog", Again.ONCE, detail)
-    if total == 0 and ask.size is None and ask.suffix in _BINARY:
+    if total == 0 and ask.size is None and ask.suffix in BINARY:
         return _refuse(f"an empty answer in place of a {ask.suffix} file", Again.ONCE)
     return Verdict(Take.WHOLE, total=total if ask.size is None else ask.size)
+
+
+def _judge_coded(header: str | None, total: int | None) -> Verdict:
+    """The catalog's size may be that of the plain bytes, so it is looked at later."""
+    coding = _CODINGS.get((header or "").strip().lower())
+    if coding is not None:
+        return Verdict(Take.WHOLE, total=total, coding=coding)
+    detail = f"Content-Encoding {header}"
+    return _refuse("in a coding that was not asked for", Again.ONCE, detail)
 
 
 def _is_page(head: ResponseHead) -> bool:

@@ -107,7 +107,10 @@ def test_the_length_of_a_file_that_nothing_frames_is_recorded_as_unchecked(
         (status(304), "HTTP 304"),
         (status(500), "HTTP 500"),
         (status(429, "1"), "HTTP 429"),
-        (gzipped(), "compressed though not asked for: Content-Encoding gzip"),
+        (
+            Fault(headers=(("Content-Encoding", "br"),)),
+            "in a coding that was not asked for: Content-Encoding br",
+        ),
         (html(), "an HTML page in place of a .tif file"),
         (empty(), "an empty answer in place of a .tif file"),
         (wrong_md5(), "another checksum than expected: md5 000000"),
@@ -311,6 +314,17 @@ def test_the_digest_of_the_first_answer_holds_for_the_rest(kit: Kit, server: Fau
     kit.run()
     assert kit.final("/a.tif").read_bytes() == BIG
     assert server.count("/a.tif") == 3
+
+
+def test_what_never_fits_comes_to_an_end(kit: Kit, server: FaultServer) -> None:
+    """A whole that breaks off and a rest that fits nothing, for ever: each sends to the other."""
+    server.put("/a.tif", BIG)
+    answers = [truncate(200_000), wrong_content_range("nonsense")]
+    server.script("/a.tif", *answers * 50)
+    kit.want("/a.tif")
+    result = kit.run()
+    assert (result.failed, kit.partials()) == (1, [])
+    assert server.count("/a.tif") <= 2 * kit.settings.max_attempts
 
 
 # Connections

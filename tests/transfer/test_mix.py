@@ -41,7 +41,7 @@ LASTING = [
     f.reset_before(),
     f.redirect("file:///etc/passwd"),
     f.wrong_md5(),
-    f.gzipped(),
+    f.gzipped(),  # which is had all the same
     f.html(),
 ]
 

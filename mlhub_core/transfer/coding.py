@@ -1,0 +1,235 @@
+"""Bodies in a content coding that nobody asked for: are the coded bytes the file, or the plain?
+
+Some objects are stored compressed with ``Content-Encoding: gzip``, and their hosts send them so
+whatever is asked for. Length, ETag and digests of the answer are those of the coded bytes, so these
+are taken and checked like any body; only then is it decided what the file is:
+
+==========================================  ====================================================
+what is known                               the file is
+==========================================  ====================================================
+size or digest of the catalog               the bytes that agree, the coded ones first; neither
+                                            do: a failure
+``.gz``, ``.tgz``, plain bytes are gzip     the plain bytes: what was packed was packed once more
+``.gz``, ``.tgz``, plain bytes are not      the coded bytes: the host calls the format a coding
+any other name                              the plain bytes, as a browser would save them
+==========================================  ====================================================
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from mlhub_core.http_rules import parse_checksum
+from mlhub_core.selection.partition import Asset
+from mlhub_core.transfer.body import Body, digest_file
+from mlhub_core.transfer.failures import Failure
+from mlhub_core.transfer.verdict import BINARY
+
+if TYPE_CHECKING:
+    from zlib import _Decompress
+
+_PACKED = (".gz", ".tgz")
+_MAGIC = b"\x1f\x8b"
+_GZIP = 16 + zlib.MAX_WBITS
+_DEFLATE = {"zlib": zlib.MAX_WBITS, "raw": -zlib.MAX_WBITS}
+_PIECE = 1024 * 1024
+"""Plain bytes made at a time, however few coded ones they come from."""
+_FREE = 1024 * 1024 * 1024
+_MOST_TIMES = 200
+"""Plain bytes may be 1 GiB, or so many times the coded ones if that is more: masks of nothing but
+zeros shrink a thousandfold, and so do files made to fill disks."""
+
+
+class BadCoding(ValueError):
+    """Coded bytes that do not come to a file, in words."""
+
+
+class TooMuch(BadCoding):
+    """More plain bytes than there may be."""
+
+
+def settle_coding(
+    body: Body, coding: str, asset: Asset, check: Callable[[], None], host: str
+) -> Body | Failure:
+    """Decide by the table above what the file is.
+
+    Args:
+        body: All coded bytes; discarded when the plain ones take its place.
+        coding: ``gzip`` or ``deflate``.
+        asset: What the catalog says.
+        check: Called between pieces; raises to stop.
+        host: For the failure.
+
+    Returns:
+        The body of the file, or why there is none.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    wanted = _Wanted(asset.file_size, parse_checksum(asset.checksum))
+    if wanted.told and wanted.is_met(body, check):
+        return body
+    algorithms = [wanted.checksum[0]] if wanted.checksum else []
+    plain = Body(f"{body.path.removesuffix('.part')}.plain.part", algorithms)
+    try:
+        begin = _decode(body, plain, coding, asset.file_size, check)
+        if wanted.told:
+            failure = None if wanted.is_met(plain, check) else wanted.failure(body, plain, host)
+        elif not plain.size and _suffix(asset) in BINARY:
+            cause = f"an empty answer in place of a {_suffix(asset)} file"
+            failure = Failure(cause, "once decoded", host=host)
+        elif _suffix(asset) in _PACKED and begin != _MAGIC:
+            plain.discard()
+            return body
+        else:
+            failure = None
+    except TooMuch as error:
+        cause = "compressed though not asked for, and damaged"
+        if wanted.size is not None:
+            cause = "another size than in the catalog"
+        failure = Failure(cause, str(error), host=host)
+    except BadCoding as error:
+        failure = Failure("compressed though not asked for, and damaged", str(error), host=host)
+    except BaseException:
+        plain.discard()
+        raise
+    if failure is not None:
+        plain.discard()
+        return failure
+    body.discard()
+    return plain
+
+
+class _Wanted(NamedTuple):
+    """What the catalog says of the file."""
+
+    size: int | None
+    checksum: tuple[str, str] | None
+
+    @property
+    def told(self) -> bool:
+        return self.size is not None or self.checksum is not None
+
+    def is_met(self, body: Body, check: Callable[[], None]) -> bool:
+        if self.size is not None and body.size != self.size:
+            return False
+        if self.checksum is None:
+            return True
+        algorithm, expected = self.checksum
+        digest = body.digest(algorithm)
+        if digest is None:
+            body.close()
+            digest = digest_file(body.path, [algorithm], check)[algorithm]
+        return digest == expected
+
+    def failure(self, body: Body, plain: Body, host: str) -> Failure:
+        if self.size is not None and self.size not in (body.size, plain.size):
+            came = f"{body.size} came, {plain.size} decoded"
+            detail = f"{self.size} bytes in the catalog, {came}"
+            return Failure("another size than in the catalog", detail, host=host)
+        assert self.checksum is not None
+        detail = f"{' '.join(self.checksum)} expected, of the bytes as sent or decoded"
+        return Failure("another checksum than expected", detail, host=host)
+
+
+def plain_pieces(coded: Iterable[bytes], coding: str, most: int) -> Iterator[bytes]:
+    """Decode, in pieces of bounded size.
+
+    Args:
+        coded: The coded bytes.
+        coding: ``gzip`` (several members in a row are one) or ``deflate`` (with or without the
+            frame that it should have).
+        most: Plain bytes after which it is too much.
+
+    Raises:
+        TooMuch: if they come to too much.
+        BadCoding: if the bytes are not in that coding, or end too early.
+    """
+    decoder = _Decoder(coding)
+    size = 0
+    for block in coded:
+        for piece in decoder.feed(block):
+            size += len(piece)
+            if size > most:
+                raise TooMuch(f"more than {most} bytes come out")
+            yield piece
+    decoder.finish()
+
+
+class _Decoder:
+    """One stream after the other, as far as there are any."""
+
+    def __init__(self, coding: str) -> None:
+        self._gzip = coding == "gzip"
+        self._head = b""
+        """What came before it is known which kind of stream it is."""
+        self._stream: _Decompress | None = None
+        self._untouched = True
+        self._ended = False
+        """Whether one stream at least is whole, and none is begun."""
+
+    def feed(self, block: bytes) -> Iterator[bytes]:
+        data = self._head + block
+        self._untouched = self._untouched and not data
+        self._head = b""
+        waiting = False
+        """Whether zlib has taken bytes in whose plain ones it had no room for."""
+        while data or waiting:
+            if self._stream is None:
+                data = self._begin(data)
+                continue
+            try:
+                piece = self._stream.decompress(data, _PIECE)
+            except zlib.error as error:
+                raise BadCoding(str(error)) from error
+            if piece:
+                yield piece
+            if self._stream.eof:
+                data, waiting = self._stream.unused_data, False
+                self._stream = None
+                self._ended = True
+            else:
+                data, waiting = self._stream.unconsumed_tail, len(piece) == _PIECE
+
+    def _begin(self, data: bytes) -> bytes:
+        if self._ended and not data.strip(b"\0"):
+            return b""  # padding
+        if len(data) < 2:
+            self._head = data
+            return b""
+        if self._ended and not (self._gzip and data[:2] == _MAGIC):
+            raise BadCoding("something follows its end")
+        self._ended = False
+        if self._gzip:
+            self._stream = zlib.decompressobj(_GZIP)
+        else:
+            framed = data[0] & 0x0F == 8 and int.from_bytes(data[:2]) % 31 == 0
+            self._stream = zlib.decompressobj(_DEFLATE["zlib" if framed else "raw"])
+        return data
+
+    def finish(self) -> None:
+        if self._untouched:  # of nothing at all, nothing is the plain form
+            return
+        if self._stream is not None or self._head or not self._ended:
+            raise BadCoding("it ends too early")
+
+
+def _decode(
+    body: Body, plain: Body, coding: str, size: int | None, check: Callable[[], None]
+) -> bytes:
+    """Write the plain bytes; returns the first two of them."""
+    most = max(_FREE, _MOST_TIMES * body.size) if size is None else size
+    begin = b""
+    for piece in plain_pieces(body.pieces(check), coding, most):
+        check()
+        if len(begin) < 2:
+            begin = (begin + piece)[:2]
+        plain.write(piece)
+    return begin
+
+
+def _suffix(asset: Asset) -> str:
+    stem, _, suffix = asset.save_path.rpartition("/")[2].rpartition(".")
+    return f".{suffix.lower()}" if stem else ""
