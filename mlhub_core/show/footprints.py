@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -192,10 +191,11 @@ def _item_hashes(batch: pa.RecordBatch) -> Hashes:
 def _hashed(column: pa.Array) -> Hashes:
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    names = column.dictionary.to_numpy(zero_copy_only=False)
-    hashes: Hashes = pd.util.hash_array(names, categorize=False)
+    names = column.dictionary.to_pylist()
+    # The interpreter's own hashes are the same for both passes, and cost nothing to import.
+    signed = np.fromiter(map(hash, names), np.int64, len(names))
     # A collection's own assets have no item: the place behind the last stands for those.
-    hashes = np.append(hashes, np.uint64(0))
+    hashes = np.append(signed.view(np.uint64), np.uint64(0))
     codes = column.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
     by_row: Hashes = hashes[codes]
     return by_row
