@@ -60,7 +60,8 @@ class TransferSettings:
     """
 
     concurrency: int = 32
-    """Connections per host, for the whole process."""
+    """Connections per host at most, for the whole process. A run begins with 8 and has more while
+    that brings more."""
     connect_timeout: float = 20.0
     """Until a connection stands, TLS included."""
     stall_timeout: float = 30.0
@@ -105,9 +106,16 @@ class RunSettings:
 
     transfer: TransferSettings = field(default_factory=TransferSettings)
     limits: ArchiveLimits = field(default_factory=ArchiveLimits)
-    workers: int = 1
-    """Partitions at a time. One libcurl loop is fastest: a second one would wait for the
-    interpreter, and the digests of large files are computed beside the loop in any case."""
+    workers: int = 2
+    """Partitions at a time, each in a process of its own where there is enough to fetch; one stays
+    in the process that asked."""
+    crew_files: int = 2_000
+    """So many files to fetch are enough: starting the processes takes as long as a few hundred."""
+    crew_bytes: int = 100 * MIB
+    """So many bytes are enough, too."""
+    unarchive: bool = True
+    """Whether to unarchive the catalog. Left in its archive it costs no inodes: a million files are
+    spared where there are a million items. What the archive carries of the assets comes out."""
     asset_db: bool = True
     """Whether to write ``mlhub_stac_assets.db``, the reference client's SQLite table."""
     check_space: bool = True

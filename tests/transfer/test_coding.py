@@ -53,7 +53,7 @@ PACK: dict[str, list[Callable[[bytes], bytes]]] = {
 }
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.sampled_from(["gzip", "deflate"]), st.data(), st.binary(max_size=3000), SIZES)
 def test_what_was_packed_comes_out(
     coding: str, data: st.DataObject, plain: bytes, sizes: list[int]
@@ -62,7 +62,7 @@ def test_what_was_packed_comes_out(
     assert decoded(pack(plain), coding, sizes) == plain
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.sampled_from(["gzip", "deflate"]), st.data(), st.binary(max_size=300), SIZES)
 def test_what_is_cut_never_comes_out_as_a_whole(
     coding: str, data: st.DataObject, plain: bytes, sizes: list[int]
