@@ -104,10 +104,12 @@ def _run(request: DownloadRequest, access: Access) -> DownloadReport:
 
 def _unpack(
     request: DownloadRequest, paths: DownloadPaths, archive: CatalogArchive
-) -> tuple[Unarchived, AssetIndex | None]:
+) -> tuple[Unarchived | None, AssetIndex | None]:
     limits = request.settings.limits
     with side_by_side(2) as runner:
         steps = {"archive": archive, "paths": paths, "limits": limits}
+        if not request.settings.unarchive:
+            return None, settle([runner.submit(index_assets, steps)])[0]
         unarchiving = runner.submit(unarchive, {**steps, "if_exists": request.if_exists})
         if request.catalog_only:
             return settle([unarchiving])[0], None

@@ -96,6 +96,7 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     for name, subject in _LIMITS.items():
         option = "--" + name.replace("_", "-")
         how.add_argument(option, type=int, metavar="N", help=f"cap on {subject} of the archive")
+    how.add_argument("--no-unarchive", action="store_true", help="leave the catalog in its archive")
     how.add_argument("--no-asset-db", action="store_true", help="leave mlhub_stac_assets.db out")
     how.add_argument(
         "--ignore-space", action="store_true", help="begin though the disk has not the room"
@@ -193,6 +194,7 @@ def parameter_fields(options: argparse.Namespace) -> dict[str, Any]:
         "concurrency": options.concurrency,
         "workers": options.workers,
         "mirrors": dict(_mirror(text) for text in options.mirror),
+        "unarchive": not options.no_unarchive,
         "asset_db": not options.no_asset_db,
         "ignore_space": options.ignore_space,
         "demo": options.demo,

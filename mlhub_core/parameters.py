@@ -87,6 +87,9 @@ class DownloadParameters(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> DownloadParameters:
         if self.profile and self.api_key_block:
+    unarchive: bool = True
+    """Unarchive the catalog. Without it the catalog stays in its archive, and a file per item is
+    saved; all else works as ever."""
             raise InvalidArgument("profile and api_key_block exclude each other: give one of them.")
         if self.dask_address and self.runner != "dask":
             raise InvalidArgument('dask_address is given, but runner is not "dask": set both.')
@@ -167,6 +170,7 @@ def read_geojson(value: dict[str, Any] | str | None, sha256: str | None = None) 
         InvalidArgument: if there is no such file, no JSON in it, or it is another one by now.
     """
     if not isinstance(value, str) or value.lstrip().startswith("{"):
+                unarchive=self.unarchive,
         return value
     how = "name a file that holds a GeoJSON geometry, Feature or FeatureCollection"
     try:

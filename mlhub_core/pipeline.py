@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlhub_core.carry import carry_out
 from mlhub_core.catalog.archive import CatalogArchive, fetch_catalog
 from mlhub_core.catalog.extract import Unarchived, unarchive
 from mlhub_core.catalog.index import AssetIndex, index_assets
@@ -86,6 +87,18 @@ class DownloadRequest:
             raise InvalidArgument(f"dataset is {self.dataset!r}: give the id or DOI of a dataset.")
         paths = self.paths("dataset")
         check_directories(paths.output_dir, paths.asset_output_dir)
+        if self.plan is not None:
+            if not self.wanted.is_everything:
+                raise InvalidArgument(
+                    f"The plan {self.plan} says already what to download: leave the filters out, "
+                    "or the plan."
+                )
+            Plan.load(self.plan)
+        if self.catalog_only and not self.settings.unarchive:
+            raise InvalidArgument(
+                "catalog_only (--catalog-only) and unarchive=False (--no-unarchive) leave nothing "
+                "to do: give one of them."
+            )
 
 
 def check_collections(wanted: AssetFilter, info: DatasetInfo) -> None:
@@ -114,9 +127,39 @@ def make_plan(
         NothingMatches: if nothing is left.
         StorageError: if the disk refuses, or has not the room that the files will take.
     """
-    request.wanted.check_against(dict(index.asset_keys))
-    for phrase in request.wanted.describe():
-        log.info("filter: %s", phrase)
+    if request.plan is not None:
+        plan = load_saved(request.plan, paths.dataset_id, archive_of(index.path))
+    else:
+        request.wanted.check_against(dict(index.asset_keys))
+        for phrase in request.wanted.describe():
+            log.info("filter: %s", phrase)
+        plan = _new_plan(request, paths, index, stop, on_progress)
+    for name, left in plan.funnel:
+        log.info("%s %s", counted(left, "file"), name)
+    if request.settings.check_space and not request.dry_run:
+        check_space(plan, paths, stop=stop)
+    if not request.settings.unarchive and not request.dry_run:
+        carry_out(
+            plan.partitions,
+            paths,
+            if_exists=request.if_exists,
+            limits=request.settings.limits,
+            stop=stop,
+            on_progress=on_progress,
+        )
+    return plan
+
+
+def _new_plan(
+    request: DownloadRequest,
+    paths: DownloadPaths,
+    index: AssetIndex,
+    stop: StopFlag | None,
+    on_progress: ProgressSink,
+) -> Plan:
+    """Make a plan: in a place of its own if it is to be kept, and there too if one is kept."""
+    workers = request.settings.workers
+    kept = kept_plan(paths.state_dir, identity(index.path, request.wanted, workers))
     plan = plan_assets(
         paths.dataset_id,
         index.path,
@@ -268,6 +311,9 @@ def _unpack(
             unarchive,
             archive,
             paths,
+    if not request.settings.unarchive:
+        log.info("create stac asset list ...")
+        return None, index_assets(archive, paths, limits=limits, stop=stop, on_progress=on_progress)
             if_exists=request.if_exists,
             limits=limits,
             stop=stop,

@@ -64,7 +64,10 @@ class Unarchived:
 
 
 def extract_here(
-    job: Job, stop: StopFlag | None, on_read: Callable[[int, int], None]
+    job: Job,
+    stop: StopFlag | None,
+    on_read: Callable[[int, int], None],
+    is_wanted: Callable[[str], bool] | None = None,
 ) -> Unarchived:
     """Extract in this very thread.
 
@@ -72,6 +75,7 @@ def extract_here(
         job: What.
         stop: Ends the work early.
         on_read: Told the bytes of the archive read and the files so far.
+        is_wanted: Which files to extract, by their paths in the directory; None takes all.
 
     Raises:
         ArchiveCorrupt: if the archive is broken off or damaged.
@@ -79,14 +83,15 @@ def extract_here(
         StorageError: if the disk refuses.
         Interrupted: if ``stop`` is set.
     """
-    return _Extraction(job).run(stop, on_read)
+    return _Extraction(job, is_wanted).run(stop, on_read)
 
 
 class _Extraction:
     """One pass over the archive."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, is_wanted: Callable[[str], bool] | None) -> None:
         self._job = job
+        self._is_wanted = is_wanted
         self._placement = Placement(job.dataset_id)
         self._tree = Tree(job.directory, job.within)
         self._oddities = Oddities(_ODDITIES_KEPT)
@@ -103,6 +108,8 @@ class _Extraction:
             for member in stream:
                 if member.kind is Kind.FILE:
                     self._file(stream, member)
+                elif self._is_wanted is not None:
+                    continue
                 elif member.kind is not Kind.DIRECTORY:
                     # Directories are made for the files in them; an empty one says nothing.
                     self._oddities.add(member.name, f"a {member.kind}, not extracted")
@@ -118,6 +125,8 @@ class _Extraction:
 
     def _file(self, stream: TarStream, member: Member) -> None:
         path, why = self._placement.place(member.name)
+        if self._is_wanted is not None and not self._is_wanted(path):
+            return
         if why:
             self._oddities.add(member.name, f"not extracted: {why}")
             return
