@@ -28,7 +28,7 @@ def test_every_mlhub_command_parses() -> None:
     lines = commands("mlhub ")
     assert len(lines) >= 5
     for words in lines:
-        if words[0] not in ("serve", "datasets", "download", "configure", "verify", "retry"):
+        if words[0] not in ("serve", "datasets", "download", "sync", "configure", "verify", "retry"):
             continue
         build_parser().parse_args(join_values(words))
 
@@ -42,7 +42,7 @@ def test_every_flow_command_parses() -> None:
 
 def test_every_option_that_is_named_exists() -> None:
     known = flow_parser().format_help() + build_parser().format_help()
-    known += "--tag --text --host --demo --port --repair"
+    known += "--tag --text --host --demo --port --repair --prune"
     for option in set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", README)):
         assert option in known, option
 
