@@ -71,6 +71,9 @@ class DownloadParameters(BaseModel):
     """The scheduler of that cluster. Empty: processes of this machine, as many as workers."""
     mirrors: dict[str, str] = Field(default_factory=dict)
     """URL prefixes of the catalog, and where those files are fetched from instead."""
+    unarchive: bool = True
+    """Unarchive the catalog. Without it the catalog stays in its archive, and a file per item is
+    saved; all else works as ever."""
     asset_db: bool = True
     """Write mlhub_stac_assets.db, the reference client's SQLite table."""
     ignore_space: bool = False
@@ -146,6 +149,7 @@ class DownloadParameters(BaseModel):
                 ),
                 limits=ArchiveLimits(self.max_members, self.max_bytes, self.max_json_bytes),
                 workers=self.workers,
+                unarchive=self.unarchive,
                 asset_db=self.asset_db,
                 check_space=not self.ignore_space,
                 runner=self.runner,

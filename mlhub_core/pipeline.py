@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mlhub_core.carry import carry_out
+from mlhub_core.carry import carry_out
 from mlhub_core.catalog.archive import CatalogArchive, fetch_catalog
 from mlhub_core.catalog.extract import Unarchived, unarchive
 from mlhub_core.catalog.index import AssetIndex, index_assets
@@ -85,6 +86,11 @@ class DownloadRequest:
         """
         if not isinstance(self.dataset, str) or not self.dataset.strip():
             raise InvalidArgument(f"dataset is {self.dataset!r}: give the id or DOI of a dataset.")
+        if self.catalog_only and not self.settings.unarchive:
+            raise InvalidArgument(
+                "catalog_only (--catalog-only) and unarchive=False (--no-unarchive) leave nothing "
+                "to do: give one of them."
+            )
         paths = self.paths("dataset")
         check_directories(paths.output_dir, paths.asset_output_dir)
         if self.plan is not None:
@@ -138,6 +144,15 @@ def make_plan(
         log.info("%s %s", counted(left, "file"), name)
     if request.settings.check_space and not request.dry_run:
         check_space(plan, paths, stop=stop)
+    if not request.settings.unarchive and not request.dry_run:
+        carry_out(
+            plan.partitions,
+            paths,
+            if_exists=request.if_exists,
+            limits=request.settings.limits,
+            stop=stop,
+            on_progress=on_progress,
+        )
     if not request.settings.unarchive and not request.dry_run:
         carry_out(
             plan.partitions,
@@ -302,9 +317,12 @@ def _unpack(
     archive: CatalogArchive,
     stop: StopFlag,
     on_progress: ProgressSink,
-) -> tuple[Unarchived, AssetIndex | None]:
+) -> tuple[Unarchived | None, AssetIndex | None]:
     """Unarchive and index, side by side: both read the archive, neither reads the other's."""
     limits = request.settings.limits
+    if not request.settings.unarchive:
+        log.info("create stac asset list ...")
+        return None, index_assets(archive, paths, limits=limits, stop=stop, on_progress=on_progress)
     log.info("unarchive %s ...", archive.path.name)
     with ThreadPoolExecutor(2, thread_name_prefix="mlhub") as pool:
         extraction = pool.submit(
