@@ -106,7 +106,7 @@ def _dry_run(parameters: DownloadParameters) -> None:
     download(
         replace(parameters.request(), dry_run=True),
         profile=parameters.profile,
-        on_plan=lambda plan: print("\n".join(plan.describe())),
+        on_plan=lambda plan: print("\n".join(plan.describe() + plan.details())),
     )
 
 

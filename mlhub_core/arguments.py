@@ -19,7 +19,7 @@ from mlhub_core.settings import RunSettings, TransferSettings
 
 DEMO_DATASET = "demo_crops"
 
-_VALUES_WITH_MINUS = ("--bbox", "--datetime")
+_VALUES_WITH_MINUS = ("--bbox", "--datetime", "--where", "--seed")
 """Options whose value may begin with a minus sign, which argparse takes for another option."""
 
 
@@ -62,6 +62,28 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what = parser.add_argument_group("what")
     what.add_argument("--catalog-only", action="store_true", help="the catalog without assets")
+    add_filter_arguments(what)
+    what.add_argument("--allow-empty", action="store_true", help="nothing to download is fine")
+    how = parser.add_argument_group("how")
+    how.add_argument("--profile", metavar="NAME", help="profile with the API key")
+    add_transfer_arguments(how)
+    for name, subject in _LIMITS.items():
+        option = "--" + name.replace("_", "-")
+        how.add_argument(option, type=int, metavar="N", help=f"cap on {subject} of the archive")
+    how.add_argument("--no-unarchive", action="store_true", help="leave the catalog in its archive")
+    how.add_argument("--no-asset-db", action="store_true", help="leave mlhub_stac_assets.db out")
+    how.add_argument(
+        "--ignore-space", action="store_true", help="begin though the disk has not the room"
+    )
+    how.add_argument("--dry-run", action="store_true", help="show and save the plan, fetch nothing")
+    how.add_argument("--plan", metavar="FILE", help="run exactly the plan that --dry-run saved")
+    how.add_argument("--demo", action="store_true", help="from a demo hub that runs meanwhile")
+    add_verbosity_arguments(how)
+    parser.add_argument("--version", action="version", version=__version__)
+
+
+def add_filter_arguments(what: argparse._ArgumentGroup) -> None:
+    """Add the options that say which assets are wanted."""
     what.add_argument(
         "--collection",
         action="append",
@@ -89,22 +111,30 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
         default="bbox",
         help="what of an item is tested (default: bbox)",
     )
-    what.add_argument("--allow-empty", action="store_true", help="nothing to download is fine")
-    how = parser.add_argument_group("how")
-    how.add_argument("--profile", metavar="NAME", help="profile with the API key")
-    add_transfer_arguments(how)
-    for name, subject in _LIMITS.items():
-        option = "--" + name.replace("_", "-")
-        how.add_argument(option, type=int, metavar="N", help=f"cap on {subject} of the archive")
-    how.add_argument("--no-unarchive", action="store_true", help="leave the catalog in its archive")
-    how.add_argument("--no-asset-db", action="store_true", help="leave mlhub_stac_assets.db out")
-    how.add_argument(
-        "--ignore-space", action="store_true", help="begin though the disk has not the room"
+    what.add_argument(
+        "--media-type",
+        action="append",
+        metavar="TYPE",
+        help="only this media type, such as image/tiff or image/*; may be repeated",
     )
-    how.add_argument("--dry-run", action="store_true", help="show what would be downloaded")
-    how.add_argument("--demo", action="store_true", help="from a demo hub that runs meanwhile")
-    add_verbosity_arguments(how)
-    parser.add_argument("--version", action="version", version=__version__)
+    what.add_argument(
+        "--role", action="append", metavar="ROLE", help="only with this role; may be repeated"
+    )
+    what.add_argument(
+        "--where",
+        metavar="CONDITION",
+        help="on the properties of items, CQL2 text, such as 'eo:cloud_cover < 10'",
+    )
+    what.add_argument("--sample", type=int, metavar="N", help="so many items, chosen at random")
+    what.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="another one chooses others (default: 0)"
+    )
+    what.add_argument("--limit", type=int, metavar="N", help="so many items, the first ones")
+    what.add_argument(
+        "--with-sources",
+        action="store_true",
+        help="with the imagery that selected labels name as their source",
+    )
 
 
 def add_transfer_arguments(how: argparse._ArgumentGroup) -> None:
@@ -170,25 +200,23 @@ def parameter_fields(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InvalidArgument: if options contradict each other, or a file cannot be read.
     """
-    dataset = options.dataset or (DEMO_DATASET if options.demo else None)
+    planned = _planned(options.plan)
+    dataset = options.dataset or planned.get("dataset") or (DEMO_DATASET if options.demo else None)
     if dataset is None:
         raise InvalidArgument(
             "No dataset: name one by its id or DOI, or try --demo. `mlhub datasets list` shows "
             "what the hub has."
         )
-    if options.bbox is not None and options.intersects is not None:
-        raise InvalidArgument("--bbox and --intersects exclude each other: give one of them.")
+    where_to = {"output_dir": options.output_dir, "asset_output_dir": options.asset_output_dir}
+    if not any(where_to.values()):
+        where_to = {name: planned.get(name) for name in where_to}
     return {
         "dataset": dataset,
-        "output_dir": options.output_dir,
-        "asset_output_dir": options.asset_output_dir,
+        **where_to,
         "catalog_only": options.catalog_only,
         "if_exists": options.if_exists,
-        "collection_filter": _collection_filter(options),
-        "datetime": options.datetime,
-        "bbox": _bbox(options.bbox),
-        **_intersects(options.intersects),
-        "intersects_with": options.intersects_with,
+        **filter_fields(options),
+        "plan": planned.get("path"),
         "allow_empty": options.allow_empty,
         "profile": options.profile,
         "concurrency": options.concurrency,
@@ -199,6 +227,46 @@ def parameter_fields(options: argparse.Namespace) -> dict[str, Any]:
         "ignore_space": options.ignore_space,
         "demo": options.demo,
         **{name: value for name in _LIMITS if (value := getattr(options, name, None)) is not None},
+    }
+
+
+def filter_fields(options: argparse.Namespace) -> dict[str, Any]:
+    """What :func:`add_filter_arguments` gives, by the names of the parameters of a download.
+
+    Raises:
+        InvalidArgument: if options contradict each other, or a file cannot be read.
+    """
+    if options.bbox is not None and options.intersects is not None:
+        raise InvalidArgument("--bbox and --intersects exclude each other: give one of them.")
+    return {
+        "collection_filter": _collection_filter(options),
+        "datetime": options.datetime,
+        "bbox": _bbox(options.bbox),
+        **_intersects(options.intersects),
+        "intersects_with": options.intersects_with,
+        "media_type": options.media_type,
+        "role": options.role,
+        "where": options.where,
+        "sample": options.sample,
+        "seed": options.seed,
+        "limit": options.limit,
+        "with_sources": options.with_sources,
+    }
+
+
+def _planned(name: str | None) -> dict[str, str | None]:
+    """What a saved plan says of the run that it was made for."""
+    if name is None:
+        return {}
+    from mlhub_core.selection.plan import Plan
+
+    path = Path(name).expanduser().absolute()
+    plan = Plan.load(path)
+    return {
+        "path": str(path),
+        "dataset": plan.dataset_id,
+        "output_dir": plan.output_dir,
+        "asset_output_dir": plan.asset_output_dir,
     }
 
 

@@ -193,7 +193,7 @@ def _download(options: argparse.Namespace) -> None:
 
     def show_plan(plan: Plan) -> None:
         if options.dry_run:
-            print("\n".join(plan.describe()))
+            print("\n".join(plan.describe() + plan.details()))
 
     with (
         demo_hub() if options.demo else nullcontext(),

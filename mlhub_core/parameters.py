@@ -53,6 +53,22 @@ class DownloadParameters(BaseModel):
     another file by then, instead of selecting something else."""
     intersects_with: Literal["bbox", "geometry"] = "bbox"
     """Whether intersects is tested against the bounding box of items or their geometry."""
+    media_type: list[str] | None = Field(default=None, examples=[["image/tiff"]])
+    """Only assets of these media types; image/* stands for all that begin so."""
+    role: list[str] | None = Field(default=None, examples=[["data"]])
+    """Only assets with one of these roles."""
+    where: str | None = Field(default=None, examples=["eo:cloud_cover < 10"])
+    """A condition on the properties of items, CQL2 text."""
+    sample: int | None = None
+    """So many items, chosen at random; the same seed chooses the same ones."""
+    seed: int = 0
+    """Another one chooses another sample."""
+    limit: int | None = None
+    """So many items, the first ones of the index."""
+    with_sources: bool = False
+    """Add the imagery that selected labels name as their source."""
+    plan: str | None = None
+    """Path of a plan.json that a dry run saved: exactly that is downloaded, without filters."""
     allow_empty: bool = False
     """Whether a filter that leaves nothing is fine. By default it fails the run."""
     profile: str | None = None
@@ -90,9 +106,6 @@ class DownloadParameters(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> DownloadParameters:
         if self.profile and self.api_key_block:
-    unarchive: bool = True
-    """Unarchive the catalog. Without it the catalog stays in its archive, and a file per item is
-    saved; all else works as ever."""
             raise InvalidArgument("profile and api_key_block exclude each other: give one of them.")
         if self.dask_address and self.runner != "dask":
             raise InvalidArgument('dask_address is given, but runner is not "dask": set both.')
@@ -127,6 +140,13 @@ class DownloadParameters(BaseModel):
             bbox=self.bbox,
             intersects=read_geojson(self.intersects, self.intersects_sha256),
             intersects_with=self.intersects_with,
+            media_type=self.media_type,
+            role=self.role,
+            where=self.where,
+            sample=self.sample,
+            seed=self.seed,
+            limit=self.limit,
+            with_sources=self.with_sources,
         )
 
     def request(self) -> DownloadRequest:
@@ -142,6 +162,7 @@ class DownloadParameters(BaseModel):
             catalog_only=self.catalog_only,
             if_exists=self.if_exists,
             wanted=self.wanted(),
+            plan=None if self.plan is None else Path(self.plan),
             allow_empty=self.allow_empty,
             settings=RunSettings(
                 transfer=TransferSettings(
@@ -174,7 +195,6 @@ def read_geojson(value: dict[str, Any] | str | None, sha256: str | None = None) 
         InvalidArgument: if there is no such file, no JSON in it, or it is another one by now.
     """
     if not isinstance(value, str) or value.lstrip().startswith("{"):
-                unarchive=self.unarchive,
         return value
     how = "name a file that holds a GeoJSON geometry, Feature or FeatureCollection"
     try:

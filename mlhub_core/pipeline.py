@@ -11,11 +11,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlhub_core.carry import carry_out
 from mlhub_core.carry import carry_out
 from mlhub_core.catalog.archive import CatalogArchive, fetch_catalog
 from mlhub_core.catalog.extract import Unarchived, unarchive
@@ -29,7 +28,8 @@ from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import Plan, counted
-from mlhub_core.selection.query import plan_assets
+from mlhub_core.selection.query import archive_of, identity, kept_plan, plan_assets
+from mlhub_core.selection.saved import load_saved, save_plan
 from mlhub_core.settings import RunSettings
 from mlhub_core.settled import settle
 from mlhub_core.space import check_space
@@ -60,7 +60,8 @@ class DownloadRequest:
         wanted: The filter.
         settings: How to transfer.
         allow_empty: Whether a filter that leaves nothing is fine.
-        dry_run: Stop when the plan is made.
+        dry_run: Stop when the plan is made and saved.
+        plan: A saved plan to run as it is, without filters; None to make one.
     """
 
     dataset: str
@@ -72,6 +73,7 @@ class DownloadRequest:
     settings: RunSettings = field(default_factory=RunSettings)
     allow_empty: bool = False
     dry_run: bool = False
+    plan: Path | None = None
 
     def paths(self, dataset_id: str) -> DownloadPaths:
         """Where everything of a dataset goes."""
@@ -82,17 +84,10 @@ class DownloadRequest:
 
         Raises:
             StorageError: if a directory cannot be used.
-            InvalidArgument: if the dataset is not named.
+            InvalidArgument: if the dataset is not named, or the plan cannot be run.
         """
         if not isinstance(self.dataset, str) or not self.dataset.strip():
             raise InvalidArgument(f"dataset is {self.dataset!r}: give the id or DOI of a dataset.")
-        if self.catalog_only and not self.settings.unarchive:
-            raise InvalidArgument(
-                "catalog_only (--catalog-only) and unarchive=False (--no-unarchive) leave nothing "
-                "to do: give one of them."
-            )
-        paths = self.paths("dataset")
-        check_directories(paths.output_dir, paths.asset_output_dir)
         if self.plan is not None:
             if not self.wanted.is_everything:
                 raise InvalidArgument(
@@ -105,6 +100,8 @@ class DownloadRequest:
                 "catalog_only (--catalog-only) and unarchive=False (--no-unarchive) leave nothing "
                 "to do: give one of them."
             )
+        paths = self.paths("dataset")
+        check_directories(paths.output_dir, paths.asset_output_dir)
 
 
 def check_collections(wanted: AssetFilter, info: DatasetInfo) -> None:
@@ -129,7 +126,8 @@ def make_plan(
     """Filter the index and cut what is left into partitions.
 
     Raises:
-        InvalidArgument: if the filter names a collection or asset key that does not exist.
+        InvalidArgument: if the filter names a collection or asset key that does not exist, or a
+            saved plan cannot be run any more.
         NothingMatches: if nothing is left.
         StorageError: if the disk refuses, or has not the room that the files will take.
     """
@@ -144,15 +142,6 @@ def make_plan(
         log.info("%s %s", counted(left, "file"), name)
     if request.settings.check_space and not request.dry_run:
         check_space(plan, paths, stop=stop)
-    if not request.settings.unarchive and not request.dry_run:
-        carry_out(
-            plan.partitions,
-            paths,
-            if_exists=request.if_exists,
-            limits=request.settings.limits,
-            stop=stop,
-            on_progress=on_progress,
-        )
     if not request.settings.unarchive and not request.dry_run:
         carry_out(
             plan.partitions,
@@ -179,17 +168,20 @@ def _new_plan(
         paths.dataset_id,
         index.path,
         request.wanted,
-        paths.plan_dir,
-        workers=request.settings.workers,
-        asset_db=paths.asset_db if request.settings.asset_db else None,
+        kept if request.dry_run or kept.exists() else paths.plan_dir,
+        workers=workers,
+        asset_db=paths.asset_db if request.settings.asset_db and not request.dry_run else None,
         allow_empty=request.allow_empty,
         stop=stop,
         on_progress=on_progress,
     )
-    for name, left in plan.funnel:
-        log.info("%s %s", counted(left, "file"), name)
-    if request.settings.check_space and not request.dry_run:
-        check_space(plan, paths, stop=stop)
+    if request.dry_run:
+        plan = replace(
+            plan,
+            output_dir=str(paths.output_dir),
+            asset_output_dir=str(paths.asset_output_dir),
+        )
+        save_plan(plan)
     return plan
 
 
@@ -329,9 +321,6 @@ def _unpack(
             unarchive,
             archive,
             paths,
-    if not request.settings.unarchive:
-        log.info("create stac asset list ...")
-        return None, index_assets(archive, paths, limits=limits, stop=stop, on_progress=on_progress)
             if_exists=request.if_exists,
             limits=limits,
             stop=stop,

@@ -201,6 +201,14 @@ class Dataset:
         datetime: Any = None,
         collection_filter: Mapping[str, Iterable[str]] | None = None,
         intersects_with: str = "bbox",
+        media_type: str | Iterable[str] | None = None,
+        role: str | Iterable[str] | None = None,
+        where: str | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+        limit: int | None = None,
+        with_sources: bool = False,
+        plan: str | Path | None = None,
         settings: RunSettings | None = None,
         progress: bool = True,
     ) -> DownloadReport:
@@ -222,6 +230,15 @@ class Dataset:
                 ``"2016"`` or ``"2016-01-01/.."``. Naive times are UTC.
             collection_filter: Asset keys by collection id; an empty list means every key.
             intersects_with: Test ``intersects`` against the item's ``"bbox"`` or ``"geometry"``.
+            media_type: One or several, such as ``"image/tiff"`` or ``"image/*"``.
+            role: One or several, such as ``"data"``.
+            where: A condition on the properties of items, CQL2 text, such as
+                ``"eo:cloud_cover < 10"``.
+            sample: So many items, chosen at random, the same ones for the same ``seed``.
+            seed: Another one chooses other items.
+            limit: So many items, the first ones of the index.
+            with_sources: Add the items that selected ones name as their source.
+            plan: The ``plan.json`` that a dry run saved: exactly that is downloaded.
             settings: How to transfer; see :class:`~mlhub_core.settings.RunSettings`.
             progress: Show progress: bars on a terminal, else a line now and then.
 
@@ -252,7 +269,15 @@ class Dataset:
                 bbox=bbox,
                 intersects=intersects,
                 intersects_with=intersects_with,
+                media_type=media_type,
+                role=role,
+                where=where,
+                sample=sample,
+                seed=seed,
+                limit=limit,
+                with_sources=with_sources,
             ),
+            plan=None if plan is None else Path(plan),
             settings=settings or RunSettings(),
         )
         with showing_progress(progress) as on_progress:

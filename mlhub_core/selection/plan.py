@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -134,6 +135,9 @@ class Plan:
         lines += [f"  {path}" for path in paths]
         if self.files > len(paths):
             lines.append(f"  … and {counted(self.files - len(paths), 'file')} more")
+        free = shutil.disk_usage(self.directory).free
+        lines.append(f"{format_bytes(free)} free in {self.asset_output_dir or self.directory}")
+        lines.append(f"saved as {self.path}")
         return lines
 
     def _size(self) -> str:

@@ -24,7 +24,7 @@ from mlhub_core.selection.cut import Cutter, weights
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.partition import Asset, Partition
 from mlhub_core.selection.plan import PLAN_NAME, Plan, partition_count
-from mlhub_core.selection.rowgroup import IndexReader, RowGroup
+from mlhub_core.selection.rowgroup import IndexReader, RowGroup, open_index
 from mlhub_core.selection.saved import reusable, seal
 from mlhub_core.selection.scan import Scan
 from mlhub_core.selection.tally import Chosen, FirstOfFile, Tally
@@ -99,22 +99,34 @@ def identity(index: Path, wanted: AssetFilter, workers: int) -> dict[str, Any]:
     The index counts by what it says of its archive, and by size and time of its file: whoever
     changes or replaces it gets a new plan.
     """
-    with IndexReader(index) as reader:
-        noted = (reader.metadata.metadata or {}).get(IDENTITY_KEY.encode(), b"null")
-    status = index.stat()
+    try:
+        status = index.stat()
+    except OSError as error:
+        raise StorageError(f"{index} cannot be read: {error.strerror}.") from error
     return {
         "version": PLAN_VERSION,
-        "archive": json.loads(noted),
+        "archive": archive_of(index),
         "index": [status.st_size, status.st_mtime_ns],
         "filter": wanted.digest(),
         "workers": workers,
     }
 
 
-def plan_name(made_from: dict[str, Any]) -> str:
-    """A short name for the directory of a plan that is kept."""
+def archive_of(index: Path) -> Any:
+    """What an index says of the archive that it was made from; None if it says nothing.
+
+    Raises:
+        InvalidArgument: if it is no asset index.
+        StorageError: if it cannot be read.
+    """
+    with open_index(index) as reader:
+        return json.loads((reader.metadata.metadata or {}).get(IDENTITY_KEY.encode(), b"null"))
+
+
+def kept_plan(state_dir: Path, made_from: dict[str, Any]) -> Path:
+    """The directory of a plan that is kept."""
     canonical = json.dumps(made_from, sort_keys=True).encode()
-    return hashlib.sha256(canonical).hexdigest()[:12]
+    return state_dir / "plans" / hashlib.sha256(canonical).hexdigest()[:12]
 
 
 class _Query:

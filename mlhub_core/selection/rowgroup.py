@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlhub_core.catalog.schema import BOX_FIELDS, index_schema
-from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.exceptions import InvalidArgument, StorageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,6 +146,28 @@ class IndexReader:
     def read_plain(self, number: int, columns: list[str]) -> pa.Table:
         """Columns of a row group, texts as they are."""
         return self._plain.read_row_group(number, columns=columns)
+
+
+@contextmanager
+def open_index(path: Path) -> Iterator[IndexReader]:
+    """Open an index; what goes wrong while it is read becomes an error of ours.
+
+    Raises:
+        InvalidArgument: if it is no asset index.
+        StorageError: if it is damaged or cannot be read.
+    """
+    try:
+        with IndexReader(path) as reader:
+            yield reader
+    except pa.ArrowException as error:
+        raise StorageError(
+            f"{path} cannot be read: {str(error).splitlines()[0]}. Remove it, and the next "
+            "download makes it anew."
+        ) from error
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 class RowGroup:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.selection.plan import Plan
 
 _READ_BYTES = 1 << 20
@@ -21,6 +21,18 @@ def seal(path: Path) -> tuple[int, int, str]:
             digest.update(part)
     status = path.stat()
     return status.st_size, status.st_mtime_ns, digest.hexdigest()
+
+
+def save_plan(plan: Plan) -> None:
+    """Write ``plan.json``.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    try:
+        plan.save()
+    except OSError as error:
+        raise StorageError(f"{plan.path} cannot be written: {error.strerror or error}.") from error
 
 
 def reusable(path: Path, made_from: dict[str, Any]) -> Plan | None:

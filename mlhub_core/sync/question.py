@@ -25,6 +25,8 @@ def check_request(request: DownloadRequest) -> None:
         raise InvalidArgument("catalog_only: a sync is about assets; use download for the catalog.")
     if request.dry_run:
         raise InvalidArgument("dry_run: a sync has to index the new catalog; use download for it.")
+    if request.plan is not None:
+        raise InvalidArgument("plan: a sync makes its own; use download to run a saved one.")
     if request.if_exists is DownloadIfExistsOpts.overwrite:
         raise InvalidArgument(
             "if_exists is overwrite: that fetches everything anew, which is what a sync is for "
