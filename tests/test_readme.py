@@ -28,7 +28,15 @@ def test_every_mlhub_command_parses() -> None:
     lines = commands("mlhub ")
     assert len(lines) >= 5
     for words in lines:
-        if words[0] not in ("serve", "datasets", "download", "sync", "configure", "verify", "retry"):
+        if words[0] not in (
+            "serve",
+            "datasets",
+            "download",
+            "sync",
+            "configure",
+            "verify",
+            "retry",
+        ):
             continue
         build_parser().parse_args(join_values(words))
 
