@@ -53,6 +53,22 @@ class DownloadParameters(BaseModel):
     another file by then, instead of selecting something else."""
     intersects_with: Literal["bbox", "geometry"] = "bbox"
     """Whether intersects is tested against the bounding box of items or their geometry."""
+    media_type: list[str] | None = Field(default=None, examples=[["image/tiff"]])
+    """Only assets of these media types; image/* stands for all that begin so."""
+    role: list[str] | None = Field(default=None, examples=[["data"]])
+    """Only assets with one of these roles."""
+    where: str | None = Field(default=None, examples=["eo:cloud_cover < 10"])
+    """A condition on the properties of items, CQL2 text."""
+    sample: int | None = None
+    """So many items, chosen at random; the same seed chooses the same ones."""
+    seed: int = 0
+    """Another one chooses another sample."""
+    limit: int | None = None
+    """So many items, the first ones of the index."""
+    with_sources: bool = False
+    """Add the imagery that selected labels name as their source."""
+    plan: str | None = None
+    """Path of a plan.json that a dry run saved: exactly that is downloaded, without filters."""
     allow_empty: bool = False
     """Whether a filter that leaves nothing is fine. By default it fails the run."""
     profile: str | None = None
@@ -124,6 +140,13 @@ class DownloadParameters(BaseModel):
             bbox=self.bbox,
             intersects=read_geojson(self.intersects, self.intersects_sha256),
             intersects_with=self.intersects_with,
+            media_type=self.media_type,
+            role=self.role,
+            where=self.where,
+            sample=self.sample,
+            seed=self.seed,
+            limit=self.limit,
+            with_sources=self.with_sources,
         )
 
     def request(self) -> DownloadRequest:
@@ -139,6 +162,7 @@ class DownloadParameters(BaseModel):
             catalog_only=self.catalog_only,
             if_exists=self.if_exists,
             wanted=self.wanted(),
+            plan=None if self.plan is None else Path(self.plan),
             allow_empty=self.allow_empty,
             settings=RunSettings(
                 transfer=TransferSettings(

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import Plan, counted
-from mlhub_core.selection.query import plan_assets
+from mlhub_core.selection.query import archive_of, identity, kept_plan, plan_assets
+from mlhub_core.selection.saved import load_saved, save_plan
 from mlhub_core.settings import RunSettings
 from mlhub_core.settled import settle
 from mlhub_core.space import check_space
@@ -59,7 +60,8 @@ class DownloadRequest:
         wanted: The filter.
         settings: How to transfer.
         allow_empty: Whether a filter that leaves nothing is fine.
-        dry_run: Stop when the plan is made.
+        dry_run: Stop when the plan is made and saved.
+        plan: A saved plan to run as it is, without filters; None to make one.
     """
 
     dataset: str
@@ -71,6 +73,7 @@ class DownloadRequest:
     settings: RunSettings = field(default_factory=RunSettings)
     allow_empty: bool = False
     dry_run: bool = False
+    plan: Path | None = None
 
     def paths(self, dataset_id: str) -> DownloadPaths:
         """Where everything of a dataset goes."""
@@ -81,10 +84,17 @@ class DownloadRequest:
 
         Raises:
             StorageError: if a directory cannot be used.
-            InvalidArgument: if the dataset is not named.
+            InvalidArgument: if the dataset is not named, or the plan cannot be run.
         """
         if not isinstance(self.dataset, str) or not self.dataset.strip():
             raise InvalidArgument(f"dataset is {self.dataset!r}: give the id or DOI of a dataset.")
+        if self.plan is not None:
+            if not self.wanted.is_everything:
+                raise InvalidArgument(
+                    f"The plan {self.plan} says already what to download: leave the filters out, "
+                    "or the plan."
+                )
+            Plan.load(self.plan)
         if self.catalog_only and not self.settings.unarchive:
             raise InvalidArgument(
                 "catalog_only (--catalog-only) and unarchive=False (--no-unarchive) leave nothing "
@@ -116,24 +126,18 @@ def make_plan(
     """Filter the index and cut what is left into partitions.
 
     Raises:
-        InvalidArgument: if the filter names a collection or asset key that does not exist.
+        InvalidArgument: if the filter names a collection or asset key that does not exist, or a
+            saved plan cannot be run any more.
         NothingMatches: if nothing is left.
         StorageError: if the disk refuses, or has not the room that the files will take.
     """
-    request.wanted.check_against(dict(index.asset_keys))
-    for phrase in request.wanted.describe():
-        log.info("filter: %s", phrase)
-    plan = plan_assets(
-        paths.dataset_id,
-        index.path,
-        request.wanted,
-        paths.plan_dir,
-        workers=request.settings.workers,
-        asset_db=paths.asset_db if request.settings.asset_db else None,
-        allow_empty=request.allow_empty,
-        stop=stop,
-        on_progress=on_progress,
-    )
+    if request.plan is not None:
+        plan = load_saved(request.plan, paths.dataset_id, archive_of(index.path))
+    else:
+        request.wanted.check_against(dict(index.asset_keys))
+        for phrase in request.wanted.describe():
+            log.info("filter: %s", phrase)
+        plan = _new_plan(request, paths, index, stop, on_progress)
     for name, left in plan.funnel:
         log.info("%s %s", counted(left, "file"), name)
     if request.settings.check_space and not request.dry_run:
@@ -147,6 +151,37 @@ def make_plan(
             stop=stop,
             on_progress=on_progress,
         )
+    return plan
+
+
+def _new_plan(
+    request: DownloadRequest,
+    paths: DownloadPaths,
+    index: AssetIndex,
+    stop: StopFlag | None,
+    on_progress: ProgressSink,
+) -> Plan:
+    """Make a plan: in a place of its own if it is to be kept, and there too if one is kept."""
+    workers = request.settings.workers
+    kept = kept_plan(paths.state_dir, identity(index.path, request.wanted, workers))
+    plan = plan_assets(
+        paths.dataset_id,
+        index.path,
+        request.wanted,
+        kept if request.dry_run or kept.exists() else paths.plan_dir,
+        workers=workers,
+        asset_db=paths.asset_db if request.settings.asset_db and not request.dry_run else None,
+        allow_empty=request.allow_empty,
+        stop=stop,
+        on_progress=on_progress,
+    )
+    if request.dry_run:
+        plan = replace(
+            plan,
+            output_dir=str(paths.output_dir),
+            asset_output_dir=str(paths.asset_output_dir),
+        )
+        save_plan(plan)
     return plan
 
 
