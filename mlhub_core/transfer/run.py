@@ -242,10 +242,11 @@ class _Run:
         Returns:
             Bytes of bodies that have come so far.
         """
+        # One write for the few files of a turn of the loop: a kill loses no more than those.
+        self._writer.flush()
         now = time.monotonic()
         if now - self._flushed >= _FLUSH_SECONDS:
             self._flushed = now
-            self._writer.flush()
             self._failures.flush()
         if now - self._told >= _PROGRESS_SECONDS:
             self._told = now
