@@ -13,7 +13,8 @@ from flows.side_by_side import settle, side_by_side
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.pipeline import DownloadRequest
 from mlhub_core.selection.plan import Plan
-from mlhub_core.settings import RunSettings, TransferSettings
+from mlhub_core.settings import TransferSettings
+from mlhub_core.transfer.dispatch import crew_for
 from mlhub_core.transfer.result import PartitionResult
 from tasks.download_partition import download_partition
 from tasks.runtime import announce
@@ -33,7 +34,7 @@ def download_partitions(
     announce(plan.partitions)
     with (
         taking_turns(plan.partitions, settings.transfer),
-        _runner(settings, paths) as (runner, transfer),
+        _runner(request, paths, plan) as (runner, transfer),
     ):
         futures = runner.map(
             download_partition,
@@ -48,13 +49,19 @@ def download_partitions(
 
 
 @contextmanager
-def _runner(settings: RunSettings, paths: DownloadPaths) -> Iterator[tuple[Any, TransferSettings]]:
+def _runner(
+    request: DownloadRequest, paths: DownloadPaths, plan: Plan
+) -> Iterator[tuple[Any, TransferSettings]]:
     """A task runner, and the settings that hold for each of its processes."""
+    settings = request.settings
     if settings.runner == "dask":
         from flows.cluster import on_cluster
 
         with on_cluster(settings, paths) as found:
             yield found
     else:
-        with side_by_side(settings.workers) as runner:
+        with (
+            crew_for(plan.partitions, paths, settings, request.if_exists),
+            side_by_side(settings.workers) as runner,
+        ):
             yield runner, settings.transfer

@@ -147,5 +147,9 @@ class DirectoryBusy(StorageError):
     """Another run is working in the same directory."""
 
 
+class HandLost(MLHubException):
+    """A process that ran a partition was killed, by the system or by somebody."""
+
+
 class Interrupted(MLHubException):
     """The run was asked to stop. What is finished is kept, and the next run goes on from there."""

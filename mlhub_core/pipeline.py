@@ -34,11 +34,10 @@ from mlhub_core.settings import RunSettings
 from mlhub_core.settled import settle
 from mlhub_core.space import check_space
 from mlhub_core.stop import StopFlag
+from mlhub_core.transfer.dispatch import crew_for, download_partition
 from mlhub_core.transfer.failures import merge_failures
-from mlhub_core.transfer.governor import governor_for
 from mlhub_core.transfer.report import DownloadReport, add_up
 from mlhub_core.transfer.result import PartitionResult
-from mlhub_core.transfer.run import download_partition
 from mlhub_core.workspace import check_directories, workspace
 
 log = logging.getLogger(__name__)
@@ -361,8 +360,10 @@ def transfer(
         Interrupted: if stopped.
     """
     stop = StopFlag(parent=stop)
-    governor = governor_for(settings.transfer)
-    with ThreadPoolExecutor(settings.workers, thread_name_prefix="mlhub") as pool:
+    with (
+        crew_for(partitions, paths, settings, if_exists) as at_a_time,
+        ThreadPoolExecutor(at_a_time, thread_name_prefix="mlhub") as pool,
+    ):
         futures = [
             pool.submit(
                 download_partition,
@@ -370,7 +371,6 @@ def transfer(
                 paths,
                 if_exists=if_exists,
                 settings=settings.transfer,
-                governor=governor,
                 stop=stop,
                 on_progress=on_progress,
             )

@@ -9,8 +9,7 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import TransferSettings
-from mlhub_core.transfer import run
-from mlhub_core.transfer.governor import governor_for
+from mlhub_core.transfer import dispatch
 from mlhub_core.transfer.result import PartitionResult
 from tasks.remote_stop import stoppable
 from tasks.runtime import run_hooks
@@ -28,18 +27,17 @@ def download_partition(
     if_exists: DownloadIfExistsOpts,
     settings: TransferSettings,
 ) -> PartitionResult:
-    """See :func:`mlhub_core.transfer.run.download_partition`.
+    """See :func:`mlhub_core.transfer.dispatch.download_partition`.
 
-    The governor of connections is the process's: however many partitions run, a host sees no more
-    than the set number.
+    Where the flow has started a crew, one of its processes does it. However many partitions run, a
+    host sees no more than the set number of connections.
     """
     with run_hooks() as hooks, stoppable(str(paths.asset_dir), hooks.stop):
-        return run.download_partition(
+        return dispatch.download_partition(
             partition,
             paths,
             if_exists=if_exists,
             settings=settings,
-            governor=governor_for(settings),
             stop=hooks.stop,
             on_progress=hooks.progress,
         )

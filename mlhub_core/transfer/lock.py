@@ -5,11 +5,26 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlhub_core.exceptions import DirectoryBusy, StorageError
 from mlhub_core.layout import DownloadPaths
+
+_HELD: dict[str, int] = {}
+"""Descriptors of the locks that this process holds, by path."""
+_LEFTOVERS_SECONDS = 5.0
+"""How long the processes of a killed run take at most to notice that it is gone."""
+
+
+def descriptor_of(paths: DownloadPaths) -> int | None:
+    """The descriptor of a lock that is held, None where it is not.
+
+    The lock lasts as long as any process has the descriptor: whoever works on a run's behalf in
+    another process inherits it.
+    """
+    return _HELD.get(str(paths.lock))
 
 
 @contextmanager
@@ -32,18 +47,29 @@ def directory_lock(paths: DownloadPaths) -> Iterator[None]:
         ) from error
     try:
         _lock(fd, paths)
+        _HELD[str(paths.lock)] = fd
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
         yield
     finally:
+        if _HELD.get(str(paths.lock)) == fd:
+            del _HELD[str(paths.lock)]
         os.close(fd)
 
 
 def _lock(fd: int, paths: DownloadPaths) -> None:
+    deadline = time.monotonic() + _LEFTOVERS_SECONDS
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if _is_alive(_holder(fd)) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
     except BlockingIOError as error:
-        words = os.pread(fd, 200, 0).decode("utf-8", "replace").split()
+        words = _holder(fd)
         holder = f"process {words[0]} on {words[1]}" if len(words) == 2 else "another process"
         raise DirectoryBusy(
             f"{paths.asset_dir} is in use by {holder}. Wait for it, stop it, or use another "
@@ -53,3 +79,21 @@ def _lock(fd: int, paths: DownloadPaths) -> None:
         raise StorageError(
             f"Cannot lock {paths.lock}: {error.strerror}. Use a file system that has locks."
         ) from error
+
+
+def _holder(fd: int) -> list[str]:
+    """Process and host of whoever took the lock, as far as the file says."""
+    return os.pread(fd, 200, 0).decode("utf-8", "replace").split()
+
+
+def _is_alive(holder: list[str]) -> bool:
+    """Whether that process is there; yes where nobody can tell."""
+    if len(holder) != 2 or holder[1] != socket.gethostname() or not holder[0].isdigit():
+        return True
+    try:
+        os.kill(int(holder[0]), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

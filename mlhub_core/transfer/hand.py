@@ -1,0 +1,104 @@
+"""A hand of the crew: what runs in the processes that :mod:`mlhub_core.transfer.crew` starts."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import traceback
+from logging.handlers import QueueHandler
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any
+
+from mlhub_core.exceptions import MLHubException
+from mlhub_core.stop import StopFlag
+from mlhub_core.transfer.crew import STOP, Job
+from mlhub_core.transfer.run import download_partition
+
+_Order = tuple[Job, StopFlag] | None
+
+
+class _Teller:
+    """Sends messages from any thread."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+
+    def __call__(self, message: Any) -> None:
+        with self._lock:
+            self._pipe.send(message)
+
+
+class _PipeHandler(QueueHandler):
+    """Hands log records to the process that gave the order, where somebody may listen."""
+
+    def __init__(self, teller: _Teller) -> None:
+        super().__init__(SimpleQueue())  # which stays empty: the pipe is the queue
+        self._teller = teller
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Send a record that has been made ready to travel."""
+        self._teller(record)
+
+
+def main(descriptor: int) -> None:
+    """Run partitions until the other end of the pipe closes.
+
+    Args:
+        descriptor: Our end of the pipe.
+    """
+    orders: SimpleQueue[_Order] = SimpleQueue()
+    ended = StopFlag()
+    # Ctrl-C goes to all processes of a terminal: what to do about it, the one above decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    with Connection(descriptor) as pipe:
+        teller = _Teller(pipe)
+        log = logging.getLogger("mlhub_core")
+        log.addHandler(_PipeHandler(teller))
+        log.propagate = False
+        threading.Thread(target=_listen, args=(pipe, orders, ended), daemon=True).start()
+        while (order := orders.get()) is not None:
+            job, stop = order
+            log.setLevel(job.log_level)
+            try:
+                teller(_outcome(job, stop, teller))
+            except OSError:
+                return  # nobody is there to be told
+
+
+def _listen(pipe: Connection, orders: SimpleQueue[_Order], ended: StopFlag) -> None:
+    """Take orders while others are carried out; the end of the pipe ends everything."""
+    stop = StopFlag(parent=ended)
+    while True:
+        try:
+            message = pipe.recv()
+        except (EOFError, OSError):
+            ended.set()
+            orders.put(None)
+            return
+        if message == STOP:
+            stop.set()
+        else:
+            stop = StopFlag(parent=ended)
+            orders.put((message, stop))
+
+
+def _outcome(job: Job, stop: StopFlag, teller: _Teller) -> Any:
+    """The result of a partition, or the exception that ended it."""
+    try:
+        return download_partition(
+            job.partition,
+            job.paths,
+            if_exists=job.if_exists,
+            settings=job.settings,
+            stop=stop,
+            on_progress=teller,
+        )
+    except MLHubException as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - raised again in the process that gave the order
+        error.add_note(traceback.format_exc())
+        return error
