@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from mlhub_core._version import __version__
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.settings import RunSettings, TransferSettings
+from mlhub_core.settings import ArchiveLimits, RunSettings, TransferSettings
 
 DEMO_DATASET = "demo_crops"
 
@@ -67,9 +67,7 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--profile", metavar="NAME", help="profile with the API key")
     add_transfer_arguments(how)
-    for name, subject in _LIMITS.items():
-        option = "--" + name.replace("_", "-")
-        how.add_argument(option, type=int, metavar="N", help=f"cap on {subject} of the archive")
+    add_limit_arguments(how)
     how.add_argument("--no-unarchive", action="store_true", help="leave the catalog in its archive")
     how.add_argument("--no-asset-db", action="store_true", help="leave mlhub_stac_assets.db out")
     how.add_argument(
@@ -156,6 +154,26 @@ def add_transfer_arguments(how: argparse._ArgumentGroup) -> None:
         metavar="PREFIX=URL",
         help="fetch asset URLs that begin with PREFIX from URL instead; may be repeated",
     )
+
+
+def add_limit_arguments(how: argparse._ActionsContainer) -> None:
+    """Add the caps on what comes out of an archive."""
+    for name, subject in _LIMITS.items():
+        option = "--" + name.replace("_", "-")
+        how.add_argument(option, type=int, metavar="N", help=f"cap on {subject} of the archive")
+
+
+def archive_limits(options: argparse.Namespace) -> ArchiveLimits:
+    """The caps that :func:`add_limit_arguments` gives.
+
+    Raises:
+        InvalidArgument: if one cannot work.
+    """
+    given = {name: value for name in _LIMITS if (value := getattr(options, name)) is not None}
+    for name, value in given.items():
+        if value < 1:
+            raise InvalidArgument(f"--{name.replace('_', '-')} {value}: use a number from 1.")
+    return ArchiveLimits(**given)
 
 
 def add_verbosity_arguments(how: argparse._ArgumentGroup) -> None:

@@ -24,6 +24,7 @@ from mlhub_core.arguments import (
     parameter_fields,
 )
 from mlhub_core.cli_existing import add_existing_commands
+from mlhub_core.cli_index import add_index_command
 from mlhub_core.exceptions import Interrupted, InvalidArgument, MLHubException
 from mlhub_core.exit_status import ExitStatus, exit_status
 from mlhub_core.logs import set_verbosity
@@ -67,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sync.set_defaults(run=_sync)
 
+    add_index_command(commands)
     add_existing_commands(commands)
 
     configure = commands.add_parser("configure", help="store an API key in a profile")

@@ -1,0 +1,77 @@
+"""An archive that came from nowhere: what it is, and where its index goes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlhub_core.catalog.archive import CatalogArchive
+from mlhub_core.catalog.members import relative_name
+from mlhub_core.catalog.tarstream import TarStream
+from mlhub_core.exceptions import StorageError
+from mlhub_core.layout import STATE_DIRECTORY, DownloadPaths
+from mlhub_core.settings import MIB, ArchiveLimits
+from mlhub_core.stop import StopFlag
+
+
+@dataclass(frozen=True, slots=True)
+class StandalonePaths(DownloadPaths):
+    """Paths where the index has a name of its own.
+
+    Attributes:
+        output: The index.
+    """
+
+    output: Path
+
+    @classmethod
+    def beside(cls, output: Path, archive: CatalogArchive) -> StandalonePaths:
+        """Everything goes beside the index."""
+        return cls(output.parent, output.parent, archive.dataset_id, output)
+
+    @property
+    def index(self) -> Path:
+        """The asset index."""
+        return self.output
+
+    @property
+    def state_dir(self) -> Path:
+        """What the index was made from, and the files while it is made."""
+        return self.output.parent / STATE_DIRECTORY / self.output.name
+
+
+def describe(path: Path, dataset_id: str | None, stop: StopFlag | None = None) -> CatalogArchive:
+    """Describe an archive that is on disk.
+
+    Args:
+        path: The file.
+        dataset_id: Its dataset; None for the directory that its first member lies in.
+        stop: Ends the work early.
+
+    Raises:
+        ArchiveCorrupt: if it is no archive.
+        StorageError: if it cannot be read.
+        Interrupted: if ``stop`` is set.
+    """
+    hasher = hashlib.sha256()
+    try:
+        size = path.stat().st_size
+        with path.open("rb", buffering=0) as file:
+            while piece := file.read(MIB):
+                hasher.update(piece)
+                if stop is not None:
+                    stop.check()
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
+    return CatalogArchive(path, dataset_id or _root(path), size, hasher.hexdigest())
+
+
+def _root(path: Path) -> str:
+    """The directory that a catalog lies in is called as its dataset is."""
+    with TarStream(path, ArchiveLimits()) as stream:
+        for member in stream:
+            name, _ = relative_name(member.name)
+            if name:
+                return name.partition("/")[0]
+    return path.name.partition(".")[0]

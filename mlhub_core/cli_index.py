@@ -1,0 +1,114 @@
+"""``mlhub index``: the asset index of an archive that is there, without any hub."""
+
+from __future__ import annotations
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlhub_core.arguments import add_limit_arguments, add_verbosity_arguments, archive_limits
+from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.logs import set_verbosity
+from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.settings import ArchiveLimits
+from mlhub_core.stop import StopFlag
+
+if TYPE_CHECKING:
+    from mlhub_core.catalog.asset_index import AssetIndex
+
+
+def add_index_command(commands: Any) -> None:
+    """Add it to the subcommands of a parser."""
+    index = commands.add_parser(
+        "index",
+        help="index a catalog archive, without a hub",
+        description="Read a catalog archive and write its asset index, a GeoParquet file. The "
+        "catalog is unarchived beside the index, unless --no-unarchive says otherwise. An index "
+        "that was made from this very archive stays as it is.",
+    )
+    index.add_argument("archive", metavar="ARCHIVE", help="such as bigearthnet_v1.tar.gz")
+    index.add_argument("--output", required=True, metavar="FILE.parquet", help="the index")
+    index.add_argument(
+        "--dataset", metavar="ID", help="its id (default: the directory in the archive)"
+    )
+    index.add_argument(
+        "--no-unarchive", action="store_true", help="leave the catalog in its archive"
+    )
+    add_limit_arguments(index)
+    add_verbosity_arguments(index)
+    index.set_defaults(run=_index)
+
+
+def index_archive(
+    archive: str | Path,
+    output: str | Path,
+    *,
+    dataset_id: str | None = None,
+    unarchive: bool = True,
+    limits: ArchiveLimits | None = None,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+) -> AssetIndex:
+    """Index an archive; nothing but the two files, and the catalog if wanted, is touched.
+
+    Args:
+        archive: The catalog archive, a ``tar.gz``.
+        output: Where the index goes.
+        dataset_id: The dataset; by default what the directory in the archive is called.
+        unarchive: Whether to unarchive the catalog into ``{dataset_id}/`` beside the index.
+        limits: Caps; the defaults of :class:`ArchiveLimits` unless given.
+        stop: Ends the work early.
+        on_progress: Told how far it is.
+
+    Raises:
+        InvalidArgument: if there is no such archive.
+        CatalogError: if it is damaged, or no catalog.
+        StorageError: if the disk refuses.
+        Interrupted: if ``stop`` is set.
+    """
+    from mlhub_core.catalog.extract import unarchive as extract
+    from mlhub_core.catalog.index import index_assets
+    from mlhub_core.catalog.standalone import StandalonePaths, describe
+
+    source = Path(archive).expanduser().absolute()
+    if not source.is_file():
+        raise InvalidArgument(f"{source} is no file: name a catalog archive, a tar.gz.")
+    found = describe(source, dataset_id, stop)
+    paths = StandalonePaths.beside(Path(output).expanduser().absolute(), found)
+    stop = StopFlag(parent=stop)
+    try:
+        paths.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"Cannot write {paths.state_dir}: {error.strerror or error}.") from error
+    common: dict[str, Any] = {"limits": limits, "stop": stop, "on_progress": on_progress}
+    with ThreadPoolExecutor(1, thread_name_prefix="mlhub") as pool:
+        extracting = pool.submit(extract, found, paths, **common) if unarchive else None
+        try:
+            index = index_assets(found, paths, **common)
+        except BaseException:
+            stop.set()
+            raise
+        if extracting is not None:
+            extracting.result()
+    return index
+
+
+def _index(options: argparse.Namespace) -> None:
+    limits = archive_limits(options)
+    set_verbosity(quiet=options.quiet, verbose=options.verbose)
+    from mlhub_core.display import showing_progress
+
+    with showing_progress(not options.quiet) as on_progress:
+        index = index_archive(
+            options.archive,
+            options.output,
+            dataset_id=options.dataset,
+            unarchive=not options.no_unarchive,
+            limits=limits,
+            on_progress=on_progress,
+        )
+    state = "unchanged" if index.reused else "written"
+    print(f"{index.path}: {index.items:,} items, {index.assets:,} assets, {state}")
+    for collection, items, assets in index.collections:
+        print(f"collection {collection}: {items:,} items, {assets:,} assets")
