@@ -67,6 +67,8 @@ class Finisher:
         self._in_archive = in_archive
         self._complain = complain
         self.path_hashes = array("q")
+        self.own_hashes = array("q")
+        """Of paths that are not those of common assets: no two should be equal."""
 
     def finish(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Finish a batch of rows."""
@@ -77,7 +79,11 @@ class Finisher:
             path, is_common = self._place(row)
             paths.append(path)
             common.append(is_common)
-        self.path_hashes.extend(map(hash, paths))
+        hashes = list(map(hash, paths))
+        self.path_hashes.extend(hashes)
+        self.own_hashes.extend(
+            found for found, is_common in zip(hashes, common, strict=True) if not is_common
+        )
         columns["href"] = pa.array(hrefs, pa.string())
         columns["save_path"] = pa.array(paths, pa.string())
         columns["common_asset"] = pa.array(common, pa.bool_())

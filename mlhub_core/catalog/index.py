@@ -173,8 +173,14 @@ class _Build:
         out.write_ready()
         for batch in out.take_aside():
             out.write(finisher.finish(batch))
-        out.finish(scan.extent, identity(self._archive))
-        if _distinct(scan.item_keys) == len(scan.item_keys):
+        items_once = _distinct(scan.item_keys) == len(scan.item_keys)
+        own_paths = finisher.own_hashes
+        out.finish(
+            scan.extent,
+            identity(self._archive),
+            paths_differ=items_once and _distinct(own_paths) == len(own_paths),
+        )
+        if items_once:
             return scan.finished_rows + _distinct(finisher.path_hashes)
         hashes = array("q")  # the same items more than once: their files count once
         for batch in out.read_columns("save_path"):

@@ -16,7 +16,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlhub_core.catalog.rows import Extent, ItemRows, expand, row_counts
-from mlhub_core.catalog.schema import IDENTITY_KEY, aside_schema, geo_metadata, index_schema
+from mlhub_core.catalog.schema import (
+    FACTS_KEY,
+    IDENTITY_KEY,
+    aside_schema,
+    geo_metadata,
+    index_schema,
+)
 from mlhub_core.catalog.spool import Spool
 from mlhub_core.catalog.waiting import WaitingRows
 
@@ -100,12 +106,21 @@ class IndexFile:
         with pa.OSFile(str(self._aside_path)) as file, pa.ipc.open_stream(file) as reader:
             yield from reader
 
-    def finish(self, extent: Extent, made_from: dict[str, Any]) -> None:
-        """Write the metadata and the footer."""
+    def finish(
+        self, extent: Extent, made_from: dict[str, Any], *, paths_differ: bool = False
+    ) -> None:
+        """Write the metadata and the footer.
+
+        Args:
+            extent: What the rows span.
+            made_from: What tells this index from others.
+            paths_differ: Whether no two rows share a save path, but for those of common assets.
+        """
         self._writer.add_key_value_metadata(
             {
                 "geo": geo_metadata(extent.kinds, extent.bounds),
                 IDENTITY_KEY: json.dumps(made_from),
+                FACTS_KEY: json.dumps({"paths_differ": paths_differ}),
             }
         )
         self._writer.close()

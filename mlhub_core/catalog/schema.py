@@ -17,6 +17,8 @@ from mlhub_core.catalog.places import Bounds
 GEOPARQUET_VERSION = "1.1.0"
 IDENTITY_KEY = "mlhub"
 """File metadata of our own: which archive the index was made from."""
+FACTS_KEY = "mlhub_facts"
+"""File metadata of our own: what a query would else have to find out by reading all paths."""
 
 BOX_FIELDS = ("xmin", "ymin", "xmax", "ymax")
 

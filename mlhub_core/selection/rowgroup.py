@@ -18,16 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlhub_core.catalog.schema import BOX_FIELDS, index_schema
+from mlhub_core.catalog.schema import BOX_FIELDS, FACTS_KEY, index_schema
 from mlhub_core.exceptions import InvalidArgument, StorageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Mask = NDArray[np.bool_]
-
-FACTS_KEY = b"mlhub_facts"
-"""File metadata that tells what a query would else have to find out."""
 
 _CODED = ["collection_id", "item_id", "asset_key", "media_type", "properties"]
 
@@ -122,7 +119,7 @@ class IndexReader:
     @cached_property
     def paths_differ(self) -> bool:
         """Whether all rows but those of common assets are known to have paths of their own."""
-        facts = (self.metadata.metadata or {}).get(FACTS_KEY, b"{}")
+        facts = (self.metadata.metadata or {}).get(FACTS_KEY.encode(), b"{}")
         return bool(json.loads(facts).get("paths_differ"))
 
     @cached_property
