@@ -25,6 +25,7 @@ from mlhub_core.arguments import (
 )
 from mlhub_core.cli_existing import add_existing_commands
 from mlhub_core.cli_index import add_index_command
+from mlhub_core.cli_query import add_query_command
 from mlhub_core.exceptions import Interrupted, InvalidArgument, MLHubException
 from mlhub_core.exit_status import ExitStatus, exit_status
 from mlhub_core.logs import set_verbosity
@@ -70,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_index_command(commands)
     add_existing_commands(commands)
+    add_query_command(commands)
 
     configure = commands.add_parser("configure", help="store an API key in a profile")
     configure.add_argument("--profile", default="default", metavar="NAME")

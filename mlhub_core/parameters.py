@@ -7,7 +7,6 @@ of Prefect Secret blocks.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.pipeline import DownloadRequest
 from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.geojson_file import read_geojson
 from mlhub_core.settings import ArchiveLimits, RunSettings, TransferSettings
 
 MAX_INLINE_GEOJSON = 200_000
@@ -182,35 +182,6 @@ class DownloadParameters(BaseModel):
 def _inline(intersects: dict[str, Any] | str) -> str:
     """What of a shape travels with the parameters: all of it, or the path of its file."""
     return intersects if isinstance(intersects, str) else json.dumps(intersects)
-
-
-def read_geojson(value: dict[str, Any] | str | None, sha256: str | None = None) -> Any:
-    """GeoJSON as given, or out of the file that a path names.
-
-    Args:
-        value: Parsed GeoJSON, its text, or a path.
-        sha256: What the file's digest must be, None for any.
-
-    Raises:
-        InvalidArgument: if there is no such file, no JSON in it, or it is another one by now.
-    """
-    if not isinstance(value, str) or value.lstrip().startswith("{"):
-        return value
-    how = "name a file that holds a GeoJSON geometry, Feature or FeatureCollection"
-    try:
-        content = Path(value).expanduser().read_bytes()
-        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-            raise InvalidArgument(
-                f"intersects: {value} has changed since the run was set up: put the old file back, "
-                "or give intersects_sha256 anew."
-            )
-        return json.loads(content)
-    except OSError as error:
-        raise InvalidArgument(
-            f"intersects: {value} cannot be read ({error.strerror}): {how}."
-        ) from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InvalidArgument(f"intersects: {value} is not JSON ({error}): {how}.") from error
 
 
 def _one_line(error: ValidationError) -> str:

@@ -128,7 +128,7 @@ class Plan:
         """More of what is in it: items by collection, time, place, the first paths."""
         lines = [f"  {name}: {counted(count, 'item')}" for name, count in self.collections]
         if self.span:
-            lines.append("  from {} to {}".format(*map(_moment_text, self.span)))
+            lines.append("  from {} to {}".format(*map(moment_text, self.span)))
         if self.box:
             lines.append("  within " + ",".join(f"{side:g}" for side in self.box))
         paths = [asset.save_path for part in self.partitions[:1] for asset in _first(part)]
@@ -156,7 +156,8 @@ def _first(partition: Partition) -> list[Any]:
     return list(islice(read_assets(partition.path), _SHOWN_PATHS))
 
 
-def _moment_text(moment: int) -> str:
+def moment_text(moment: int) -> str:
+    """Microseconds since 1970 as RFC 3339 writes them."""
     found = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)
     return found.isoformat().replace("+00:00", "Z")
 

@@ -77,7 +77,7 @@ def plan_assets(
             return plan
         with IndexReader(index) as reader:
             return _make(
-                _Query(reader, wanted, allow_empty, stop, on_progress),
+                Query(reader, wanted, allow_empty, stop, on_progress),
                 Plan(dataset_id, directory, (), 0, 0, 0, 0, (), made_from=made_from),
                 workers,
                 asset_db,
@@ -120,7 +120,7 @@ def archive_of(index: Path) -> Any:
         StorageError: if it cannot be read.
     """
     with open_index(index) as reader:
-        return json.loads((reader.metadata.metadata or {}).get(IDENTITY_KEY.encode(), b"null"))
+        return reader.noted(IDENTITY_KEY)
 
 
 def kept_plan(state_dir: Path, made_from: dict[str, Any]) -> Path:
@@ -129,8 +129,21 @@ def kept_plan(state_dir: Path, made_from: dict[str, Any]) -> Path:
     return state_dir / "plans" / hashlib.sha256(canonical).hexdigest()[:12]
 
 
-class _Query:
-    """The first pass: which rows there are, and what they add up to."""
+class Query:
+    """The first pass: which rows there are, and what they add up to.
+
+    Args:
+        index: The index.
+        wanted: The filter.
+        allow_empty: Whether a filter that leaves nothing is fine.
+        stop: Stops it when set.
+        on_progress: Gets rows of the index.
+
+    Attributes:
+        chosen: The rows.
+        tally: What they add up to.
+        scan: Knows what was left after each filter.
+    """
 
     def __init__(
         self,
@@ -181,7 +194,7 @@ class _Query:
         return files, self.tally.rows - self._firsts.drop_others(files)
 
 
-def _make(query: _Query, plan: Plan, workers: int, asset_db: Path | None) -> Plan:
+def _make(query: Query, plan: Plan, workers: int, asset_db: Path | None) -> Plan:
     shutil.rmtree(plan.directory, ignore_errors=True)
     plan.directory.mkdir(parents=True, exist_ok=True)
     query.run()

@@ -119,8 +119,15 @@ class IndexReader:
     @cached_property
     def paths_differ(self) -> bool:
         """Whether all rows but those of common assets are known to have paths of their own."""
-        facts = (self.metadata.metadata or {}).get(FACTS_KEY.encode(), b"{}")
-        return bool(json.loads(facts).get("paths_differ"))
+        facts = self.noted(FACTS_KEY)
+        return isinstance(facts, dict) and facts.get("paths_differ") is True
+
+    def noted(self, key: str) -> Any:
+        """What the file's metadata hold under a key, as JSON; None where that is nothing."""
+        try:
+            return json.loads((self.metadata.metadata or {}).get(key.encode(), b"null"))
+        except ValueError:
+            return None
 
     @cached_property
     def leaves(self) -> dict[str, int]:
