@@ -28,9 +28,9 @@ from mlhub_core.parameters import DownloadParameters
 from mlhub_core.pipeline import DownloadRequest, check_collections, conclude
 from mlhub_core.show.summary import outcome
 from mlhub_core.sync.question import check_request, known_paths
-from mlhub_core.sync.renew import index_place
+from mlhub_core.sync.renew import index_place, prepare
 from mlhub_core.sync.report import SyncReport
-from mlhub_core.sync.run import current_report, finish, may_hold_gone
+from mlhub_core.sync.run import current_report, finish
 from mlhub_core.workspace import workspace
 from tasks.access import Access
 from tasks.check_catalog import check_catalog
@@ -110,10 +110,10 @@ def _renew(
     access: Access,
     started: float,
 ) -> SyncReport:
-    maybe_gone = may_hold_gone(paths)
+    maybe_gone = prepare(paths)
     archive = fetch_catalog(paths, DownloadIfExistsOpts.resume, access)
     unarchived, beside = _unpack(request, paths, archive)
-    index, changes = compare_indexes(paths, archive, beside)
+    index, changes = compare_indexes(paths, archive, beside, request.settings.limits)
     if changes is not None:
         show_changes(info.id, changes)
     plan = filter_assets(request, paths, index)
@@ -129,7 +129,7 @@ def _renew(
         wanted=request.wanted,
     )
     show_report(info, report, paths, request.wanted, plan, index)
-    pruned = prune_files(paths) if prune else None
+    pruned = prune_files(paths, request.settings.limits) if prune else None
     return finish(request, paths, changes, report, pruned=pruned, maybe_gone=maybe_gone)
 
 

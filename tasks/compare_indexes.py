@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.catalog.index import AssetIndex
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sync import renew
 from mlhub_core.sync.changes import Changes
 from tasks.runtime import run_hooks
@@ -20,8 +21,8 @@ from tasks.runtime import run_hooks
     persist_result=False,
 )
 def compare_indexes(
-    paths: DownloadPaths, archive: CatalogArchive, index: AssetIndex
+    paths: DownloadPaths, archive: CatalogArchive, index: AssetIndex, limits: ArchiveLimits
 ) -> tuple[AssetIndex, Changes | None]:
     """See :func:`mlhub_core.sync.renew.adopt_index`."""
     with run_hooks() as hooks:
-        return renew.adopt_index(paths, archive, index, stop=hooks.stop)
+        return renew.adopt_index(paths, archive, index, limits=limits, stop=hooks.stop)

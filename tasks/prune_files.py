@@ -6,6 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sync import trash
 from tasks.runtime import run_hooks
 
@@ -16,7 +17,7 @@ from tasks.runtime import run_hooks
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def prune_files(paths: DownloadPaths) -> int:
+def prune_files(paths: DownloadPaths, limits: ArchiveLimits) -> int:
     """See :func:`mlhub_core.sync.trash.prune`."""
     with run_hooks() as hooks:
-        return trash.prune(paths, stop=hooks.stop)
+        return trash.prune(paths, limits=limits, stop=hooks.stop)

@@ -16,7 +16,10 @@ from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.catalog.asset_index import AssetIndex, recall, remember
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.settings import ArchiveLimits
+from mlhub_core.settled import read_settled
 from mlhub_core.stop import StopFlag
+from mlhub_core.sync.catalog_files import hold_archive, note_gone
 from mlhub_core.sync.changes import Changes, apply, remember_changes, unfinished_changes
 from mlhub_core.sync.diff import compare
 from mlhub_core.sync.fingerprints import COLUMNS
@@ -27,6 +30,23 @@ SYNC_DIRECTORY = "sync"
 def sync_directory(paths: DownloadPaths) -> Path:
     """Where a sync keeps what it has not finished yet."""
     return paths.state_dir / SYNC_DIRECTORY
+
+
+def prepare(paths: DownloadPaths) -> bool:
+    """Note what only the state before a sync tells, as its first step.
+
+    Args:
+        paths: The download, its lock held.
+
+    Returns:
+        Whether files may lie here that the catalog no longer has.
+
+    Raises:
+        StorageError: if our state cannot be read.
+    """
+    hold_archive(paths, sync_directory(paths))
+    before = read_settled(paths)
+    return paths.ledger_dir.exists() if before is None else before.gone
 
 
 def index_place(paths: DownloadPaths, archive: CatalogArchive) -> DownloadPaths:
@@ -53,6 +73,7 @@ def adopt_index(
     archive: CatalogArchive,
     index: AssetIndex,
     *,
+    limits: ArchiveLimits | None = None,
     stop: StopFlag | None = None,
 ) -> tuple[AssetIndex, Changes | None]:
     """Put a new index into its place, once what it changes is on record.
@@ -61,6 +82,7 @@ def adopt_index(
         paths: The download, its lock held.
         archive: What the index was made of.
         index: The index, built where :func:`index_place` said.
+        limits: Caps on what is read of archives.
         stop: Looked at now and then.
 
     Returns:
@@ -68,12 +90,14 @@ def adopt_index(
         earlier sync found and did not get done with; None where there is nothing to compare with.
 
     Raises:
+        CatalogError: if an archive cannot be read.
         StorageError: if the disk refuses.
         Interrupted: if stopped.
     """
-    if index.path == paths.index:
-        return index, unfinished_changes(sync_directory(paths))
     directory = sync_directory(paths)
+    note_gone(paths, directory, archive, limits or ArchiveLimits(), stop)
+    if index.path == paths.index:
+        return index, unfinished_changes(directory)
     diff = compare(paths.index, index.path, directory / "buckets", stop=stop)
     changes = apply(diff, paths.index, index.path, paths, stop)
     remember_changes(changes, directory)

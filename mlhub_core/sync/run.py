@@ -22,11 +22,11 @@ from mlhub_core.pipeline import (
     transfer,
 )
 from mlhub_core.progress import ProgressSink, ignore
-from mlhub_core.settled import read_settled, settle
+from mlhub_core.settled import settle
 from mlhub_core.stop import StopFlag
 from mlhub_core.sync.changes import Changes
 from mlhub_core.sync.question import check_request, is_current, known_paths
-from mlhub_core.sync.renew import adopt_index, forget_unfinished, index_place
+from mlhub_core.sync.renew import adopt_index, forget_unfinished, index_place, prepare
 from mlhub_core.sync.report import SyncReport
 from mlhub_core.sync.trash import prune as prune_files
 from mlhub_core.transfer.report import DownloadReport
@@ -81,14 +81,14 @@ def sync(
     if known is None and is_current(request, paths, prune=prune, **access):
         return current_report(paths)
     with workspace(paths):
-        maybe_gone = may_hold_gone(paths)
+        maybe_gone = prepare(paths)
         steps = {"stop": stop, "on_progress": on_progress}
         archive = fetch_catalog(paths, **steps, **access)  # type: ignore[arg-type]
         limits = request.settings.limits
         unarchived = unarchive(archive, paths, limits=limits, **steps)  # type: ignore[arg-type]
         place = index_place(paths, archive)
         beside = index_assets(archive, place, limits=limits, **steps)  # type: ignore[arg-type]
-        index, changes = adopt_index(paths, archive, beside, stop=stop)
+        index, changes = adopt_index(paths, archive, beside, limits=limits, stop=stop)
         if changes is not None:
             log.info("the catalog has changed: %s", changes)
         plan = make_plan(request, paths, index, stop=stop, on_progress=on_progress)
@@ -110,18 +110,8 @@ def sync(
             results=results,
             wanted=request.wanted,
         )
-        pruned = prune_files(paths, stop=stop) if prune else None
+        pruned = prune_files(paths, limits=limits, stop=stop) if prune else None
         return finish(request, paths, changes, download, pruned=pruned, maybe_gone=maybe_gone)
-
-
-def may_hold_gone(paths: DownloadPaths) -> bool:
-    """Whether files may lie here, before a sync, that the catalog no longer has.
-
-    Raises:
-        StorageError: if our state cannot be read.
-    """
-    before = read_settled(paths)
-    return paths.ledger_dir.exists() if before is None else before.gone
 
 
 def current_report(paths: DownloadPaths) -> SyncReport:

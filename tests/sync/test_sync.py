@@ -9,6 +9,7 @@ import pytest
 from mlhub_core.cli import main
 from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument
 from mlhub_core.pipeline import download
+from mlhub_core.repair import verify
 from tests.faultserver import Fault, status
 from tests.sync.conftest import ARCHIVE, CATALOG, Publisher, Snapshot
 
@@ -88,6 +89,23 @@ def test_what_is_gone_is_moved_only_when_asked(publisher: Publisher) -> None:
     assert mine.exists()
     (trashed,) = publisher.paths.state_dir.glob("trash/*/pictures/i05/data.tif")
     assert trashed.read_bytes() == b"content 5"
+    assert publisher.sync(prune=True).current
+
+
+def test_nothing_of_the_old_catalog_is_left(publisher: Publisher) -> None:
+    publisher.sync()
+    described = {path.name for path in publisher.paths.catalog_dir.rglob("n*.json")}
+    publisher.drop("i10")
+    publisher.drop("i11")
+    publisher.publish()
+    publisher.sync()
+    assert verify(publisher.paths.asset_dir).foreign == 2
+    publisher.put("i11", b"back")
+    publisher.publish()
+    publisher.sync(prune=True)
+    left = {path.name for path in publisher.paths.catalog_dir.glob("pictures/**/n*.json")}
+    assert len(described - left) == 1
+    assert verify(publisher.paths.asset_dir).wrong == 0
     assert publisher.sync(prune=True).current
 
 
