@@ -30,7 +30,7 @@ from mlhub_core.show.summary import outcome
 from mlhub_core.sync.question import check_request, known_paths
 from mlhub_core.sync.renew import index_place, prepare
 from mlhub_core.sync.report import SyncReport
-from mlhub_core.sync.run import current_report, finish
+from mlhub_core.sync.run import current_report, finish, planned
 from mlhub_core.workspace import workspace
 from tasks.access import Access
 from tasks.check_catalog import check_catalog
@@ -116,7 +116,7 @@ def _renew(
     index, changes = compare_indexes(paths, archive, beside, request.settings.limits)
     if changes is not None:
         show_changes(info.id, changes)
-    plan = filter_assets(request, paths, index)
+    plan = filter_assets(planned(request, changes), paths, index)
     results = download_partitions(request, paths, plan)
     report = conclude(
         info,
@@ -135,9 +135,11 @@ def _renew(
 
 def _unpack(
     request: DownloadRequest, paths: DownloadPaths, archive: CatalogArchive
-) -> tuple[Unarchived, AssetIndex]:
+) -> tuple[Unarchived | None, AssetIndex]:
     steps = {"archive": archive, "limits": request.settings.limits}
     place = index_place(paths, archive)
+    if not request.settings.unarchive:
+        return None, index_assets(archive, place, request.settings.limits)
     with side_by_side(2) as runner:
         resume = {"paths": paths, "if_exists": DownloadIfExistsOpts.resume}
         unarchiving = runner.submit(unarchive, {**steps, **resume})

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 from mlhub_core.catalog.archive import fetch_catalog
 from mlhub_core.catalog.extract import unarchive
 from mlhub_core.catalog.index import index_assets
+from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.logs import ensure_handler
 from mlhub_core.metadata import fetch_metadata
@@ -85,13 +87,17 @@ def sync(
         steps = {"stop": stop, "on_progress": on_progress}
         archive = fetch_catalog(paths, **steps, **access)  # type: ignore[arg-type]
         limits = request.settings.limits
-        unarchived = unarchive(archive, paths, limits=limits, **steps)  # type: ignore[arg-type]
+        unarchived = None
+        if request.settings.unarchive:
+            unarchived = unarchive(archive, paths, limits=limits, **steps)  # type: ignore[arg-type]
         place = index_place(paths, archive)
         beside = index_assets(archive, place, limits=limits, **steps)  # type: ignore[arg-type]
         index, changes = adopt_index(paths, archive, beside, limits=limits, stop=stop)
         if changes is not None:
             log.info("the catalog has changed: %s", changes)
-        plan = make_plan(request, paths, index, stop=stop, on_progress=on_progress)
+        plan = make_plan(
+            planned(request, changes), paths, index, stop=stop, on_progress=on_progress
+        )
         results = transfer(
             plan.partitions,
             paths,
@@ -112,6 +118,21 @@ def sync(
         )
         pruned = prune_files(paths, limits=limits, stop=stop) if prune else None
         return finish(request, paths, changes, download, pruned=pruned, maybe_gone=maybe_gone)
+
+
+def planned(request: DownloadRequest, changes: Changes | None) -> DownloadRequest:
+    """The request to plan with, after a comparison.
+
+    Files that the archive carries are taken out of it where they are not here. If the catalog has
+    changed, those that are here may be others by now, and are taken out again.
+
+    Args:
+        request: What is wanted.
+        changes: What the catalog changed.
+    """
+    if changes is None or request.settings.unarchive:
+        return request
+    return replace(request, if_exists=DownloadIfExistsOpts.overwrite)
 
 
 def current_report(paths: DownloadPaths) -> SyncReport:

@@ -10,6 +10,7 @@ from mlhub_core.cli import main
 from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument
 from mlhub_core.pipeline import download
 from mlhub_core.repair import verify
+from tests.acceptance.kit import catalog_members, item, publish
 from tests.faultserver import Fault, status
 from tests.sync.conftest import ARCHIVE, CATALOG, Publisher, Snapshot
 
@@ -185,3 +186,22 @@ def test_the_command(publisher: Publisher, capsys: pytest.CaptureFixture[str]) -
     assert main([*words, "--prune"]) == 0
     assert "has not changed" in capsys.readouterr().out
     assert publisher.here() == publisher.files
+
+
+@pytest.mark.parametrize("unarchive", [True, False], ids=["unarchived", "archived"])
+def test_files_that_the_archive_carries(publisher: Publisher, unarchive: bool) -> None:
+    documents = [item("i0", {"notes": {"href": "./notes.txt"}, "kept": {"href": "./kept.txt"}})]
+    place = publisher.paths.asset_dir / "pictures" / "i0"
+    for text in (b"one", b"two!"):
+        members = catalog_members(*documents)
+        members |= {"tiny/pictures/n0/notes.txt": text, "tiny/pictures/n0/kept.txt": b"kept"}
+        updated = {"datetime": "2020-06-01T12:00:00Z", "updated": text.decode()}
+        members |= catalog_members({**documents[0], "properties": updated})
+        publish(publisher.server, members=members)
+        report = publisher.sync(unarchive=unarchive)
+        assert report.download is not None
+        assert report.download.failed == 0
+        assert (place / "notes.txt").read_bytes() == text
+        assert (place / "kept.txt").read_bytes() == b"kept"
+    assert str(report.changes) == "0 added, 2 changed, 0 removed"
+    assert publisher.sync(unarchive=unarchive).current
