@@ -73,10 +73,13 @@ def kill_and_go_on(kit: Kit, server: FaultServer, seed: int, kills: int) -> None
     for _ in range(kills):
         left = [path for path in paths if not kit.final(path).exists()]
         known = known_to_the_ledger(kit)
+        unknown = unrecorded(kit)
         server.forget()
         # Among the next ones, so that there is something left to kill up to the last.
         killed_run(kit, dice.choice(left[: 1 + len(left) // 8]), dice)
         assert known.isdisjoint(server.paths())
+        # In their place and not yet in the ledger were those of one turn of the loop at most.
+        assert len(unrecorded(kit) - unknown) <= CONNECTIONS
         unfinished = [r for r in server.requests if not kit.final(r.path).exists()]
         assert len(unfinished) <= CONNECTIONS
         fetched += bytes_of_files(server.requests)
@@ -102,6 +105,12 @@ def bytes_of_files(requests: list[Request]) -> int:
 
 def known_to_the_ledger(kit: Kit) -> set[str]:
     return {path.removeprefix("c") for path in kit.entries()}
+
+
+def unrecorded(kit: Kit) -> set[str]:
+    """Files in their place that the ledger does not know."""
+    there = {f"/{path.name}" for path in kit.files()}
+    return there - known_to_the_ledger(kit)
 
 
 @pytest.mark.parametrize("seed", range(2))
