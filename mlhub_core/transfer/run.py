@@ -113,6 +113,7 @@ class _Run:
         self.retries = 0
         self._partition = partition
         self._paths = paths
+        self._catalog_dir = paths.catalog_dir  # once: it is made anew each time it is asked for
         self._if_exists = if_exists
         self._on_progress = on_progress
         self._started = time.monotonic()
@@ -201,8 +202,7 @@ class _Run:
         self.finished(asset, entry, How.ADOPTED)
 
     def _fetch(self, asset: Asset, action: Action, local: tuple[int, float] | None) -> Fetch | None:
-        paths = self._paths
-        source = locate(asset.href, paths.output_dir, paths.catalog_dir, self.settings)
+        source = locate(asset.href, self._paths.output_dir, self._catalog_dir, self.settings)
         if isinstance(source, Remote):
             return Fetch(asset, source, _KINDS[action], self, local)
         if isinstance(source, Carried):

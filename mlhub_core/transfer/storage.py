@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from mlhub_core.exceptions import StorageError
 
+_USUAL = re.compile(r"(?:[^./\\\0][^/\\\0]*/)*[^./\\\0][^/\\\0]*")
+"""Save paths of which no part is empty or begins with a dot, as are nearly all."""
 _REMEMBERED = 5_000
 """Directories known to exist, before the memory of them is dropped: files of one directory come one
 after the other, as a rule."""
@@ -29,6 +32,8 @@ def storage_error(what: str, error: OSError) -> StorageError:
 
 def is_safe(save_path: str) -> bool:
     """Whether a save path stays below the directory it is relative to, and out of our state."""
+    if _USUAL.fullmatch(save_path):
+        return True
     parts = save_path.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\x00" in save_path:
         return False
