@@ -11,7 +11,7 @@ from pathlib import Path
 from mlhub_core.exceptions import InvalidArgument, NothingMatches, StorageError
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.transfer.lock import directory_lock
-from mlhub_core.transfer.tidy import tidy_state
+from mlhub_core.transfer.tidy import tidy_ledger, tidy_state
 
 
 def check_directories(*directories: Path) -> None:
@@ -54,6 +54,7 @@ def workspace(paths: DownloadPaths) -> Iterator[None]:
         with directory_lock(paths):
             tidy_state(paths)
             yield
+            tidy_ledger(paths)
     except NothingMatches:
         raise  # the catalog is fine, and the next filter may need it
     except InvalidArgument:

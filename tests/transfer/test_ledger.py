@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import sqlite3
@@ -86,6 +87,25 @@ def test_a_line_of_something_else_is_left_out(tmp_path: Path) -> None:
     segment = write(tmp_path, entry("a"))
     segment.write_bytes(b'[1]\nnull\n["p","x",1,1,1,1,"odd",1]\n' + segment.read_bytes())
     assert list(read_segment(segment)) == [entry("a")]
+
+
+VALUES = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3) | st.just(["x"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 7), VALUES)
+def test_a_line_with_a_field_of_another_kind_harms_nothing(
+    tmp_path_factory: pytest.TempPathFactory, place: int, value: object
+) -> None:
+    directory = tmp_path_factory.mktemp("l")
+    fields: list[object] = list(entry("b"))
+    fields[place] = value
+    segment = write(directory, entry("a"))
+    segment.write_bytes(json.dumps(fields).encode() + b"\n" + segment.read_bytes())
+    assert compact(directory) in (1, 2)
+    found = list(entries(directory))
+    assert entry("a") in found
+    assert all(isinstance(one.state, State) and isinstance(one.size, int) for one in found)
 
 
 def test_many_are_looked_up(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from mlhub_core.progress import Progress
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.partials import sweep_partials
 from mlhub_core.transfer.tidy import tidy_state
+from mlhub_core.workspace import workspace
 from tests.faultserver import FaultServer, stall
 from tests.transfer.kit import Kit, content, quick
 
@@ -119,6 +120,22 @@ def test_tidying_leaves_what_can_be_continued(halfway: Kit) -> None:
     assert [path.name for path in halfway.paths.ledger_dir.iterdir()] == ["ledger.sqlite"]
     assert list(halfway.entries()) == ["c/done.tif"]
     assert sweep_partials(halfway.root / "nowhere") == 0
+
+
+def test_a_run_that_ends_well_leaves_a_merged_ledger(halfway: Kit) -> None:
+    with workspace(halfway.paths):
+        halfway.run()
+        assert {path.suffix for path in halfway.paths.ledger_dir.iterdir()} == {".jsonl", ".sqlite"}
+    assert [path.name for path in halfway.paths.ledger_dir.iterdir()] == ["ledger.sqlite"]
+    assert len(halfway.entries()) == 3
+
+
+def test_a_ledger_that_cannot_be_merged_is_left_to_the_next_run(halfway: Kit) -> None:
+    with workspace(halfway.paths):
+        halfway.run()
+        (halfway.paths.ledger_dir / "ledger.sqlite").write_bytes(b"junk" * 1000)
+    with pytest.raises(StorageError, match="Remove it"), workspace(halfway.paths):
+        raise AssertionError
 
 
 def test_a_stop_before_the_start(kit: Kit, server: FaultServer) -> None:
