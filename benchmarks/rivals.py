@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.generate import DATASET, Served
+from benchmarks.memory import Peak
 from benchmarks.nginx import Nginx
 from benchmarks.shapes import Shape
 
@@ -29,6 +30,7 @@ TITLES = {
     "reference": "radiant-mlhub 0.5.5",
     "curl": "`curl --parallel`",
     "cp": "`cp -r`",
+    "flow": "`python -m flows.download_dataset`",
 }
 """In the order in which they run."""
 
@@ -39,8 +41,8 @@ class Cost:
 
     Attributes:
         seconds: Of the clock.
-        cpu: Seconds of processor time, user and system.
-        peak: Kilobytes of memory at most.
+        cpu: Seconds of processor time, user and system, of all its processes.
+        peak: Kilobytes of memory at most, of all its processes together.
         requests: Seen by the asset server.
         connections: Seen by the asset server.
     """
@@ -114,6 +116,9 @@ def run(name: str, course: Course, *, anew: bool = True) -> Cost:
 def _command(name: str, course: Course, target: Path) -> list[str]:
     if name == "ours":
         return [sys.executable, "-c", _OURS, DATASET, str(target)]
+    if name == "flow":
+        words = [DATASET, "--output-dir", str(target), "--quiet"]
+        return [sys.executable, "-m", "flows.download_dataset", *words]
     if name == "reference":
         return [str(course.reference), "-c", _REFERENCE, DATASET, str(target)]
     if name == "curl":
@@ -148,8 +153,9 @@ def _timed(command: list[str], directory: Path, said: Path, environment: dict[st
         process = subprocess.Popen(
             command, cwd=directory, env=environment, stdout=file, stderr=subprocess.STDOUT
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
+        with Peak(process.pid) as peak:
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     text = said.read_text(errors="replace")
     if process.returncode:
@@ -157,8 +163,9 @@ def _timed(command: list[str], directory: Path, said: Path, environment: dict[st
     last = text.rstrip().rpartition("\n")[2]
     if last.startswith('{"seconds"'):
         own = json.loads(last)
-        return Cost(own["seconds"], own["cpu"], usage.ru_maxrss)
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+        return Cost(own["seconds"], own["cpu"], max(peak.kilobytes, usage.ru_maxrss))
+    # What short-lived processes reach between two looks, the operating system knows.
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, max(peak.kilobytes, usage.ru_maxrss))
 
 
 def _check(name: str, served: Served, tree: Path) -> None:

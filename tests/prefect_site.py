@@ -64,12 +64,15 @@ class Site:
 
     def ask(self, path: str, **body: object) -> Any:
         """What the API answers; a GET without a body, else a POST."""
+        post = body or path.endswith("filter")
+        return self.send("POST" if post else "GET", path, body if post else None).json()
+
+    def send(self, method: str, path: str, body: object = None) -> requests.Response:
         with requests.Session() as session:
             session.trust_env = False
-            method = "POST" if body or path.endswith("filter") else "GET"
-            answer = session.request(method, f"{self.api}/{path}", json=body or None)
+            answer = session.request(method, f"{self.api}/{path}", json=body)
         answer.raise_for_status()
-        return answer.json()
+        return answer
 
     def start_run(self, deployment: str, **download: object) -> str:
         """Start a run as the UI does; gives its id."""
@@ -96,6 +99,11 @@ class Site:
 
     def task_runs(self, run_id: str) -> list[dict[str, Any]]:
         return list(self.ask("task_runs/filter", flow_runs={"id": {"any_": [run_id]}}))
+
+    def messages(self, run_id: str) -> list[str]:
+        """The lines of a run's log."""
+        found = self.ask("logs/filter", logs={"flow_run_id": {"any_": [run_id]}})
+        return [entry["message"] for entry in found]
 
     def artifacts(self, run_id: str) -> list[dict[str, Any]]:
         return list(self.ask("artifacts/filter", flow_runs={"id": {"any_": [run_id]}}))

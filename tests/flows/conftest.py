@@ -15,7 +15,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.local_server import local_server
 from flows.prefect_api import drain
 from mlhub_core.hub.server import DemoHub
-from tests.faultserver import FaultServer, stall
+from tests.faultserver import Fault, FaultServer, stall
+from tests.prefect_site import Site, prefect_site
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,16 @@ def database() -> Path:
     return prefect_home.HOME / "prefect.db"
 
 
+@pytest.fixture(scope="session")
+def site(demo_hub: DemoHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A machine with a Prefect server, its UI and a worker, whose runs ask the demo hub."""
+    hub = {"MLHUB_ROOT_URL": demo_hub.url, "MLHUB_PROFILE": "__anonymous__"}
+    # So that a schedule made in a test has its runs soon, and not within a minute.
+    often = {"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5"}
+    with prefect_site(tmp_path_factory.mktemp("site"), **hub, **often) as made:
+        yield made
+
+
 PATIENCE = 120.0
 """Seconds until a process counts as hung. A slow machine starts a Prefect server in sixty."""
 
@@ -51,6 +62,12 @@ class Mirror:
     def mirrors(self) -> dict[str, str]:
         """For the parameter of that name."""
         return {self.prefix: self.server.url("")}
+
+    def heal(self) -> None:
+        """Answer well from now on, and forget what was asked."""
+        for path in self.files:
+            self.server.always(path, Fault())
+        self.server.forget()
 
 
 @pytest.fixture
@@ -79,6 +96,36 @@ def stalled(mirror: Mirror) -> Callable[[], None]:
             assert reached.acquire(timeout=PATIENCE), "the download did not begin"
 
     return wait
+
+
+class Gate:
+    """Where some of the files wait until a test lets them pass."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._reached = threading.Semaphore(0)
+        self._opened = threading.Event()
+        for path in mirror.files:
+            if path.endswith("B08.tif"):
+                mirror.server.when_asked(path, self._pass)
+
+    def _pass(self) -> None:
+        self._reached.release()
+        self._opened.wait(PATIENCE)
+
+    def wait(self) -> None:
+        """Wait until so many of the 32 connections stand before it."""
+        for _ in range(8):
+            assert self._reached.acquire(timeout=PATIENCE), "the download did not begin"
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+@pytest.fixture
+def gate(mirror: Mirror) -> Iterator[Gate]:
+    made = Gate(mirror)
+    yield made
+    made.open()
 
 
 Files = Callable[[Path], dict[str, bytes]]

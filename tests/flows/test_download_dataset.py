@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 from pathlib import Path
 from uuid import UUID
@@ -51,22 +52,34 @@ class Seen:
             wanted = {"flow_run_id": {"any_": [str(flow_run_id)]}}
             found = client.request("POST", "/logs/filter", json={"logs": wanted}).json()
             self.logs = [Log.model_validate(entry) for entry in found]
+            listed = client.read_artifacts(flow_run_filter=_just(flow_run_id))
+            self.artifacts = {entry.type: entry for entry in listed}
+            assert len(self.artifacts) == len(listed)
 
     @property
     def messages(self) -> str:
         return "\n".join(log.message for log in self.logs)
 
 
+def results_kept() -> set[Path]:
+    """What Prefect has stored beside its database; errors are, whatever one sets."""
+    return set((prefect_home.HOME / "storage").glob("*"))
+
+
+def _just(flow_run_id: UUID) -> FlowRunFilter:
+    return FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+
+
 def _task_runs(client: SyncPrefectClient, flow_run_id: UUID) -> list[TaskRun]:
     """The task runs; the server gets them as events, and writes them down a moment later."""
-    wanted = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
     while True:
-        found = client.read_task_runs(flow_run_filter=wanted)
+        found = client.read_task_runs(flow_run_filter=_just(flow_run_id))
         if found and all(entry.state and entry.state.is_final() for entry in found):
             return found
 
 
 def test_a_whole_dataset(mirror: Mirror, tmp_path: Path, files_of: Files) -> None:
+    before = results_kept()
     state = run(tmp_path, mirrors=mirror.mirrors, workers=2)
     assert state.is_completed()
     report = state.result()
@@ -88,12 +101,29 @@ def test_a_whole_dataset(mirror: Mirror, tmp_path: Path, files_of: Files) -> Non
     assert names == sorted(steps + parts)
     assert all(entry.state and entry.state.is_completed() for entry in seen.task_runs)
 
+    assert seen.flow_run.tags == ["dataset:demo_crops"]
+    assert all("dataset:demo_crops" in entry.tags for entry in seen.task_runs)
+    assert state.message is not None
+    assert state.message.startswith("All 876 files are here: 876 fetched (2.")
+
+    progress, summary = seen.artifacts["progress"], seen.artifacts["markdown"]
+    assert (progress.key, summary.key) == ("demo-crops-progress", "demo-crops-summary")
+    assert progress.data == 100
+    assert "- download: 876 of 876 files" in str(progress.description)
+    page = str(summary.data)
+    assert state.message in page
+    assert "CC-BY-4.0" in page
+    assert str(tmp_path / "demo_crops" / "mlhub_stac_assets.parquet") in page
+    assert "](data:image/svg+xml;base64," in page
+    assert len(page) < 60_000
+    assert "table" not in seen.artifacts
+
     by_logger = {log.name for log in seen.logs}
     assert "mlhub_core.pipeline" in by_logger
     assert "876 files in the dataset" in seen.messages
     assert report.summary() in seen.messages
     assert "download: 876 of 876 files" in seen.messages
-    assert not (prefect_home.HOME / "storage").exists(), "a result was kept"
+    assert results_kept() == before, "a result was kept"
     assert logging.getLogger("mlhub_core").handlers == []
 
     mirror.server.forget()
@@ -101,6 +131,7 @@ def test_a_whole_dataset(mirror: Mirror, tmp_path: Path, files_of: Files) -> Non
     assert again.is_completed()
     assert mirror.server.requests == []
     assert (again.result().kept, again.result().fetched) == (876, 0)
+    assert again.message == "Everything was there already (876 files): nothing was fetched."
 
 
 def test_failures_are_counted_and_asked_for_once(mirror: Mirror, tmp_path: Path) -> None:
@@ -121,6 +152,14 @@ def test_failures_are_counted_and_asked_for_once(mirror: Mirror, tmp_path: Path)
     seen = Seen(state)
     assert all(entry.run_count == 1 for entry in seen.task_runs)
     assert "3 of " in (seen.flow_run.state or state).message
+    assert json.loads(str(seen.artifacts["table"].data)) == [
+        {
+            "assets": 3,
+            "cause": "HTTP 404 Not Found",
+            "host": mirror.server.url("").removeprefix("http://"),
+        }
+    ]
+    assert "could not be had" in str(seen.artifacts["markdown"].data)
 
     mirror.server.forget()
     assert run(tmp_path, **options).is_completed()
@@ -138,6 +177,7 @@ def test_nothing_matches(at_demo_hub: object, tmp_path: Path) -> None:
     allowed = run(tmp_path, **options, allow_empty=True)
     assert allowed.is_completed()
     assert allowed.result().files == 0
+    assert "leave nothing, and that was allowed" in str(allowed.message)
 
 
 def test_the_catalog_only(at_demo_hub: object, tmp_path: Path) -> None:
