@@ -6,7 +6,7 @@ The catalog's, our own, an asset's that was never recorded, or nobody's.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from mlhub_core.exceptions import StorageError
@@ -27,6 +27,8 @@ from mlhub_core.transfer.storage import storage_error
 _OWN = frozenset({STATE_DIRECTORY, INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME})
 _BATCH = 2_000
 _INDEX_ROWS = 65_536
+_DEEP = 16
+"""Levels of directories from which on a directory is listed at once."""
 
 
 def find_strays(
@@ -75,22 +77,43 @@ def _is_text(path: str) -> bool:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Paths of all files but our own, relative to the root."""
-    directories = [""]
-    while directories:
-        directory = directories.pop()
-        try:
-            with os.scandir(f"{root}/{directory}") as listed:
-                for entry in listed:
-                    path = directory + entry.name
-                    if path in _OWN:
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        directories.append(path + "/")
-                    elif not entry.is_dir():
-                        yield path
-        except OSError as error:
-            raise storage_error(f"look into {root}/{directory}", error) from error
+    """Paths of all files but our own, relative to the root.
+
+    A directory is read on only when what it holds so far has been walked: a collection has as many
+    directories as items, and they are not to be held in memory.
+    """
+    open_ones = [_listed(root, "", 0)]
+    try:
+        while open_ones:
+            found = next(open_ones[-1], None)
+            if found is None:
+                open_ones.pop()
+                continue
+            path, is_directory = found
+            if is_directory:
+                open_ones.append(_listed(root, path + "/", len(open_ones)))
+            else:
+                yield path
+    finally:
+        for listed in reversed(open_ones):
+            listed.close()
+
+
+def _listed(root: Path, directory: str, depth: int) -> Generator[tuple[str, bool], None, None]:
+    """Paths in one directory, and whether each is a directory."""
+    try:
+        with os.scandir(f"{root}/{directory}") as entries:
+            # Each level that is read bit by bit holds a descriptor, of which there are not many.
+            for entry in entries if depth < _DEEP else list(entries):
+                path = directory + entry.name
+                if path in _OWN:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    yield path, True
+                elif not entry.is_dir():
+                    yield path, False
+    except OSError as error:
+        raise storage_error(f"look into {root}/{directory}", error) from error
 
 
 def _batches(paths: Iterator[str]) -> Iterator[list[str]]:

@@ -158,6 +158,18 @@ def test_a_file_that_the_ledger_lost(tiny: Tiny) -> None:
     assert found(tiny) == {}
 
 
+def test_files_are_found_however_deep_they_lie(tiny: Tiny) -> None:
+    deep = tiny.directory
+    expected = {}
+    for level in range(40):
+        deep = deep / f"level{level}"
+        deep.mkdir()
+        (deep / "x.tif").write_bytes(b"x")
+        (deep / "empty").mkdir()
+        expected[(deep / "x.tif").relative_to(tiny.directory).as_posix()] = Kind.FOREIGN
+    assert found(tiny) == expected
+
+
 def test_a_catalog_that_lies_elsewhere(
     tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
