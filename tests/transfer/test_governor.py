@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer.governor import Governor, Member, governor_for
+from tests.faultserver import FaultServer
+from tests.transfer.kit import Kit, content, quick
 
 
 class Bell:
@@ -179,3 +183,17 @@ def test_any_play_keeps_the_limit(moves: list[tuple[int, str]]) -> None:
 
 def test_one_governor_per_process() -> None:
     assert governor_for(TransferSettings()) is governor_for(TransferSettings(max_attempts=2))
+
+
+def test_a_run_begins_with_a_few_connections(kit: Kit, server: FaultServer) -> None:
+    kit.settings = quick(concurrency=64, stall_timeout=20.0)
+    seen: list[int] = []
+    # Nobody is answered before eight have asked, and then there are no more than those.
+    first = threading.Barrier(8, action=lambda: seen.append(server.connections))
+    for number in range(40):
+        server.put(f"/{number}.tif", content(number, 100))
+        if number < 8:
+            server.when_asked(f"/{number}.tif", lambda: first.wait(timeout=30) and None)
+        kit.want(f"/{number}.tif")
+    assert kit.run().fetched == 40
+    assert seen == [8]
