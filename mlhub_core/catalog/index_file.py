@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from math import ceil
 from pathlib import Path
 from types import TracebackType
@@ -87,9 +88,18 @@ class IndexFile:
     def write_ready(self) -> None:
         """Write all rows that are finished, in order."""
         self._flush_ready()
-        for items in self._spool.in_order():
-            for group in _groups(items):
-                self.write(expand(group))
+        # Arrow does both without the interpreter's lock: one row group is packed while the next is
+        # multiplied out. No more than these two are in memory.
+        with ThreadPoolExecutor(1, thread_name_prefix="mlhub") as pool:
+            writing: Future[None] | None = None
+            for items in self._spool.in_order():
+                for group in _groups(items):
+                    rows = expand(group)
+                    if writing is not None:
+                        writing.result()
+                    writing = pool.submit(self.write, rows)
+            if writing is not None:
+                writing.result()
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Write a batch as a row group."""

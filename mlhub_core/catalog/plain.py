@@ -17,7 +17,8 @@ from mlhub_core.layout import COMMON_ASSET_KEYS
 
 # Characters are listed: the classes of the regex engine that fit take four times as long. What is
 # not in here (queries, percent signs, blanks, brackets) can hide the ending.
-_URL = re.compile(r"(?:https?|s3)://[a-zA-Z0-9_.:-]+/[!$&'()*+,./0-9:=@A-Z_a-z~-]+")
+_DIRECTORY = re.compile(r"(?:https?|s3)://[a-zA-Z0-9_.:-]+/(?:[!$&'()*+,./0-9:=@A-Z_a-z~-]*/)?")
+_NAME = re.compile(r"[!$&'()*+,0-9:=@A-Z_a-z~-][!$&'()*+,.0-9:=@A-Z_a-z~-]*")
 _COMPOUND = frozenset({".gz", ".xml", ".GZ", ".XML"})
 """Of these the suffix before may count too."""
 
@@ -82,18 +83,23 @@ def plain_assets(item: JsonObject) -> PlainAssets | None:
     hrefs: list[str] = []
     sizes: list[int | None] = []
     checksums: list[str | None] = []
-    is_url = _URL.fullmatch
+    is_name = _NAME.fullmatch
+    directory = None
     try:
         for key, asset in assets.items():
             href = asset["href"]
-            if is_url(href) is None:
+            slash = href.rfind("/") + 1
+            # The assets of an item lie in one directory, mostly.
+            if href[:slash] != directory:
+                if _DIRECTORY.fullmatch(href, 0, slash) is None:
+                    return None
+                directory = href[:slash]
+            if is_name(href, slash) is None:
                 return None
             get = asset.get
-            slash, dot = href.rfind("/"), href.rfind(".")
-            if href.startswith(".", slash + 1):
-                return None
-            ending = href[dot:] if dot > slash else ""
-            if ending in _COMPOUND and (before := href.rfind(".", slash + 2, dot)) > 0:
+            dot = href.rfind(".", slash)
+            ending = href[dot:] if dot > 0 else ""
+            if ending in _COMPOUND and (before := href.rfind(".", slash + 1, dot)) > 0:
                 ending = href[before:]
             roles = get("roles")
             if roles is not None:

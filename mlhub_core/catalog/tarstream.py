@@ -21,6 +21,7 @@ from mlhub_core.catalog.tarheader import (
     parse_header,
     parse_pax,
     pax_size,
+    plain_header,
 )
 from mlhub_core.catalog.unpacked import Unpacked
 from mlhub_core.exceptions import ArchiveCorrupt, ArchiveLimitExceeded
@@ -36,6 +37,10 @@ _MAX_EXTENDED_BYTES = MIB
 _MAX_EXTENDED_IN_A_ROW = 16
 """Extended headers before one member; tar writes up to four."""
 _PIECE_BYTES = 256 * 1024
+_MAX_LONG_NAME = 1024
+_LONG_NAME = ord("L")
+_WINDOW = 2 * BLOCK + _MAX_LONG_NAME
+"""In memory: two headers, and the long name between them."""
 _STOP_INTERVAL = 64
 """Members between two looks at the stop flag."""
 
@@ -87,6 +92,7 @@ class TarStream:
         self._left = 0
         self._padding = 0
         self._global_pax: dict[str, str] = {}
+        self._long_names: dict[bytes, int] = {}
         self.members_read = 0
 
     def __enter__(self) -> Self:
@@ -153,7 +159,55 @@ class TarStream:
             self._left -= len(piece)
             yield piece
 
+    def _plain_member(self) -> Member | None:
+        """The next member if it is plain and its headers are in memory; else nothing has happened.
+
+        What comes out is what the exact way gives. That goes through a dozen calls a header.
+        """
+        source = self._bytes
+        at = source.at + self._left + self._padding
+        buffer = source.buffer
+        if at + _WINDOW > len(buffer) or self._global_pax:
+            return None
+        block = buffer[at : at + BLOCK]
+        name = None
+        if block[156] == _LONG_NAME:
+            length = self._long_name_length(block)
+            if length is None:
+                return None
+            at += BLOCK
+            name = long_name(buffer[at : at + length])
+            at += length + -length % BLOCK
+            block = buffer[at : at + BLOCK]
+        header = plain_header(block)
+        if header is None or header.flag == b"L":
+            return None
+        text = decode_name(header.name if name is None else name)
+        size, kind = header.size, header.kind
+        if kind is Kind.DIRECTORY:
+            size = 0
+        elif text.endswith("/"):
+            return None
+        source.at = at + BLOCK
+        self._left, self._padding = size, -size % BLOCK
+        return Member(text, kind, size, header.mtime)
+
+    def _long_name_length(self, block: bytes) -> int | None:
+        """How long the name is that follows; such headers differ in that alone."""
+        length = self._long_names.get(block)
+        if length is None:
+            header = plain_header(block)
+            if header is None or header.size > _MAX_LONG_NAME:
+                return None
+            length = header.size
+            if len(self._long_names) <= _MAX_LONG_NAME:
+                self._long_names[block] = length
+        return length
+
     def _next_member(self) -> Member | None:
+        plain = self._plain_member()
+        if plain is not None:
+            return plain
         pax: dict[str, str] = {}
         gnu_name: bytes | None = None
         for _ in range(_MAX_EXTENDED_IN_A_ROW + 1):
@@ -175,13 +229,6 @@ class TarStream:
         raise self._bytes.corrupt("has nothing but extended headers")
 
     def _member(self, header: Header, pax: dict[str, str], gnu_name: bytes | None) -> Member:
-        if not pax:
-            name = decode_name(header.name if gnu_name is None else gnu_name)
-            kind = header.kind
-            if kind is Kind.FILE and name.endswith("/"):
-                kind = Kind.DIRECTORY
-            self._expect(header.size if header.has_data else 0)
-            return Member(name, kind, self._left, header.mtime)
         kind = Kind.SPARSE if is_pax_sparse(pax) else header.kind
         size = header.size if (stated := self._understand(pax_size, pax)) is None else stated
         name = pax.get("path") or decode_name(header.name if gnu_name is None else gnu_name)

@@ -1,7 +1,8 @@
 """The bytes inside a ``tar.gz``, in order, in pieces, within a cap.
 
 Python's ``gzip`` would do, but it knows no cap, accepts no garbage behind the end, and its
-buffering costs more than the inflating. Whatever is not gzip is taken for a plain tar.
+buffering costs more than the inflating. ISA-L inflates twice as fast as zlib.
+Whatever is not gzip is taken for a plain tar.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from isal import isal_zlib
 
 from mlhub_core.exceptions import ArchiveCorrupt, ArchiveLimitExceeded, StorageError
 
@@ -21,8 +24,20 @@ _PIECE_BYTES = 1024 * 1024
 """Unpacked at a time: however well a bomb is packed, no more than this is in memory."""
 
 
+# The type information of isal takes it for something else than an exception.
+_ERRORS: tuple[type[Exception], ...] = (zlib.error, vars(isal_zlib)["error"])
+
+
+def _inflater() -> Any:
+    return isal_zlib.decompressobj(_GZIP)
+
+
 class Unpacked:
     """Reads forward through the unpacked bytes of one file.
+
+    Attributes:
+        buffer: Bytes at hand.
+        at: Where in them the next one is; whoever needs to be quick may move it on within them.
 
     Args:
         path: A ``tar.gz``, of one or several gzip members, or a plain tar.
@@ -39,10 +54,10 @@ class Unpacked:
         self._path = path
         self._max_bytes = max_bytes
         self._on_read = on_read
-        self._buffer = b""
-        self._at = 0
+        self.buffer = b""
+        self.at = 0
         self._raw = b""
-        self._inflater: zlib._Decompress | None = None
+        self._inflater: Any = None
         self._tolerant = False
         self._came_out = 0
         self.packed_read = 0
@@ -59,7 +74,7 @@ class Unpacked:
             raise
         self.is_gzip = self._raw.startswith(_MAGIC)
         if self.is_gzip:
-            self._inflater = zlib.decompressobj(_GZIP)
+            self._inflater = _inflater()
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +94,7 @@ class Unpacked:
     @property
     def position(self) -> int:
         """Unpacked bytes handed out so far."""
-        return self._came_out - (len(self._buffer) - self._at)
+        return self._came_out - (len(self.buffer) - self.at)
 
     def corrupt(self, what: str) -> ArchiveCorrupt:
         """The error for this file; the caller raises it."""
@@ -93,10 +108,10 @@ class Unpacked:
             ArchiveLimitExceeded: if more comes out of it than the cap allows.
             StorageError: if it cannot be read.
         """
-        end = self._at + count
-        if end <= len(self._buffer):
-            piece = self._buffer[self._at : end]
-            self._at = end
+        end = self.at + count
+        if end <= len(self.buffer):
+            piece = self.buffer[self.at : end]
+            self.at = end
             return piece
         pieces = []
         while count:
@@ -115,21 +130,21 @@ class Unpacked:
             ArchiveLimitExceeded: if more comes out of it than the cap allows.
             StorageError: if it cannot be read.
         """
-        if self._at == len(self._buffer):
-            self._buffer = self._next_piece()
-            self._at = 0
-            self._count(len(self._buffer))
-        piece = self._buffer[self._at : self._at + at_most]
-        self._at += len(piece)
+        if self.at == len(self.buffer):
+            self.buffer = self._next_piece()
+            self.at = 0
+            self._count(len(self.buffer))
+        piece = self.buffer[self.at : self.at + at_most]
+        self.at += len(piece)
         return piece
 
     def skip(self, count: int) -> int:
         """Pass over bytes; returns how many there were."""
         left = count
         while left:
-            piece_length = min(left, len(self._buffer) - self._at)
+            piece_length = min(left, len(self.buffer) - self.at)
             if piece_length:
-                self._at += piece_length
+                self.at += piece_length
                 left -= piece_length
             elif not (piece := self.take_some(left)):
                 break
@@ -173,8 +188,8 @@ class Unpacked:
                 continue
             packed = self._inflater.unconsumed_tail or self._next_raw()
             try:
-                piece = self._inflater.decompress(packed, _PIECE_BYTES)
-            except zlib.error as error:
+                piece: bytes = self._inflater.decompress(packed, _PIECE_BYTES)
+            except _ERRORS as error:
                 raise self.corrupt(f"is damaged ({error})") from error
             if piece:
                 return piece
@@ -192,7 +207,7 @@ class Unpacked:
             rest = (rest + raw).lstrip(b"\0")
         if rest.startswith(_MAGIC):
             self._raw = rest
-            self._inflater = zlib.decompressobj(_GZIP)
+            self._inflater = _inflater()
             return
         self._inflater = None
         if rest and not self._tolerant:
