@@ -21,8 +21,8 @@ digest the catalog gives is compared on the spot: COMPARE.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.transfer.ledger import Entry, State
@@ -39,8 +39,7 @@ class Action(Enum):
     FETCH = "fetch the whole file"
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(NamedTuple):
     """What is known about an asset before anybody is asked.
 
     Attributes:
