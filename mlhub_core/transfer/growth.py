@@ -20,6 +20,7 @@ is passed over.
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 
 _FIRST = 8
@@ -80,8 +81,8 @@ class Growth:
         self._limit = limit
         self.allowed = min(_FIRST, limit)
         self.phase = Phase.START
-        self._began: float | None = None
-        """When the window began, None before the first."""
+        self._began = -math.inf
+        """When the window began; before the first, long ago."""
         self._answers = self._bytes = 0
         """When it did, in all."""
         self._best = (0.0, 0.0)
@@ -105,10 +106,11 @@ class Growth:
         Returns:
             Connections allowed from now on.
         """
-        if self._began is None or not busy:
+        seconds = now - self._began
+        # Where a window is far too long nobody was there to measure: it was between two runs.
+        if not busy or seconds > 2 * _LONGEST_WINDOW:
             self._begin(now, answers, moved)
             return self.allowed
-        seconds = now - self._began
         answered, brought = answers - self._answers, moved - self._bytes
         enough = answered >= self.allowed or brought >= self.allowed * _PIECE
         if (enough and seconds >= _WINDOW) or seconds >= _LONGEST_WINDOW:
@@ -122,7 +124,7 @@ class Growth:
         """The host says that it is too much: half as many from now on."""
         self._goal = self.allowed if self.phase is not Phase.PROBE else self._goal
         self._change(Phase.CAREFUL, max(1, self.allowed // 2))
-        self._began = None
+        self._began = -math.inf
         return self.allowed
 
     def _begin(self, now: float, answers: int, moved: int) -> None:

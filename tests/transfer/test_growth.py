@@ -111,6 +111,17 @@ def test_idle_connections_say_nothing() -> None:
         assert growth.feed(step * 0.01, step * 100, step * 10**7, busy=False) == 8
 
 
+def test_an_hour_between_two_runs_says_nothing() -> None:
+    growth = Growth(1000)
+    play = Play(growth, narrow(200)).run(1.5)
+    settled = play.seen[-1]
+    play.now += 3600.0
+    play.seen.clear()
+    play.run(1.9)
+    assert set(play.seen) <= {settled, settled + settled // 2}
+    assert play.seen[-1] == settled
+
+
 def test_overload_halves_and_is_recovered_from_one_by_one() -> None:
     play = Play(Growth(32), late(0.05)).run(1.0)
     assert play.growth.overload() == 16
