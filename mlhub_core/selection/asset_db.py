@@ -150,6 +150,6 @@ def _geometries(group: RowGroup) -> list[str | None]:
     import shapely
 
     column = group.column("geometry").dictionary_encode()
-    shapes = shapely.from_wkb(column.dictionary.to_numpy(zero_copy_only=False), on_invalid="ignore")
-    written = [*shapely.to_geojson(shapes).tolist(), None]
-    return [written[code] for code in column.indices.fill_null(-1).to_pylist()]
+    shapes = shapely.from_wkb(column.dictionary.to_pylist(), on_invalid="ignore")
+    written = shapely.to_geojson(shapes).tolist()
+    return [None if code is None else written[code] for code in column.indices.to_pylist()]

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlhub_core.selection.buffers import mask_array, valid, values
 from mlhub_core.selection.partition import Partition, partition_schema
 from mlhub_core.selection.plan import partition_count
 
@@ -45,13 +46,13 @@ def cut(
         for batch in file.iter_batches():
             kept = keep[offset : offset + batch.num_rows]
             offset += batch.num_rows
-            cutter.add(batch.filter(pa.array(kept)))
+            cutter.add(batch.filter(mask_array(kept)))
         return cutter.close()
 
 
 def weights(sizes: Any) -> NDArray[np.float64]:
     """What files weigh, by the Arrow array of their sizes."""
-    known: NDArray[np.float64] = sizes.fill_null(_UNKNOWN_BYTES).to_numpy(zero_copy_only=False)
+    known = np.where(valid(sizes), values(sizes), _UNKNOWN_BYTES) if len(sizes) else np.zeros(0)
     return known.astype(np.float64) + _PER_FILE_BYTES
 
 

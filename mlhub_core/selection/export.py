@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from mlhub_core.catalog.schema import FACTS_KEY, index_schema
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.selection.buffers import mask_array
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import counted, format_bytes, moment_text
 from mlhub_core.selection.query import Query
@@ -130,7 +131,7 @@ def query_index(
             with _writing(output, reader.metadata.metadata or {}) as write:
                 for group, mask in query.chosen:
                     stop.check()
-                    write(group, pa.array(mask))
+                    write(group, mask_array(mask))
         return _found(query)
 
 
@@ -156,7 +157,7 @@ def _found(query: Query) -> Found:
     known = unknown = 0
     first: list[str] = []
     for group, mask in files:
-        rows = pa.array(mask)
+        rows = mask_array(mask)
         sizes = pa.nulls(mask.sum(), pa.int64())
         if not group.is_void("file_size"):
             sizes = group.column("file_size").filter(rows)

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from mlhub_core.selection.buffers import mask_array
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.predicates import matching
 from mlhub_core.selection.rowgroup import IndexReader, RowGroup
@@ -135,29 +134,27 @@ def _add_sources(
 ) -> None:
     """Add the rows of all items that chosen ones name as their source."""
     named = _named_sources(chosen, stop)
-    if not len(named):
+    if not named:
         return
     for group in index.groups():
         stop.check()
         if group.is_void("item_id"):
             continue
         items = group.coded("item_id")
-        found = pc.is_in(pa.array(items.values, pa.string()), value_set=named)
-        wanted = np.append(found.to_numpy(zero_copy_only=False).astype(bool), False)
-        rows = wanted[items.codes]
+        rows = matching(items, named)
         if rows.any():
             chosen.set(group, chosen.get(group) | (rows & _listed(group, keys)))
 
 
-def _named_sources(chosen: Chosen, stop: StopFlag) -> pa.Array:
-    """The ids that chosen rows name, each once."""
-    parts = []
+def _named_sources(chosen: Chosen, stop: StopFlag) -> set[str]:
+    """The ids that chosen rows name."""
+    named: set[str] = set()
     for group, mask in chosen:
         stop.check()
         if not group.is_void("source_items.list.element"):
-            lists = group.column("source_items").filter(pa.array(mask))
-            parts.append(lists.flatten().unique().drop_null())
-    return pa.chunked_array(parts, pa.string()).unique() if parts else pa.array([], pa.string())
+            lists = group.column("source_items").filter(mask_array(mask))
+            named.update(lists.flatten().unique().drop_null().to_pylist())
+    return named
 
 
 def _listed(group: RowGroup, keys: dict[str, tuple[str, ...]]) -> Mask:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from mlhub_core.selection.buffers import valid, values
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.rowgroup import Coded, RowGroup
 from mlhub_core.selection.temporal import TimeRange
@@ -178,14 +179,14 @@ class OfRole:
 
     def mask(self, group: RowGroup, among: Mask) -> tuple[Mask, Mask | None]:
         """Counts those of each row by where its list begins and ends."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         column = group.column("roles")
-        lists = column.fill_null(pa.scalar([], column.type)) if column.null_count else column
-        offsets = lists.offsets.to_numpy()
-        found = pc.is_in(lists.values, value_set=pa.array(self._wanted))
-        counts = np.append(0, np.cumsum(found.to_numpy(zero_copy_only=False)))
+        offsets = values(column.offsets)
+        roles = column.values.dictionary_encode()
+        is_wanted = np.array([*(role in self._wanted for role in roles.dictionary.to_pylist())])
+        codes = values(roles.indices)
+        found = valid(roles.indices)
+        found[found] = is_wanted[codes[found]]
+        counts = np.append(0, np.cumsum(found))
         return counts[offsets[1:]] > counts[offsets[:-1]], None
 
 

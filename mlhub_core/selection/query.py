@@ -20,6 +20,7 @@ from mlhub_core.catalog.schema import IDENTITY_KEY
 from mlhub_core.exceptions import StorageError
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.asset_db import is_current, write_asset_db
+from mlhub_core.selection.buffers import mask_array
 from mlhub_core.selection.cut import Cutter, weights
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.partition import Asset, Partition
@@ -231,7 +232,7 @@ def _write(
         for group, mask in files:
             stop.check()
             rows = index.read_plain(group.number, list(Asset._fields))
-            cutter.add(rows if mask.all() else rows.filter(pa.array(mask)))
+            cutter.add(rows if mask.all() else rows.filter(mask_array(mask)))
         return cutter.close()
     except BaseException:
         cutter.abandon()
@@ -245,6 +246,6 @@ def _weight(files: Chosen) -> float:
         if group.is_void("file_size"):
             sizes = pa.nulls(int(np.count_nonzero(mask)), pa.int64())
         else:
-            sizes = group.column("file_size").filter(pa.array(mask))
+            sizes = group.column("file_size").filter(mask_array(mask))
         total += float(weights(sizes).sum())
     return total

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from mlhub_core.catalog.schema import BOX_FIELDS, FACTS_KEY, index_schema
 from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.selection.buffers import truths, valid, values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -227,8 +228,10 @@ class RowGroup:
             column = self.column(name)
             if not pa.types.is_dictionary(column.type):
                 column = column.dictionary_encode()
-            codes = column.indices.fill_null(-1).to_numpy().astype(np.int64)
-            self._coded[name] = Coded(codes, _texts(column.dictionary))
+            codes = values(column.indices).astype(np.int64)
+            if column.indices.null_count:
+                codes[~valid(column.indices)] = -1
+            self._coded[name] = Coded(codes, column.dictionary.to_pylist())
         return self._coded[name]
 
     def numbers(self, name: str) -> tuple[NDArray[np.int64], Mask]:
@@ -238,10 +241,9 @@ class RowGroup:
         column = self.column(name)
         if column.type != pa.int64():
             column = column.cast(pa.timestamp("us", tz="UTC")).view(pa.int64())
-        if not column.null_count:
-            return column.to_numpy(), np.ones(self.rows, bool)
-        valid = column.is_valid().to_numpy(zero_copy_only=False)
-        return column.fill_null(0).to_numpy(), valid
+        known = valid(column)
+        numbers = values(column)
+        return (numbers if known.all() else np.where(known, numbers, 0)), known
 
     def boxes(self, name: str) -> NDArray[np.float64]:
         """A column of boxes, shape (4, rows): west, south, east, north; NaN for null."""
@@ -265,8 +267,7 @@ class RowGroup:
         """Rows of common assets, several of which are one file."""
         if self.span("common_asset").high is False:
             return np.zeros(self.rows, bool)
-        common: Mask = self.column("common_asset").to_numpy(zero_copy_only=False).astype(bool)
-        return common
+        return truths(self.column("common_asset"))
 
     def item_hashes(self, mask: Mask) -> NDArray[np.int64]:
         """A hash for each different item among some rows."""
@@ -311,20 +312,12 @@ class RowGroup:
     @cached_property
     def path_hashes(self) -> NDArray[np.int64]:
         """A hash of each row's save path."""
-        return _hashes(_texts(self.index.read_plain(self.number, ["save_path"]).column(0)))
+        return _hashes(self.index.read_plain(self.number, ["save_path"]).column(0).to_pylist())
 
 
 def _floats(array: pa.Array) -> NDArray[np.float64]:
-    if array.null_count:
-        array = array.fill_null(float("nan"))
-    numbers: NDArray[np.float64] = array.to_numpy(zero_copy_only=False)
-    return numbers
-
-
-def _texts(column: Any) -> list[Any]:
-    """What ``to_pylist`` gives, several times as fast."""
-    texts: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
-    return texts
+    numbers = values(array)
+    return np.where(valid(array), numbers, np.nan) if array.null_count else numbers
 
 
 def _hashes(values: list[str]) -> NDArray[np.int64]:

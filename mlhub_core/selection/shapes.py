@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from mlhub_core.selection.buffers import number_array
 from mlhub_core.selection.places import group_box, item_boxes
 from mlhub_core.selection.rowgroup import RowGroup
 
@@ -105,10 +106,8 @@ class InShape:
 
     def _geometries_hit(self, group: RowGroup, rows: NDArray[Any], boxes: Boxes) -> Mask:
         """As for boxes, with the items' geometries where they have one that is not empty."""
-        import pyarrow as pa
-
-        wkb = group.column("geometry").take(pa.array(rows)).to_numpy(zero_copy_only=False)
-        own = shapely.from_wkb(wkb, on_invalid="ignore")
+        wkb = group.column("geometry").take(number_array(rows)).to_pylist()
+        own = shapely.from_wkb(np.array(wkb, dtype=object), on_invalid="ignore")
         usable = ~(shapely.is_missing(own) | shapely.is_empty(own))
         hits = np.zeros(len(rows), bool)
         hits[usable] = shapely.intersects(self._shape, own[usable])

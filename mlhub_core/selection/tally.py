@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from mlhub_core.catalog.schema import BOX_FIELDS
+from mlhub_core.selection.buffers import number_array, values
 from mlhub_core.selection.rowgroup import IndexReader, RowGroup
 from mlhub_core.selection.scan import Distinct, may_share
 from mlhub_core.selection.spatial import BBox
@@ -161,8 +161,8 @@ class FirstOfFile:
         """
         if not self._hashes:
             return 0
-        values, counts = np.unique(np.concatenate([*self._hashes.values()]), return_counts=True)
-        repeated = values[counts > 1]
+        found, counts = np.unique(np.concatenate([*self._hashes.values()]), return_counts=True)
+        repeated = found[counts > 1]
         seen: set[str] = set()
         dropped = 0
         for group, mask in chosen if len(repeated) else ():
@@ -177,8 +177,8 @@ class FirstOfFile:
 def _firsts(group: RowGroup, mask: Mask, repeated: NDArray[np.int64], seen: set[str]) -> Mask:
     rows = np.flatnonzero(may_share(group, mask))
     rows = rows[np.isin(group.path_hashes[rows], repeated)]
-    paths = group.column("save_path").take(pa.array(rows)).dictionary_encode()
-    codes, first = np.unique(paths.indices.to_numpy(), return_index=True)
+    paths = group.column("save_path").take(number_array(rows)).dictionary_encode()
+    codes, first = np.unique(values(paths.indices), return_index=True)
     keep = mask.copy()
     keep[rows] = False
     texts = paths.dictionary.to_pylist()
