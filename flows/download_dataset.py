@@ -15,9 +15,10 @@ import time
 from contextlib import nullcontext
 
 from prefect import flow, get_run_logger, runtime
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 
 from flows.artifacts import progress_artifact, show_report
+from flows.cancelling import stopping_when_cancelled
 from flows.dataset_tags import tagged
 from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
 from flows.partitions import download_partitions
@@ -26,6 +27,7 @@ from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.catalog.extract import Unarchived
 from mlhub_core.catalog.index import AssetIndex
 from mlhub_core.cli import demo_hub
+from mlhub_core.exceptions import Interrupted
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.parameters import DownloadParameters
 from mlhub_core.pipeline import DownloadRequest, check_collections, conclude
@@ -69,8 +71,14 @@ def download_dataset(download: DownloadParameters) -> DownloadReport:
         core_lines_in_run_log(),
         progress_lines_in_run_log(hooks.progress),
         demo_hub() if download.demo else nullcontext(),
+        stopping_when_cancelled(hooks.stop) as cancelled,
     ):
-        report = _run(request, access)
+        try:
+            report = _run(request, access)
+        except Interrupted as error:
+            if not cancelled.is_set():
+                raise
+            return Cancelled(message=str(error))  # type: ignore[return-value]
     get_run_logger().info(report.summary())
     report.raise_for_failures()
     # The state's message says in one sentence what came of it; who calls gets its data.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flows.local_server import local_server
-from mlhub_core.exceptions import MLHubException
+from mlhub_core.exceptions import Interrupted, MLHubException
 from mlhub_core.redact import redact
 
 _API_URL = "PREFECT_API_URL"
@@ -90,10 +90,12 @@ def _connected() -> Iterator[None]:
     an API to send it to. Prefect would try that when the process exits.
     """
     import httpx
-    from prefect.exceptions import PrefectException
+    from prefect.exceptions import CancelledRun, PrefectException
 
     try:
         yield
+    except CancelledRun as error:
+        raise Interrupted(str(error)) from error
     except (httpx.HTTPError, PrefectException) as error:
         reason = redact(error).strip().splitlines() or [type(error).__name__]
         raise PrefectError(

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 
 from flows.command import main
 from mlhub_core.hub.server import DemoHub
@@ -61,6 +64,24 @@ def test_sigterm_in_the_middle_of_a_download(
         assert_stopped(running, tmp_path / "out")
     for path, content in files_of(tmp_path / "out").items():
         assert mirror.files.get(f"/{path}", content) == content
+
+
+@pytest.mark.slow
+def test_cancelled_in_the_ui(
+    prefect_server: str, mirror: Mirror, stalled: Callable[[], None], tmp_path: Path
+) -> None:
+    words = download_words("demo_crops", "--output-dir", "out", *mirror_options(mirror))
+    with (
+        get_client(sync_client=True) as client,
+        command(words, tmp_path, PREFECT_API_URL=prefect_server) as running,
+    ):
+        stalled()
+        (flow_run,) = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+        client.set_flow_run_state(flow_run.id, State(type=StateType.CANCELLING))
+        assert_stopped(running, tmp_path / "out")
+        state = client.read_flow_run(flow_run.id).state
+    assert state is not None
+    assert state.is_cancelled()
 
 
 def test_somebody_elses_tasks(tmp_path: Path) -> None:
