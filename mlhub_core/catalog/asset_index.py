@@ -65,6 +65,7 @@ def remember(index: AssetIndex, archive: CatalogArchive, paths: DownloadPaths) -
         paths.state_dir / STATE_NAME,
         {
             "archive": identity(archive),
+            "file": _stamp(index.path),
             "assets": index.assets,
             "files": index.files,
             "items": index.items,
@@ -100,7 +101,21 @@ def recall(archive: CatalogArchive, paths: DownloadPaths) -> AssetIndex | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
-    return replace(index, reused=True) if _fits(index, archive) else None
+    untouched = state.get("file") is not None and state.get("file") == _stamp(paths.index)
+    return replace(index, reused=True) if untouched or _fits(index, archive) else None
+
+
+def _stamp(path: Path) -> list[int] | None:
+    """What changes when a file does; None where there is none.
+
+    A run with nothing to do then need not load what reads Parquet, which takes longer than all else
+    that it does.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _fits(index: AssetIndex, archive: CatalogArchive) -> bool:

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import pickle
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -472,3 +475,27 @@ def test_many_row_groups(tmp_path: Path) -> None:
     index, rows = index_of(tmp_path, tree(*items))
     assert len(rows) == index.files == 180
     assert pq.read_metadata(index.path).num_row_groups > 2
+
+
+def test_an_index_that_was_moved_is_looked_into(tmp_path: Path) -> None:
+    archive, paths = write_archive(tmp_path, tree(item("a"))), paths_in(tmp_path)
+    index_assets(archive, paths)
+    archive.path.unlink()
+    os.utime(paths.index, ns=(0, 0))
+    assert index_assets(archive, paths).reused
+
+
+def test_an_untouched_index_needs_nothing_that_reads_parquet(tmp_path: Path) -> None:
+    archive, paths = write_archive(tmp_path, tree(item("a"))), paths_in(tmp_path)
+    index_assets(archive, paths)
+    code = (
+        "import pickle, sys; from mlhub_core.catalog.index import index_assets; "
+        "print(index_assets(*pickle.load(sys.stdin.buffer)).reused, 'pyarrow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps((archive, paths)),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.split() == [b"True", b"False"]
