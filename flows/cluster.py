@@ -7,6 +7,7 @@ another one, which goes on where the ledger and the partial files are.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,8 +17,11 @@ from mlhub_core.exceptions import InvalidArgument, MLHubException
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.redact import redact
 from mlhub_core.settings import RunSettings, TransferSettings
-from tasks.remote_stop import stop_all_in, wait_until_idle
+from tasks.remote_stop import stop_all_in
 from tasks.runtime import run_hooks
+
+_STOP_SECONDS = 60.0
+"""How long partitions may take to stop, those included that are still being started."""
 
 
 class ClusterError(MLHubException):
@@ -58,9 +62,7 @@ def on_cluster(
             try:
                 yield runner, share(settings.transfer, processes)
             except BaseException:
-                directory = str(paths.asset_dir)
-                client.run(stop_all_in, directory, on_error="ignore")
-                client.run(wait_until_idle, directory, on_error="ignore")
+                _stop(client, str(paths.asset_dir))
                 raise
     except (KilledWorker, CommClosedError, OSError) as error:
         if isinstance(error, MLHubException):
@@ -86,6 +88,19 @@ def _client(runner: Any) -> Any:
             f"There is no Dask cluster to be had: {reason[0]}. Is dask_address the scheduler's, "
             "and does it run?"
         ) from error
+
+
+def _stop(client: Any, directory: str) -> None:
+    """Stop what runs for this client, and what is about to: the scheduler knows of both."""
+    deadline = time.monotonic() + _STOP_SECONDS
+    while _is_busy(client) and time.monotonic() < deadline:
+        client.run(stop_all_in, directory, on_error="ignore")
+        time.sleep(0.1)
+
+
+def _is_busy(client: Any) -> bool:
+    ours = set(client.futures)
+    return any(ours.intersection(keys) for keys in client.processing().values())
 
 
 def share(settings: TransferSettings, processes: int) -> TransferSettings:

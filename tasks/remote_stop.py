@@ -12,9 +12,7 @@ from contextlib import contextmanager
 
 from mlhub_core.stop import StopFlag
 
-_WAIT_SECONDS = 30.0
-
-_idle = threading.Condition()
+_lock = threading.Lock()
 _running: list[tuple[str, StopFlag]] = []
 
 
@@ -27,27 +25,24 @@ def stoppable(directory: str, stop: StopFlag) -> Iterator[None]:
         stop: What it looks at.
     """
     known = (directory, stop)
-    with _idle:
+    with _lock:
         _running.append(known)
     try:
         yield
     finally:
-        with _idle:
+        with _lock:
             _running.remove(known)
-            _idle.notify_all()
 
 
 def stop_all_in(directory: str) -> None:
     """Ask the partitions of this process that write to a directory to stop."""
-    with _idle:
+    with _lock:
         for where, stop in _running:
             if where == directory:
                 stop.set()
 
 
-def wait_until_idle(directory: str) -> bool:
-    """Wait until no partition of this process writes to a directory; whether that is so."""
-    with _idle:
-        return _idle.wait_for(
-            lambda: all(where != directory for where, _ in _running), _WAIT_SECONDS
-        )
+def running_in(directory: str) -> int:
+    """How many partitions of this process write to a directory."""
+    with _lock:
+        return sum(where == directory for where, _ in _running)

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import flow
 
-from flows.cluster import ClusterError
+from flows.cluster import ClusterError, on_cluster
 from flows.download_dataset import download_dataset
 from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument
 from mlhub_core.parameters import DownloadParameters
-from tests.faultserver import status
+from mlhub_core.pipeline import download
+from mlhub_core.selection.plan import Plan
+from tasks.download_partition import download_partition
+from tasks.remote_stop import running_in
+from tests.faultserver import stall, status
 from tests.flows.conftest import Files, Mirror
 
 distributed = pytest.importorskip("distributed")
@@ -111,6 +117,55 @@ def test_failures_of_all_workers_are_in_one_report(
     assert caught.value.report.failed == len(victims)
     report = (tmp_path / "there" / "demo_crops" / "err_report.csv").read_text("utf-8")
     assert len(report.splitlines()) == 1 + len(victims)
+
+
+class Left(Exception):
+    pass
+
+
+INSIDE: list[Callable[[], None]] = []
+
+
+@flow
+def around() -> None:
+    """A flow for the length of a function. It travels to the workers, the function must not."""
+    from tests.flows import test_cluster
+
+    test_cluster.INSIDE[-1]()
+
+
+def test_leaving_early_stops_the_partitions_wherever_they_run(
+    mirror: Mirror, tmp_path: Path, cluster: Any
+) -> None:
+    request = parameters(tmp_path / "there", mirror, cluster).request()
+    plans: list[Plan] = []
+    download(replace(request, dry_run=True), on_plan=plans.append)
+    (plan,) = plans
+    paths = request.paths("demo_crops")
+    transfer = replace(request.settings.transfer, stall_timeout=3600.0)
+    reached = threading.Semaphore(0)
+    started: list[Any] = []  # Dask lets go of what nobody holds
+    for path in mirror.files:
+        if path.endswith("B08.tif"):
+            mirror.server.always(path, stall(10))
+            mirror.server.when_asked(path, reached.release)
+
+    def leave() -> None:
+        with on_cluster(request.settings, paths) as (runner, share):
+            settings = replace(transfer, concurrency=share.concurrency)
+            fixed = {"paths": paths, "if_exists": request.if_exists, "settings": settings}
+            started.extend(
+                runner.submit(download_partition, {"partition": partition, **fixed})
+                for partition in plan.partitions
+            )
+            assert reached.acquire(timeout=120)
+            raise Left
+
+    INSIDE.append(leave)
+    with pytest.raises(Left):
+        around()
+    with distributed.Client(cluster, set_as_default=False) as client:
+        assert sum(client.run(running_in, str(paths.asset_dir)).values()) == 0
 
 
 def test_a_cluster_of_its_own(mirror: Mirror, tmp_path: Path) -> None:
