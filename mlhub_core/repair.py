@@ -13,10 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mlhub_core.carry import carry_out
 from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.catalog.extract import MARKER_NAME, unarchive
 from mlhub_core.catalog.state import remove_state
 from mlhub_core.existing import existing_download
+from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.logs import ensure_handler
 from mlhub_core.pipeline import transfer
@@ -129,6 +131,8 @@ def retry(
             return DownloadReport(paths.dataset_id, paths.asset_dir)
         names = (_asset_of(row) for row in read_failures(paths.err_report))
         picked = _pick(paths, names, ASSET_KEY, settings, stop)
+        if picked.carried and not _is_unarchived(paths):
+            _carry_out(paths, picked, settings, stop, on_progress)
         results = transfer(picked.partitions, paths, settings, stop=stop, on_progress=on_progress)
         unknown = sum(1 for _ in _other_failures(paths, picked))
         return _conclude(paths, picked, results, unknown, time.monotonic() - started)
@@ -178,13 +182,37 @@ def _repair(
     if report.repairable > report.catalog:
         picked = _pick(paths, names, PATH_KEY, settings, stop, carried=has_archive)
     log.info("repair %s files ...", f"{picked.files + report.catalog:,}")
-    if picked.carried or report.catalog:
+    if picked.carried and not _is_unarchived(paths):
+        _carry_out(paths, picked, settings, stop, on_progress)
+    elif picked.carried or report.catalog:
         _restore_catalog(paths, settings, stop, on_progress)
     results = transfer(picked.partitions, paths, settings, stop=stop, on_progress=on_progress)
     unknown = picked.wanted - picked.files
     repaired = _conclude(paths, picked, results, unknown, time.monotonic() - started)
     restored = report.catalog
     return replace(repaired, files=repaired.files + restored, fetched=repaired.fetched + restored)
+
+
+def _is_unarchived(paths: DownloadPaths) -> bool:
+    return (paths.catalog_dir / "catalog.json").is_file()
+
+
+def _carry_out(
+    paths: DownloadPaths,
+    picked: Picked,
+    settings: RunSettings,
+    stop: StopFlag | None,
+    on_progress: ProgressSink,
+) -> None:
+    """Take files out of an archive that the catalog stays in, damaged ones replaced."""
+    carry_out(
+        picked.partitions,
+        paths,
+        if_exists=DownloadIfExistsOpts.overwrite,
+        limits=settings.limits,
+        stop=stop,
+        on_progress=on_progress,
+    )
 
 
 def _restore_catalog(

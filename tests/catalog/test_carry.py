@@ -12,6 +12,7 @@ from mlhub_core import Dataset
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.pipeline import DownloadRequest
+from mlhub_core.repair import verify
 from mlhub_core.settings import RunSettings
 from tests.acceptance.kit import DATASET, catalog_members, collection, item, publish
 from tests.faultserver import FaultServer
@@ -79,3 +80,14 @@ def test_nothing_to_do_is_refused(tmp_path: Path) -> None:
     request = DownloadRequest("x", tmp_path, catalog_only=True, settings=LEFT_IN)
     with pytest.raises(InvalidArgument, match="no-unarchive"):
         request.check()
+
+
+def test_what_is_damaged_comes_out_of_the_archive_again(dataset: Dataset, tmp_path: Path) -> None:
+    dataset.download(tmp_path, settings=LEFT_IN, progress=False)
+    image = tmp_path / DATASET / "pictures/a/image.tif"
+    image.write_bytes(b"damaged 1")
+    (tmp_path / DATASET / "pictures/n1/a.tif").unlink()
+    report = verify(tmp_path / DATASET, repair=True, settings=LEFT_IN)
+    assert report.repairable == 1
+    assert image.read_bytes() == b"carried 1"
+    assert not (tmp_path / DATASET / "catalog.json").exists()
