@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from mlhub_core.settings import RunSettings
 from mlhub_core.settled import settle
 from mlhub_core.space import check_space
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.dispatch import crew_for, download_partition
+from mlhub_core.transfer.dispatch import crew_ahead, crew_for, download_partition
 from mlhub_core.transfer.failures import merge_failures
 from mlhub_core.transfer.report import DownloadReport, add_up
 from mlhub_core.transfer.result import PartitionResult
@@ -266,7 +267,7 @@ def download(
     check_collections(request.wanted, info)
     paths = request.paths(info.id)
     log.info("%s: %s", info.id, info.title or "(no title)")
-    with workspace(paths):
+    with workspace(paths), ExitStack() as held:
         archive = fetch_catalog(
             paths,
             if_exists=request.if_exists,
@@ -275,6 +276,8 @@ def download(
             stop=stop,
             on_progress=on_progress,
         )
+        if not (request.catalog_only or request.dry_run):
+            held.enter_context(crew_ahead(archive.size, paths, request.settings))
         unarchived, index = _unpack(request, paths, archive, stop, on_progress)
         if index is None:
             return conclude(info, paths, seconds=time.monotonic() - started, unarchived=unarchived)

@@ -68,16 +68,27 @@ class Crew:
         paths: Where everything goes. The processes hold its lock as long as they live, so that no
             other run begins beside those that a killed one leaves for a moment.
         settings: How to fetch.
+
+    Attributes:
+        size: How many.
+
+    Raises:
+        HandLost: if the system lets no more processes start.
     """
 
     def __init__(self, size: int, paths: DownloadPaths, settings: TransferSettings) -> None:
         self._paths = paths
+        self.size = size
         self._free: SimpleQueue[_Hand] = SimpleQueue()
         self._hands: list[_Hand] = []
-        for share in shares(settings.concurrency, size):
-            hand = _Hand(replace(settings, concurrency=share), descriptor_of(paths))
-            self._hands.append(hand)
-            self._free.put(hand)
+        try:
+            for share in shares(settings.concurrency, size):
+                hand = _Hand(replace(settings, concurrency=share), descriptor_of(paths))
+                self._hands.append(hand)
+                self._free.put(hand)
+        except HandLost:
+            self.close()
+            raise
 
     def download_partition(
         self,
@@ -138,12 +149,18 @@ class _Hand:
         passed = [theirs.fileno()] + ([] if self._lock is None else [self._lock])
         with theirs:
             words = [json.dumps(sys.path), str(theirs.fileno())]
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # where a command's results go
-                pass_fds=passed,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _BOOT, *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,  # where a command's results go
+                    pass_fds=passed,
+                )
+            except OSError as error:
+                ours.close()
+                raise HandLost(
+                    f"Cannot start another process: {error.strerror}. --workers 1 does without."
+                ) from error
         self._pipe: Connection = ours
 
     def run(

@@ -50,14 +50,50 @@ def crew_for(
     Raises:
         StorageError: if the ledger cannot be read.
     """
-    size = min(settings.workers, len(partitions), os.cpu_count() or 1)
-    if not (size > 1 and can_start() and is_worth_it(partitions, paths, settings, if_exists)):
+    there = _AT_WORK.get(str(paths.state_dir))
+    if there is not None:
+        yield there.size
+        return
+    size = min(_most(settings), len(partitions))
+    if size < 2 or not is_worth_it(partitions, paths, settings, if_exists):
         yield 1
         return
-    key = str(paths.state_dir)
-    crew = _AT_WORK[key] = Crew(size, paths, settings.transfer)
-    try:
+    with _crew_at_work(size, paths, settings.transfer):
         yield size
+
+
+@contextmanager
+def crew_ahead(catalog: int, paths: DownloadPaths, settings: RunSettings) -> Iterator[None]:
+    """Start a crew before it is known what there is to fetch, if it looks like much.
+
+    It gets ready while the catalog is read. How much there is to fetch shows in the size of the
+    catalog where nothing has been fetched yet; where something has, it is better to wait and see.
+
+    Args:
+        catalog: Bytes of the archive.
+        paths: Where everything goes; its lock is held.
+        settings: How, and how many partitions at a time.
+    """
+    size = _most(settings)
+    if size < 2 or catalog < settings.crew_catalog_bytes or paths.ledger_dir.exists():
+        yield
+        return
+    with _crew_at_work(size, paths, settings.transfer):
+        yield
+
+
+def _most(settings: RunSettings) -> int:
+    """How many processes there may be; one means none beside this."""
+    most = min(settings.workers, os.cpu_count() or 1, settings.transfer.concurrency)
+    return most if can_start() else 1
+
+
+@contextmanager
+def _crew_at_work(size: int, paths: DownloadPaths, settings: TransferSettings) -> Iterator[None]:
+    key = str(paths.state_dir)
+    crew = _AT_WORK[key] = Crew(size, paths, settings)
+    try:
+        yield
     finally:
         del _AT_WORK[key]
         crew.close()
