@@ -104,7 +104,7 @@ def _run(request: DownloadRequest, access: Access) -> DownloadReport:
             index=index,
             plan=plan,
             results=results,
-            wanted=request.wanted,
+            wanted=request.settles,
         )
         show_report(info, report, paths, request.wanted, plan, index)
         return report

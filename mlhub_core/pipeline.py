@@ -79,6 +79,14 @@ class DownloadRequest:
         """Where everything of a dataset goes."""
         return DownloadPaths.of(dataset_id, self.output_dir, self.asset_output_dir)
 
+    @property
+    def settles(self) -> AssetFilter | None:
+        """The filter that everything is here for when the run is over.
+
+        A dry run fetches nothing, and what filters a saved plan was made with nobody knows.
+        """
+        return None if self.dry_run or self.plan is not None else self.wanted
+
     def check(self) -> None:
         """Check what can be checked before the hub is asked.
 
@@ -301,7 +309,7 @@ def download(
             index=index,
             plan=plan,
             results=results,
-            wanted=None if request.dry_run else request.wanted,
+            wanted=request.settles,
         )
 
 

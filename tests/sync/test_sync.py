@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from mlhub_core.cli import main
 from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument
 from mlhub_core.pipeline import download
 from mlhub_core.repair import verify
+from mlhub_core.selection.plan import Plan
 from tests.acceptance.kit import catalog_members, item, publish
 from tests.faultserver import Fault, status
 from tests.sync.conftest import ARCHIVE, CATALOG, Publisher, Snapshot
@@ -162,6 +164,18 @@ def test_a_download_in_between_loses_nothing_that_it_can_see(publisher: Publishe
     publisher.publish()
     download(publisher.request())
     assert publisher.sync().current
+    assert publisher.here() == publisher.files
+
+
+def test_part_of_a_dataset_is_not_taken_for_all_of_it(publisher: Publisher) -> None:
+    publisher.put("i30", b"later", datetime="2023-01-01T00:00:00Z")
+    publisher.publish()
+    plans: list[Plan] = []
+    download(publisher.request(datetime="2023"))
+    download(replace(publisher.request(datetime="2023"), dry_run=True), on_plan=plans.append)
+    download(replace(publisher.request(), plan=plans[0].directory / "plan.json"))
+    assert publisher.sync(datetime="2023").current
+    assert not publisher.sync().current
     assert publisher.here() == publisher.files
 
 
