@@ -145,7 +145,7 @@ def add_transfer_arguments(how: argparse._ArgumentGroup) -> None:
         help="connections per host (default: 32)",
     )
     how.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="partitions at a time (default: 2)"
+        "--workers", type=int, default=2, metavar="N", help="processes that fetch (default: 2)"
     )
     how.add_argument(
         "--mirror",

@@ -78,8 +78,8 @@ class DownloadParameters(BaseModel):
     concurrency: int = Field(default=32, ge=1, le=1024)
     """Connections per host."""
     workers: int = Field(default=2, ge=1, le=64)
-    """Partitions at a time. One is quickest where the network is faster than the interpreter; with
-    two, the tasks of a run go on beside each other and a slow host holds up half of them."""
+    """Partitions at a time, each in a process of its own where there is enough to fetch and a core
+    for it. With one, all is fetched in the process that asked, which takes the least memory."""
     runner: Literal["threads", "dask"] = "threads"
     """Where a flow runs its partitions: on threads of its process, or on the workers of a Dask
     cluster, which share the connections and reach the same directories by the same paths."""
