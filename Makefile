@@ -37,6 +37,7 @@ test: $(READY)
 
 test-slow: $(READY)
 	@$(BIN)/python scripts/reference_venv.py
+	@$(BIN)/python scripts/install_chromium.py
 	@echo "Running the slow tests ..."
 	@$(BIN)/python -m pytest -m slow --timeout 900
 
