@@ -132,7 +132,7 @@ def prefect_site(home: Path, **env: str) -> Iterator[Site]:
     with command([*words, "--port", str(port)], home, **env) as server:
         with requests.Session() as waiting:
             waiting.trust_env = False
-            patience = Retry(total=None, connect=120, backoff_factor=0.1, backoff_max=1.0)
+            patience = Retry(total=None, connect=300, backoff_factor=0.1, backoff_max=1.0)
             waiting.mount("http://", HTTPAdapter(max_retries=patience))
             assert waiting.get(f"{url}/api/health").ok, server.err
         made = Site(home, url, env)
