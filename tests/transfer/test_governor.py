@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.settings import TransferSettings
@@ -160,6 +160,7 @@ def test_hosts_grow_apart() -> None:
     assert (governor.allowed("h"), governor.allowed("other")) == (16, 8)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from("arog")), max_size=200))
 def test_any_play_keeps_the_limit(moves: list[tuple[int, str]]) -> None:
     governor = Governor(3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.transfer.growth import Growth, Phase
@@ -142,6 +142,7 @@ def test_an_overload_in_a_probe_goes_below_what_was_fine() -> None:
     assert play.run(1.9).seen[-1] == settled
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.integers(1, 1024),
     st.lists(
