@@ -32,6 +32,7 @@ def table_of_changes() -> list[dict[str, str]]:
     return rows
 
 
+@pytest.mark.timeout(300)  # of which the server, if this comes first, takes a minute or more
 @pytest.mark.usefixtures("prefect_server")
 def test_only_what_is_new_or_different(publisher: Publisher, snapshot: Snapshot) -> None:
     sync_dataset(parameters(publisher.root))
