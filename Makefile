@@ -33,7 +33,7 @@ demo: $(READY)
 test: $(READY)
 	@$(BIN)/python scripts/reference_venv.py
 	@echo "Running the tests ..."
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: $(READY)
 	@$(BIN)/python scripts/reference_venv.py

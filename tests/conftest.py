@@ -23,6 +23,18 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares expensive fixtures when two processes run the tests.
+
+    Tests of flows share a Prefect server, the others what their module makes.
+    """
+    for item in items:
+        module = item.nodeid.partition("::")[0]
+        group = "prefect" if module.startswith("tests/flows/") else module
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
