@@ -226,7 +226,7 @@ def parameter_fields(options: argparse.Namespace) -> dict[str, Any]:
             "what the hub has."
         )
     where_to = {"output_dir": options.output_dir, "asset_output_dir": options.asset_output_dir}
-    if not any(where_to.values()):
+    if all(place is None for place in where_to.values()):
         where_to = {name: planned.get(name) for name in where_to}
     return {
         "dataset": dataset,

@@ -26,6 +26,8 @@ _MAX_DEPTH = 8
 _WORLD_WEST, _WORLD_EAST = -180.0, 180.0
 
 
+_PLAIN = {float, int}
+_EXACT = 2.0**53
 _RING = struct.Struct("<BIII")
 """The head of a polygon of one ring: byte order, type, rings, positions."""
 
@@ -56,9 +58,9 @@ def parse_bbox(value: Any) -> Bounds:
     Raises:
         InvalidPlace: if it is anything else; says why.
     """
-    if type(value) is list and len(value) == 4 and {*map(type, value)} == {float}:
-        west, south, east, north = value
-        if south <= north and math.isfinite(west + south + east + north):
+    if type(value) is list and len(value) == 4 and _are_plain(value):
+        west, south, east, north = map(float, value)
+        if south <= north:
             return west, south, east, north
     if not isinstance(value, list) or len(value) not in (4, 6):
         raise InvalidPlace("bbox is not four or six numbers")
@@ -118,6 +120,17 @@ def _number(value: Any) -> float:
     raise InvalidPlace(f"{str(value)[:20]!r} is not a number to place anything by")
 
 
+def _are_plain(numbers: list[Any]) -> bool:
+    """Whether all are numbers, finite, and whole ones small enough to be exact."""
+    kinds = {*map(type, numbers)}
+    if not kinds <= _PLAIN:
+        return False
+    # A whole number may be too large for a float, or for the sum.
+    if int in kinds and max(map(abs, numbers)) >= _EXACT:
+        return False
+    return math.isfinite(sum(numbers))
+
+
 def _plain_polygon(value: Any) -> Shape | None:
     """A polygon of one ring in two dimensions, as most are; None of all else, right or wrong."""
     try:
@@ -129,8 +142,9 @@ def _plain_polygon(value: Any) -> Shape | None:
         flat = [*chain.from_iterable(ring)]
     except (KeyError, TypeError, ValueError):
         return None
-    if len(ring) < 4 or {*map(type, flat)} != {float} or not math.isfinite(sum(flat)):
+    if len(ring) < 4 or not _are_plain(flat):
         return None
+    flat = [*map(float, flat)]
     x, y = flat[::2], flat[1::2]
     wkb = _RING.pack(1, _POLYGON, 1, len(ring)) + struct.pack(f"<{len(flat)}d", *flat)
     return Shape(wkb, (min(x), min(y), max(x), max(y)), "Polygon")
