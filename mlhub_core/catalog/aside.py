@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mlhub_core.buffers import texts_of, truths_of
 from mlhub_core.catalog.savepaths import Claim, Plan
 from mlhub_core.catalog.schema import index_schema
 from mlhub_core.layout import COMMON_DIRECTORY, encode_first
@@ -84,9 +85,9 @@ class Finisher:
         self.own_hashes.extend(
             found for found, is_common in zip(hashes, common, strict=True) if not is_common
         )
-        columns["href"] = pa.array(hrefs, pa.string())
-        columns["save_path"] = pa.array(paths, pa.string())
-        columns["common_asset"] = pa.array(common, pa.bool_())
+        columns["href"] = texts_of(hrefs)
+        columns["save_path"] = texts_of(paths)
+        columns["common_asset"] = truths_of(common)
         schema = index_schema()
         return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 

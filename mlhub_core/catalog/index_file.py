@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mlhub_core.buffers import byte_counts
 from mlhub_core.catalog.rows import Extent, ItemRows, expand, row_counts
 from mlhub_core.catalog.schema import (
     FACTS_KEY,
@@ -172,10 +172,7 @@ class IndexFile:
 def _groups(items: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """Cut items into what makes a row group each, all of about the same size."""
     counts = row_counts(items).astype(np.int64)
-    shared = sum(
-        pc.fill_null(pc.binary_length(items.column(name)), 0).to_numpy(zero_copy_only=False)
-        for name in ("properties", "geometry")
-    )
+    shared = sum(byte_counts(items.column(name)) for name in ("properties", "geometry"))
     weights = np.maximum(counts / _GROUP_ROWS, counts * (shared + _ROW_BYTES) / _GROUP_BYTES)
     parts = max(1, ceil(weights.sum()))
     ends = np.searchsorted(np.cumsum(weights), np.arange(1, parts) * weights.sum() / parts) + 1

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mlhub_core.buffers import valid, values
+
 _STEPS = 1024
 _BITS = 10
 _WIDE = 180.0
@@ -44,8 +46,8 @@ def keys(where: Positions) -> Keys:
         where: Longitude, latitude and time of all of them, a row each.
     """
     found = np.zeros(where.shape[1], dtype=np.uint64)
-    for number, values in enumerate(where):
-        found |= _spread(_steps(values)) << np.uint64(len(where) - 1 - number)
+    for number, axis in enumerate(where):
+        found |= _spread(_steps(axis)) << np.uint64(len(where) - 1 - number)
     placeless = np.isnan(where[0]).astype(np.uint64)
     found |= placeless << np.uint64(len(where) * _BITS)
     return found
@@ -74,4 +76,6 @@ def _spread(steps: Keys) -> Keys:
 
 
 def _floats(column: pa.Array) -> Any:
-    return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).copy()
+    found = values(column.cast(pa.float64(), safe=False)).copy()
+    found[~valid(column)] = np.nan
+    return found

@@ -14,6 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlhub_core.buffers import (
+    bytes_of,
+    mask_array,
+    number_array,
+    numbers_of,
+    text_lists_of,
+    texts_of,
+    values,
+)
 from mlhub_core.catalog.items import AssetEntry, ItemEntry
 from mlhub_core.catalog.places import Bounds
 from mlhub_core.catalog.plain import AssetKind
@@ -145,25 +154,26 @@ class ItemRows:
         """The items as Arrow."""
         columns = {
             **item_columns(self._items),
-            "collection_id": pa.array([item.collection_id for item in self._items], pa.string()),
-            "directory": pa.array(self._directories, pa.string()),
-            "assets": pa.ListArray.from_arrays(pa.array(self._offsets, pa.int32()), self._assets()),
+            "collection_id": texts_of([item.collection_id for item in self._items]),
+            "directory": texts_of(self._directories),
+            "assets": pa.ListArray.from_arrays(
+                numbers_of(self._offsets, pa.int32()), self._assets()
+            ),
         }
         schema = items_schema()
         return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
     def _assets(self) -> pa.StructArray:
-        codes = pa.array(self._codes, pa.int32())
+        codes = numbers_of(self._codes, pa.int32())
         kinds = list(self._kinds)
-        text = pa.string()
         parts = [
-            pa.array([kind.key for kind in kinds], text).take(codes),
-            pa.array([kind.media_type for kind in kinds], text).take(codes),
-            pa.array([kind.roles for kind in kinds], texts_type()).take(codes),
-            pa.array([kind.name for kind in kinds], text).take(codes),
-            pa.array(self._hrefs, text),
-            pa.array(self._sizes, pa.int64()),
-            pa.array(self._checksums, text),
+            texts_of([kind.key for kind in kinds]).take(codes),
+            texts_of([kind.media_type for kind in kinds]).take(codes),
+            text_lists_of([kind.roles for kind in kinds], texts_type()).take(codes),
+            texts_of([kind.name for kind in kinds]).take(codes),
+            texts_of(self._hrefs),
+            numbers_of(self._sizes, pa.int64()),
+            texts_of(self._checksums),
         ]
         return pa.StructArray.from_arrays(parts, fields=list(_asset_type()))
 
@@ -171,16 +181,17 @@ class ItemRows:
 def expand(items: pa.RecordBatch) -> pa.RecordBatch:
     """Multiply items out: a row per asset, as it stands in the index."""
     lists = items.column("assets")
-    counts = lists.value_lengths().to_numpy(zero_copy_only=False)
-    owner_of = pa.array(np.repeat(np.arange(len(counts), dtype=np.int32), counts))
+    counts = values(lists.value_lengths())
+    owner_of = number_array(np.repeat(np.arange(len(counts), dtype=np.int32), counts))
     assets = lists.flatten()
     names = [field.name for field in assets.type]
     columns = dict(zip(names, assets.flatten(), strict=True))
     for name in items.schema.names:
         if name != "assets":
             columns[name] = items.column(name).take(owner_of)
-    columns["save_path"] = pc.binary_join_element_wise(columns["directory"], columns["name"], "/")
-    columns["common_asset"] = pa.repeat(False, len(owner_of))
+    slash = texts_of(["/"])[0]
+    columns["save_path"] = pc.binary_join_element_wise(columns["directory"], columns["name"], slash)
+    columns["common_asset"] = mask_array(np.zeros(len(owner_of), bool))
     schema = index_schema()
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
@@ -188,7 +199,7 @@ def expand(items: pa.RecordBatch) -> pa.RecordBatch:
 def row_counts(items: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     """How many rows each item becomes."""
     counts: np.ndarray[tuple[int], np.dtype[np.int32]]
-    counts = items.column("assets").value_lengths().to_numpy(zero_copy_only=False)
+    counts = values(items.column("assets").value_lengths())
     return counts
 
 
@@ -196,18 +207,18 @@ def item_columns(items: Sequence[ItemEntry | None]) -> dict[str, pa.Array]:
     """The columns that all assets of an item share; null for a collection's own assets."""
     absent = (None,) * len(ItemEntry._fields)
     fields = list(zip(*(item or absent for item in items), strict=True)) or [()] * len(absent)
-    values: dict[str, Sequence[Any]] = dict(zip(ItemEntry._fields, fields, strict=True))
-    shapes = values["shape"]
+    found: dict[str, Sequence[Any]] = dict(zip(ItemEntry._fields, fields, strict=True))
+    shapes = found["shape"]
     return {
-        "item_id": pa.array(values["item_id"], pa.string()),
-        "datetime": _moments(values["moment"]),
-        "start_datetime": _moments(values["start"]),
-        "end_datetime": _moments(values["end"]),
-        "item_bbox": box_array(values["bbox"]),
-        "bbox": box_array(values["cover"]),
-        "properties": pa.array(values["properties"], pa.string()),
-        "source_items": pa.array(values["sources"], texts_type()),
-        "geometry": pa.array([shape and shape[0] for shape in shapes], pa.binary()),
+        "item_id": texts_of(found["item_id"]),
+        "datetime": _moments(found["moment"]),
+        "start_datetime": _moments(found["start"]),
+        "end_datetime": _moments(found["end"]),
+        "item_bbox": box_array(found["bbox"]),
+        "bbox": box_array(found["cover"]),
+        "properties": texts_of(found["properties"]),
+        "source_items": text_lists_of(found["sources"], texts_type()),
+        "geometry": bytes_of([shape and shape[0] for shape in shapes]),
     }
 
 
@@ -239,5 +250,5 @@ def known_href(asset: AssetEntry) -> str:
     return asset.href if isinstance(asset.href, str) else ""
 
 
-def _moments(values: Sequence[int | None]) -> pa.Array:
-    return pa.array(values, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+def _moments(moments: Sequence[int | None]) -> pa.Array:
+    return numbers_of(moments, pa.int64()).cast(pa.timestamp("us", tz="UTC"))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mlhub_core.buffers import numbers_of, truths_of
 from mlhub_core.catalog.places import Bounds
 
 GEOPARQUET_VERSION = "1.1.0"
@@ -84,11 +85,11 @@ def box_array(boxes: Iterable[Bounds | None]) -> pa.Array:
     """Boxes as a column; None becomes null."""
     listed = list(boxes)
     if listed and None not in listed:
-        parts = [pa.array(numbers, pa.float64()) for numbers in zip(*listed, strict=True)]
+        parts = [numbers_of(numbers, pa.float64()) for numbers in zip(*listed, strict=True)]
         return pa.StructArray.from_arrays(parts, fields=list(box_type()))
-    absent = pa.array([box is None for box in listed], pa.bool_())
+    absent = truths_of([box is None for box in listed])
     columns = [
-        pa.array([0.0 if box is None else box[number] for box in listed], pa.float64())
+        numbers_of([0.0 if box is None else box[number] for box in listed], pa.float64())
         for number in range(len(BOX_FIELDS))
     ]
     return pa.StructArray.from_arrays(columns, fields=list(box_type()), mask=absent)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mlhub_core.buffers import number_array
 from mlhub_core.catalog import ordering
 from mlhub_core.catalog.rows import items_schema
 
@@ -61,7 +62,7 @@ class Spool:
         if self._file is None:
             items = pa.concat_batches(self._batches)
             self._batches.clear()
-            yield items.take(pa.array(order))
+            yield items.take(number_array(order))
             return
         self._spill(self._file)
         rank = np.empty_like(order)
@@ -73,7 +74,7 @@ class Spool:
         for number, bucket in enumerate(self._buckets):
             items = pa.concat_batches(list(bucket.read()))
             bucket.remove()
-            yield items.take(pa.array(np.argsort(rank[bucket_of == number])))
+            yield items.take(number_array(np.argsort(rank[bucket_of == number])))
 
     def close(self) -> None:
         """Remove all files."""
@@ -96,7 +97,7 @@ class Spool:
             mine = bucket_of[start : start + batch.num_rows]
             start += batch.num_rows
             order = np.argsort(mine, kind="stable")
-            sorted_batch = batch.take(pa.array(order))
+            sorted_batch = batch.take(number_array(order))
             ends = np.searchsorted(mine[order], np.arange(count + 1))
             for number, bucket in enumerate(self._buckets):
                 first, last = int(ends[number]), int(ends[number + 1])

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from mlhub_core.buffers import numbers_of, text_lists_of, texts_of, truths_of
 from mlhub_core.catalog.hrefs import Relative
 from mlhub_core.catalog.items import AssetEntry, ItemEntry
 from mlhub_core.catalog.rows import item_columns, known_href
@@ -85,21 +86,19 @@ class WaitingRows:
     def to_batch(self) -> pa.RecordBatch:
         """The rows as Arrow."""
         assets = self._assets
-        owner_of = pa.array(self._owner_of, pa.int32())
+        owner_of = numbers_of(self._owner_of, pa.int32())
         shared = item_columns([owner.item for owner in self._owners])
-        shared["collection_id"] = pa.array(
-            [owner.collection_id for owner in self._owners], pa.string()
-        )
+        shared["collection_id"] = texts_of([owner.collection_id for owner in self._owners])
         columns = {name: column.take(owner_of) for name, column in shared.items()}
         columns |= {
-            "asset_key": pa.array([asset.key for asset in assets], pa.string()),
-            "href": pa.array([known_href(asset) for asset in assets], pa.string()),
-            "media_type": pa.array([asset.media_type for asset in assets], pa.string()),
-            "roles": pa.array([asset.roles for asset in assets], texts_type()),
-            "save_path": pa.array(self._save_paths, pa.string()),
-            "common_asset": pa.repeat(False, len(assets)),
-            "file_size": pa.array([asset.file_size for asset in assets], pa.int64()),
-            "checksum": pa.array([asset.checksum for asset in assets], pa.string()),
+            "asset_key": texts_of([asset.key for asset in assets]),
+            "href": texts_of([known_href(asset) for asset in assets]),
+            "media_type": texts_of([asset.media_type for asset in assets]),
+            "roles": text_lists_of([asset.roles for asset in assets], texts_type()),
+            "save_path": texts_of(self._save_paths),
+            "common_asset": truths_of([False] * len(assets)),
+            "file_size": numbers_of([asset.file_size for asset in assets], pa.int64()),
+            "checksum": texts_of([asset.checksum for asset in assets]),
             **self._waiting_columns(),
         }
         schema = aside_schema()
@@ -107,18 +106,15 @@ class WaitingRows:
 
     def _waiting_columns(self) -> dict[str, pa.Array]:
         waiting, hrefs = self._waiting, [asset.href for asset in self._assets]
-        text = pa.string()
         return {
-            "_common_name": pa.array([reason.common_name for reason in waiting], text),
-            "_identity": pa.array([reason.claim.identity for reason in waiting], text),
-            "_stem": pa.array([reason.claim.stem for reason in waiting], text),
-            "_suffix": pa.array([reason.claim.suffix for reason in waiting], text),
-            "_unsettled": pa.array([reason.unsettled for reason in waiting], pa.bool_()),
-            "_candidates": pa.array(
+            "_common_name": texts_of([reason.common_name for reason in waiting]),
+            "_identity": texts_of([reason.claim.identity for reason in waiting]),
+            "_stem": texts_of([reason.claim.stem for reason in waiting]),
+            "_suffix": texts_of([reason.claim.suffix for reason in waiting]),
+            "_unsettled": truths_of([reason.unsettled for reason in waiting]),
+            "_candidates": text_lists_of(
                 [list(href.candidates) if isinstance(href, Relative) else None for href in hrefs],
                 texts_type(),
             ),
-            "_url": pa.array(
-                [href.url if isinstance(href, Relative) else None for href in hrefs], text
-            ),
+            "_url": texts_of([href.url if isinstance(href, Relative) else None for href in hrefs]),
         }

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlhub_core.selection.buffers import mask_array, valid, values
+from mlhub_core.buffers import mask_array, valid, values
 from mlhub_core.selection.partition import Partition, partition_schema
 from mlhub_core.selection.plan import partition_count
 

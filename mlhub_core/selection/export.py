@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from mlhub_core.buffers import mask_array
 from mlhub_core.catalog.schema import FACTS_KEY, index_schema
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.progress import ProgressSink, ignore
-from mlhub_core.selection.buffers import mask_array
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import counted, format_bytes, moment_text
 from mlhub_core.selection.query import Query

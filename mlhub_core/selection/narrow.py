@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlhub_core.selection.buffers import mask_array
+from mlhub_core.buffers import mask_array
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.predicates import matching
 from mlhub_core.selection.rowgroup import IndexReader, RowGroup

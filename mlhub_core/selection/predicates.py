@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mlhub_core.selection.buffers import valid, values
+from mlhub_core.buffers import valid, values
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.rowgroup import Coded, RowGroup
 from mlhub_core.selection.temporal import TimeRange

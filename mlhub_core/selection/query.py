@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mlhub_core.buffers import mask_array
 from mlhub_core.catalog.schema import IDENTITY_KEY
 from mlhub_core.exceptions import StorageError
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.asset_db import is_current, write_asset_db
-from mlhub_core.selection.buffers import mask_array
 from mlhub_core.selection.cut import Cutter, weights
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.partition import Asset, Partition

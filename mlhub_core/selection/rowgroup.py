@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlhub_core.buffers import truths, valid, values
 from mlhub_core.catalog.schema import BOX_FIELDS, FACTS_KEY, index_schema
 from mlhub_core.exceptions import InvalidArgument, StorageError
-from mlhub_core.selection.buffers import truths, valid, values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

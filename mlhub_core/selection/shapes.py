@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from mlhub_core.selection.buffers import number_array
+from mlhub_core.buffers import number_array
 from mlhub_core.selection.places import group_box, item_boxes
 from mlhub_core.selection.rowgroup import RowGroup
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlhub_core.buffers import number_array, values
 from mlhub_core.catalog.schema import BOX_FIELDS
-from mlhub_core.selection.buffers import number_array, values
 from mlhub_core.selection.rowgroup import IndexReader, RowGroup
 from mlhub_core.selection.scan import Distinct, may_share
 from mlhub_core.selection.spatial import BBox

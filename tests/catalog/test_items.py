@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.catalog.documents import Sort, as_json, parse_document
@@ -222,6 +222,7 @@ values = st.recursive(
 FIELDS = ["id", "collection", "bbox", "geometry", "properties", "links", "assets"]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(FIELDS), values))
 def test_nothing_upsets_it(changes: dict[str, Any]) -> None:
     raw = item("i1") | changes
