@@ -70,3 +70,12 @@ def test_the_names_of_the_reference_client_are_there() -> None:
         assert callable(getattr(client, name))
     with pytest.raises(AttributeError, match="no_such_name"):
         mlhub_core.no_such_name  # noqa: B018
+
+
+def test_a_download_without_a_place_loads_no_pandas(at_demo_hub: object, tmp_path: Path) -> None:
+    """It would take as long as indexing twenty thousand assets."""
+    code = (
+        "from mlhub_core import Dataset\n"
+        "Dataset.fetch('demo_crops').download(datetime='2021-04', progress=False)"
+    )
+    assert loaded_by(code, tmp_path).isdisjoint({"pandas", "geopandas"})
