@@ -150,7 +150,9 @@ class _Run:
             self.failed(asset, Failure("save path leads out of the directory"))
             return None
         local = self.places.size_and_mtime(asset.save_path)
-        if local is None and not self.partials.any():
+        if entry is not None and local is not None and self._is_plainly_here(asset, entry, local):
+            action = Action.KEEP  # the same, of which nearly all of a complete re-run is
+        elif local is None and not self.partials.any():
             action = Action.FETCH  # as the table says for every choice, only sooner
         else:
             action = decide(self._situation(asset, entry, local))
@@ -168,6 +170,17 @@ class _Run:
                 return None
             action = Action.FETCH
         return self._fetch(asset, action, local)
+
+    def _is_plainly_here(self, asset: Asset, entry: Entry, local: tuple[int, float]) -> bool:
+        """Whether a verified file is as it was, and nothing is left for :func:`decide` to weigh."""
+        return (
+            entry.size == local[0]
+            and entry.state is State.VERIFIED
+            and asset.checksum is None
+            and asset.file_size in (None, entry.size)
+            and self._if_exists is DownloadIfExistsOpts.resume
+            and entry.source == source_digest(asset.href)
+        )
 
     def _situation(
         self, asset: Asset, entry: Entry | None, local: tuple[int, float] | None
