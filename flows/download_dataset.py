@@ -30,7 +30,8 @@ from mlhub_core.cli import demo_hub
 from mlhub_core.exceptions import Interrupted
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.parameters import DownloadParameters
-from mlhub_core.pipeline import DownloadRequest, check_collections, conclude
+from mlhub_core.pipeline import check_collections, conclude
+from mlhub_core.request import DownloadRequest
 from mlhub_core.show.summary import outcome
 from mlhub_core.transfer.report import DownloadReport
 from mlhub_core.workspace import workspace

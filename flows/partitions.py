@@ -11,7 +11,7 @@ from prefect.utilities.annotations import unmapped
 from flows.host_limits import taking_turns
 from flows.side_by_side import settle, side_by_side
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.pipeline import DownloadRequest
+from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer.dispatch import crew_for

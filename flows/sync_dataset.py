@@ -25,7 +25,8 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.metadata import DatasetInfo
 from mlhub_core.parameters import DownloadParameters
-from mlhub_core.pipeline import DownloadRequest, check_collections, conclude
+from mlhub_core.pipeline import check_collections, conclude
+from mlhub_core.request import DownloadRequest
 from mlhub_core.show.summary import outcome
 from mlhub_core.sync.question import check_request, known_paths
 from mlhub_core.sync.renew import index_place, prepare

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.pipeline import DownloadRequest
+from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.geojson_file import read_geojson
 from mlhub_core.settings import ArchiveLimits, RunSettings, TransferSettings

@@ -12,20 +12,19 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from mlhub_core.carry import carry_out
 from mlhub_core.catalog.archive import CatalogArchive, fetch_catalog
 from mlhub_core.catalog.extract import Unarchived, unarchive
 from mlhub_core.catalog.index import AssetIndex, index_assets
-from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.logs import ensure_handler
 from mlhub_core.metadata import DatasetInfo, fetch_metadata
 from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import Plan, counted
@@ -39,77 +38,12 @@ from mlhub_core.transfer.dispatch import crew_ahead, crew_for, download_partitio
 from mlhub_core.transfer.failures import merge_failures
 from mlhub_core.transfer.report import DownloadReport, add_up
 from mlhub_core.transfer.result import PartitionResult
-from mlhub_core.workspace import check_directories, workspace
+from mlhub_core.workspace import workspace
 
 log = logging.getLogger(__name__)
 
 _ODD_KEPT = 100
 """What is odd about a catalog, in words: enough to see a pattern, small enough to travel."""
-
-
-@dataclass(frozen=True, slots=True)
-class DownloadRequest:
-    """What to download, where to, and how; everything but the key.
-
-    Attributes:
-        dataset: Id or DOI.
-        output_dir: Where archive and catalog go, None for the current directory.
-        asset_output_dir: Where assets go, None for ``output_dir``.
-        catalog_only: Stop when the catalog is unarchived.
-        if_exists: What to do where a file already lies.
-        wanted: The filter.
-        settings: How to transfer.
-        allow_empty: Whether a filter that leaves nothing is fine.
-        dry_run: Stop when the plan is made and saved.
-        plan: A saved plan to run as it is, without filters; None to make one.
-    """
-
-    dataset: str
-    output_dir: str | Path | None = None
-    asset_output_dir: str | Path | None = None
-    catalog_only: bool = False
-    if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume
-    wanted: AssetFilter = field(default_factory=AssetFilter)
-    settings: RunSettings = field(default_factory=RunSettings)
-    allow_empty: bool = False
-    dry_run: bool = False
-    plan: Path | None = None
-
-    def paths(self, dataset_id: str) -> DownloadPaths:
-        """Where everything of a dataset goes."""
-        return DownloadPaths.of(dataset_id, self.output_dir, self.asset_output_dir)
-
-    @property
-    def settles(self) -> AssetFilter | None:
-        """The filter that everything is here for when the run is over.
-
-        A dry run fetches nothing, and what filters a saved plan was made with nobody knows.
-        """
-        return None if self.dry_run or self.plan is not None else self.wanted
-
-    def check(self) -> None:
-        """Check what can be checked before the hub is asked.
-
-        Raises:
-            StorageError: if a directory cannot be used.
-            InvalidArgument: if the dataset is not named, or the plan cannot be run.
-        """
-        if not isinstance(self.dataset, str) or not self.dataset.strip():
-            raise InvalidArgument(f"dataset is {self.dataset!r}: give the id or DOI of a dataset.")
-        if self.plan is not None:
-            if not self.wanted.is_everything:
-                raise InvalidArgument(
-                    f"The plan {self.plan} says already what to download: leave the filters out, "
-                    "or the plan."
-                )
-            Plan.load(self.plan)
-        if self.catalog_only and not self.settings.unarchive:
-            raise InvalidArgument(
-                "catalog_only (--catalog-only) and unarchive=False (--no-unarchive) leave nothing "
-                "to do: give one of them."
-            )
-        paths = self.paths("dataset")
-        check_directories(paths.output_dir, paths.asset_output_dir)
 
 
 def check_collections(wanted: AssetFilter, info: DatasetInfo) -> None:

@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.pipeline import DownloadRequest
+from mlhub_core.request import DownloadRequest
 from mlhub_core.sync import question
 from tasks.access import Access
 

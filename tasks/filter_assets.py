@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from mlhub_core import pipeline
 from mlhub_core.catalog.index import AssetIndex
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.pipeline import DownloadRequest
+from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan
 from tasks.runtime import run_hooks
 

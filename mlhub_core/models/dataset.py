@@ -254,7 +254,8 @@ class Dataset:
             MLHubException: all that the session raises.
         """
         from mlhub_core.display import showing_progress
-        from mlhub_core.pipeline import DownloadRequest, download
+        from mlhub_core.pipeline import download
+        from mlhub_core.request import DownloadRequest
         from mlhub_core.selection.filters import AssetFilter
 
         request = DownloadRequest(

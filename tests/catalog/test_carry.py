@@ -11,8 +11,8 @@ import pytest
 from mlhub_core import Dataset
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.pipeline import DownloadRequest
 from mlhub_core.repair import verify
+from mlhub_core.request import DownloadRequest
 from mlhub_core.settings import RunSettings
 from tests.acceptance.kit import DATASET, catalog_members, collection, item, publish
 from tests.faultserver import FaultServer

@@ -15,7 +15,8 @@ import pytest
 from mlhub_core.cli import main
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.hub.server import DemoHub
-from mlhub_core.pipeline import DownloadRequest, download
+from mlhub_core.pipeline import download
+from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
 from mlhub_core.selection.query import plan_assets

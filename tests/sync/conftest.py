@@ -11,7 +11,7 @@ import pytest
 
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.parameters import DownloadParameters
-from mlhub_core.pipeline import DownloadRequest
+from mlhub_core.request import DownloadRequest
 from mlhub_core.sync.report import SyncReport
 from mlhub_core.sync.run import sync
 from tests.acceptance.kit import DATASET, ROOT, item, publish

@@ -14,7 +14,8 @@ import pytest
 
 from mlhub_core.cli import main
 from mlhub_core.exceptions import Interrupted, StorageError
-from mlhub_core.pipeline import DownloadRequest, download
+from mlhub_core.pipeline import download
+from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings
 from mlhub_core.space import check_space

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.pipeline import DownloadRequest, download
+from mlhub_core.pipeline import download
+from mlhub_core.request import DownloadRequest
 from mlhub_core.settings import RunSettings
 from mlhub_core.transfer.report import DownloadReport
 from tests.acceptance.kit import DATASET, Json, catalog_members, collection, item, publish

@@ -1,0 +1,79 @@
+"""What is asked of a download: the parameters of all its steps in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.plan import Plan
+from mlhub_core.settings import RunSettings
+from mlhub_core.workspace import check_directories
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRequest:
+    """What to download, where to, and how; everything but the key.
+
+    Attributes:
+        dataset: Id or DOI.
+        output_dir: Where archive and catalog go, None for the current directory.
+        asset_output_dir: Where assets go, None for ``output_dir``.
+        catalog_only: Stop when the catalog is unarchived.
+        if_exists: What to do where a file already lies.
+        wanted: The filter.
+        settings: How to transfer.
+        allow_empty: Whether a filter that leaves nothing is fine.
+        dry_run: Stop when the plan is made and saved.
+        plan: A saved plan to run as it is, without filters; None to make one.
+    """
+
+    dataset: str
+    output_dir: str | Path | None = None
+    asset_output_dir: str | Path | None = None
+    catalog_only: bool = False
+    if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume
+    wanted: AssetFilter = field(default_factory=AssetFilter)
+    settings: RunSettings = field(default_factory=RunSettings)
+    allow_empty: bool = False
+    dry_run: bool = False
+    plan: Path | None = None
+
+    def paths(self, dataset_id: str) -> DownloadPaths:
+        """Where everything of a dataset goes."""
+        return DownloadPaths.of(dataset_id, self.output_dir, self.asset_output_dir)
+
+    @property
+    def settles(self) -> AssetFilter | None:
+        """The filter that everything is here for when the run is over.
+
+        A dry run fetches nothing, and what filters a saved plan was made with nobody knows.
+        """
+        return None if self.dry_run or self.plan is not None else self.wanted
+
+    def check(self) -> None:
+        """Check what can be checked before the hub is asked.
+
+        Raises:
+            StorageError: if a directory cannot be used.
+            InvalidArgument: if the dataset is not named, or the plan cannot be run.
+        """
+        if not isinstance(self.dataset, str) or not self.dataset.strip():
+            raise InvalidArgument(f"dataset is {self.dataset!r}: give the id or DOI of a dataset.")
+        if self.plan is not None:
+            if not self.wanted.is_everything:
+                raise InvalidArgument(
+                    f"The plan {self.plan} says already what to download: leave the filters out, "
+                    "or the plan."
+                )
+            Plan.load(self.plan)
+        if self.catalog_only and not self.settings.unarchive:
+            raise InvalidArgument(
+                "catalog_only (--catalog-only) and unarchive=False (--no-unarchive) leave nothing "
+                "to do: give one of them."
+            )
+        paths = self.paths("dataset")
+        check_directories(paths.output_dir, paths.asset_output_dir)
