@@ -9,9 +9,10 @@ import time
 from contextlib import nullcontext
 
 from prefect import flow, get_run_logger, runtime
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 
 from flows.artifacts import progress_artifact, show_report
+from flows.cancelling import stopping_when_cancelled
 from flows.changes_artifact import show_changes
 from flows.dataset_tags import tagged
 from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
@@ -21,6 +22,7 @@ from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.catalog.extract import Unarchived
 from mlhub_core.catalog.index import AssetIndex
 from mlhub_core.cli import demo_hub
+from mlhub_core.exceptions import Interrupted
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.metadata import DatasetInfo
@@ -75,8 +77,14 @@ def sync_dataset(download: DownloadParameters, prune: bool = False) -> SyncRepor
         progress_lines_in_run_log(hooks.progress),
         demo_hub() if download.demo else nullcontext(),
         tagged(request.dataset),
+        stopping_when_cancelled(hooks.stop) as cancelled,
     ):
-        report = _run(request, prune, access)
+        try:
+            report = _run(request, prune, access)
+        except Interrupted as error:
+            if not cancelled.is_set():
+                raise
+            return Cancelled(message=str(error))  # type: ignore[return-value]
     get_run_logger().info(report.summary())
     report.raise_for_failures()
     return Completed(message=_message(report), data=report)  # type: ignore[return-value]
