@@ -16,13 +16,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.catalogs import write_catalog
 from benchmarks.manners import MANNERS
+from benchmarks.memory import Peak
 
 _PROJECT = Path(__file__).resolve().parents[1]
 _MEMORY = Path("/dev/shm")
@@ -32,7 +32,6 @@ _TITLES = {
     "index": "ours, `--no-unarchive`",
     "reference": "radiant-mlhub 0.5.5, unarchive and list",
 }
-_SAMPLE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,47 +41,6 @@ class Cost:
     seconds: float
     cpu: float
     peak: int
-
-
-class _Peak:
-    """The memory of a process and all its children together, looked at now and then."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.kilobytes = 0
-
-    def __enter__(self) -> _Peak:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(_SAMPLE_SECONDS):
-            self.kilobytes = max(self.kilobytes, sum(map(_resident, _tree(self._pid))))
-
-
-def _tree(pid: int) -> list[int]:
-    found = [pid]
-    for one in found:
-        for task in Path(f"/proc/{one}/task").glob("*/children"):
-            try:
-                found += map(int, task.read_text().split())
-            except OSError:  # it has just ended
-                continue
-    return found
-
-
-def _resident(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 def measure(rival: str, archive: Path, dataset: str, work: Path, reference: Path) -> Cost:
@@ -102,7 +60,7 @@ def measure(rival: str, archive: Path, dataset: str, work: Path, reference: Path
     process = subprocess.Popen(
         command, cwd=_PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    with _Peak(process.pid) as peak:
+    with Peak(process.pid) as peak:
         said = process.stdout.read().decode() if process.stdout else ""
         _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started

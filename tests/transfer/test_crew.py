@@ -23,7 +23,12 @@ from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import MIB, RunSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.crew import Crew, crew_of, shares
-from mlhub_core.transfer.dispatch import is_worth_it
+from mlhub_core.transfer.dispatch import (
+    crew_ahead,
+    crew_for,
+    download_partition,
+    is_worth_it,
+)
 from mlhub_core.transfer.ledger import Entry, LedgerWriter, State, compact
 from mlhub_core.transfer.lock import directory_lock
 from mlhub_core.workspace import workspace
@@ -201,6 +206,25 @@ def test_after_a_kill_nobody_works_beside_the_next_run(kit: Kit) -> None:
         results = transfer(partitions, kit.paths, RunSettings(transfer=quick(), workers=1))
     assert sum(result.failed for result in results) == 0
     assert all(is_there(kit, number) for number in range(FILES))
+
+
+@pytest.mark.parametrize(
+    ("catalog", "workers", "before", "expected"),
+    [(200_000, 2, False, 2), (100_000, 2, False, 0), (200_000, 1, False, 0), (200_000, 2, True, 0)],
+)
+def test_a_crew_starts_early_for_much_that_is_new(
+    kit: Kit, catalog: int, workers: int, before: bool, expected: int
+) -> None:
+    if before:
+        kit.paths.ledger_dir.mkdir(parents=True)
+    settings = RunSettings(transfer=quick(), workers=workers)
+    partition = prepared(kit)[0]
+    with crew_ahead(catalog, kit.paths, settings):
+        assert len(hands()) == expected
+        with crew_for([partition], kit.paths, settings) as at_a_time:
+            assert at_a_time == max(1, expected)
+            assert download_partition(partition, kit.paths).fetched == partition.files
+    assert hands() == []
 
 
 @pytest.mark.parametrize(
