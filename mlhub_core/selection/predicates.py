@@ -191,16 +191,20 @@ class OfRole:
 
 
 def predicates(wanted: AssetFilter) -> list[Predicate]:
-    """The filters that are set, in the order of the funnel."""
+    """The filters that are set, in the order of the funnel.
+
+    A box comes before the time and a shape after it: statistics of the boxes leave out most of an
+    index that is in order, and then nobody asks those row groups for their times.
+    """
     found: list[Predicate] = []
     if wanted.collections:
         found.append(OfCollections(wanted.collections))
-    if wanted.time:
-        found.append(InTime(wanted.time))
     if wanted.bbox:
         from mlhub_core.selection.places import InBox
 
         found.append(InBox(wanted.bbox))
+    if wanted.time:
+        found.append(InTime(wanted.time))
     if wanted.intersects:
         from mlhub_core.selection.shapes import InShape
 
