@@ -39,7 +39,7 @@ test-slow: $(READY)
 	@$(BIN)/python scripts/reference_venv.py
 	@$(BIN)/python scripts/install_chromium.py
 	@echo "Running the slow tests ..."
-	@$(BIN)/python -m pytest -m slow --timeout 900
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow --timeout 900
 
 test-all: test test-slow
 
