@@ -31,10 +31,10 @@ def main() -> int:
     """Transfer: ``python -m benchmarks.transfer DIR DATASET CONNECTIONS PARTITION…``."""
     target, dataset, connections, *listed = sys.argv[1:]
     paths = DownloadPaths.of(dataset, target)
-    partitions = [
-        Partition(number, len(listed), Path(path), pyarrow.parquet.read_metadata(path).num_rows)
-        for number, path in enumerate(listed, 1)
-    ]
+    partitions = []
+    for number, path in enumerate(listed, 1):
+        rows = pyarrow.parquet.read_metadata(path).num_rows
+        partitions.append(Partition(number, len(listed), Path(path), rows, unknown_sizes=rows))
     settings = RunSettings(transfer=TransferSettings(concurrency=int(connections)))
     with (
         directory_lock(paths),
