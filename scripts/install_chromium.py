@@ -6,10 +6,10 @@ tests then skip and say why. Run again, it has nothing to do.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
+
+from debian_packages import install
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 _PACKAGES = ("chromium", "fonts-dejavu-core")
@@ -23,7 +23,7 @@ def main() -> int:
     """
     if is_there():
         return 0
-    problem = install()
+    problem = install("Chromium", *_PACKAGES)
     if problem is None and is_there():
         print("Chromium is there.")
     else:
@@ -34,32 +34,6 @@ def main() -> int:
 def is_there() -> bool:
     """Whether there is one."""
     return any(map(shutil.which, NAMES))
-
-
-def install() -> str | None:
-    """Install the packages.
-
-    Returns:
-        What stands in the way, None where nothing did.
-    """
-    if not shutil.which("apt-get"):
-        return "no apt-get on this system"
-    rights = []
-    if os.geteuid() != 0:
-        if not shutil.which("sudo"):
-            return "neither root nor sudo"
-        rights = ["sudo", "--non-interactive"]
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    installing = [*rights, "apt-get", "install", "-y", "--no-install-recommends", *_PACKAGES]
-    print("Installing Chromium ...", flush=True)
-    for command in (installing, [*rights, "apt-get", "update"], installing):
-        try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        except OSError as error:
-            return str(error)
-        if command is installing and done.returncode == 0:
-            return None
-    return (done.stderr.strip().splitlines() or ["apt-get failed"])[-1]
 
 
 if __name__ == "__main__":
