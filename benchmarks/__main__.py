@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.generate import generate
 from benchmarks.nginx import Nginx, can_delay, is_there
-from benchmarks.rivals import TITLES, Course, run
+from benchmarks.rivals import TITLES, Course, compile_ours, run
 from benchmarks.shapes import SHAPES, Shape
 from benchmarks.table import Results, table, verdicts
 
@@ -36,6 +36,7 @@ def main() -> int:
     if not reference.exists():
         print("No reference client (scripts/reference_venv.py): the others run without it.")
     directory = options.directory or (_MEMORY if _MEMORY.is_dir() else None)
+    compile_ours()
     for name in options.shape or SHAPES:
         shape = SHAPES[name].shrunk(options.divide or (_QUICK if options.quick else 1))
         if shape.delay and not can_delay():

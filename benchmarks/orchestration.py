@@ -26,7 +26,7 @@ import requests
 
 from benchmarks.generate import Served, generate
 from benchmarks.nginx import Nginx, is_there
-from benchmarks.rivals import TITLES, Cost, Course, run
+from benchmarks.rivals import TITLES, Cost, Course, compile_ours, run
 from benchmarks.shapes import SHAPES
 
 _START_SECONDS = 300.0
@@ -39,6 +39,7 @@ def main() -> int:
     if not is_there():
         print("No nginx: nothing is measured. scripts/install_nginx.py says how to get it.")
         return 0
+    compile_ours()
     shape = SHAPES["small"].shrunk(options.divide)
     memory = Path("/dev/shm")
     with (
