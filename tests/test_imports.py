@@ -38,7 +38,12 @@ def test_asking_the_hub_needs_no_geopandas(code: str) -> None:
     assert loaded_by(code).isdisjoint(HEAVY)
 
 
-def test_datasets_need_pystac_but_not_geopandas() -> None:
+def test_a_dataset_alone_needs_no_pystac() -> None:
+    loaded = loaded_by("from mlhub_core import Dataset")
+    assert loaded.isdisjoint({"pystac", "geopandas", "pandas", "pyarrow", "pycurl", "prefect"})
+
+
+def test_collections_and_models_need_pystac_but_not_geopandas() -> None:
     loaded = loaded_by("from mlhub_core import Dataset, Collection, MLModel")
     assert "pystac" in loaded
     assert loaded.isdisjoint({"geopandas", "pandas", "pyarrow", "pycurl", "prefect"})

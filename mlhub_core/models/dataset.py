@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 from mlhub_core import client
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.models.collection import Collection
 from mlhub_core.settings import RunSettings
 
 if TYPE_CHECKING:
+    from mlhub_core.models.collection import Collection
     from mlhub_core.transfer.report import DownloadReport
 
 _FETCH_THREADS = 8
@@ -29,7 +29,7 @@ class CollectionType(StrEnum):
     LABELS = "labels"
 
 
-class CollectionList(Sequence[Collection]):
+class CollectionList(Sequence["Collection"]):
     """The collections of a dataset, as a whole and by type.
 
     Args:
@@ -166,6 +166,7 @@ class Dataset:
     @cached_property
     def collections(self) -> CollectionList:
         """The collections, fetched from the hub the first time and kept."""
+        from mlhub_core.models.collection import Collection
 
         def fetch(description: dict[str, Any]) -> tuple[Collection, frozenset[str]]:
             collection = Collection.fetch(description["id"], **self.session_kwargs)
