@@ -218,11 +218,14 @@ class Engine:
         try:
             if slot.crash is not None:
                 raise slot.crash
-            if not slot.begun:
-                slot.begin_late(fault)
-            overloaded = slot.head is not None and slot.head.status in _OVERLOADED
-            overloaded = overloaded or (fault is not None and fault.crowded)
-            delay = exchange.settle(fault)
+            if fault is None and slot.take():
+                delay = None
+            else:
+                if not slot.begun:
+                    slot.begin_late(fault)
+                overloaded = slot.head is not None and slot.head.status in _OVERLOADED
+                overloaded = overloaded or (fault is not None and fault.crowded)
+                delay = exchange.settle(fault)
         except BaseException:
             exchange.abandon()
             raise

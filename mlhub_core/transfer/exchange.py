@@ -22,6 +22,12 @@ class Exchange(Protocol):
     def fields(self) -> list[str]:
         """Header lines of the next request, which is about to be sent; never changed later."""
 
+    def take(self, head: ResponseHead, pieces: list[bytes]) -> bool:
+        """Take a small response that came whole, and be done.
+
+        False, and nothing has happened, where it is for ``begin``, ``write`` and ``settle``.
+        """
+
     def begin(self, head: ResponseHead) -> bool:
         """Judge a response by its head; False when its body is not wanted."""
 

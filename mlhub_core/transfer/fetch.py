@@ -24,6 +24,7 @@ from mlhub_core.transfer.head import ResponseHead
 from mlhub_core.transfer.ledger import State, source_digest
 from mlhub_core.transfer.partials import Note
 from mlhub_core.transfer.request import ask_about, ask_for_rest, ask_for_whole, request_fields
+from mlhub_core.transfer.small import take_small
 from mlhub_core.transfer.sources import Remote
 from mlhub_core.transfer.verdict import Again, Ask, Kind, Take, Verdict, digests_of, judge
 
@@ -94,6 +95,10 @@ class Fetch:
             self._load_partial()
         self._ask = ask = self._next_ask()
         return request_fields(ask, self.host, self._validator)
+
+    def take(self, head: ResponseHead, pieces: list[bytes]) -> bool:
+        """Take a small answer that came whole, if nothing is odd about it."""
+        return self._kind is Kind.WHOLE and take_small(self._asset, head, pieces, self._desk)
 
     def begin(self, head: ResponseHead) -> bool:
         """Judge a response by its head; False when its body is not wanted."""

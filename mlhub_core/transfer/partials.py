@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import orjson
@@ -18,6 +19,7 @@ from mlhub_core.transfer.storage import storage_error
 
 _PART = ".part"
 _NOTE = ".json"
+_numbers = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,10 @@ class Partials:
     def path(self, save_path: str) -> str:
         """Where an asset is written while it is not whole."""
         return self._stem(save_path) + _PART
+
+    def scratch(self) -> str:
+        """A name for a file that is written in one go; nobody has it at the same time."""
+        return f"{self._directory}/{os.getpid()}-{next(_numbers)}{_PART}"
 
     def _stem(self, save_path: str) -> str:
         name = hashlib.sha256(save_path.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -16,6 +16,8 @@ from mlhub_core.transfer.head import ResponseHead, parse_head
 _DRAIN = 64 * 1024
 """An unwanted body up to this size is read and dropped, which keeps the connection."""
 _BUFFER = 128 * 1024
+_HELD = 128 * 1024
+"""Bytes of a body that come before it is judged, unless it ends sooner."""
 
 _monotonic = time.monotonic
 
@@ -40,7 +42,10 @@ class Slot:
     __slots__ = (
         "_drained",
         "_fields",
+        "_held",
         "_lines",
+        "_most_held",
+        "_pieces",
         "_wanted",
         "begun",
         "closes",
@@ -63,6 +68,10 @@ class Slot:
         self._fields: list[str] | None = None
         self._wanted = False
         self._drained = 0
+        self._pieces: list[bytes] = []
+        """The beginning of a body that nobody has looked at yet."""
+        self._held = 0
+        self._most_held = min(_HELD, settings.resume_threshold)
         self._set_up(settings, ca_bundle)
 
     def _set_up(self, settings: TransferSettings, ca_bundle: str) -> None:
@@ -90,6 +99,8 @@ class Slot:
             closes: Whether the connection is closed afterwards.
         """
         self._lines.clear()
+        self._pieces.clear()
+        self._held = 0
         self.head = None
         self.begun = self._wanted = False
         self._drained = 0
@@ -105,14 +116,23 @@ class Slot:
             easy.setopt(pycurl.FORBID_REUSE, closes)
             self.closes = closes
 
+    def take(self) -> bool:
+        """Have a small response that came whole taken at once; False where it has to be judged."""
+        exchange = self.exchange
+        if self.begun or not self._pieces or exchange is None:
+            return False
+        self.head = head = parse_head(self._lines)
+        return head is not None and exchange.take(head, self._pieces)
+
     def begin_late(self, fault: Fault | None) -> None:
-        """Judge a response without a body.
+        """Judge a response without a body, or with a small one that waits for it.
 
         Unless what is here is a redirect, and what broke is the way to its target.
         """
         head = parse_head(self._lines)
         if fault is None or (head is not None and not 300 <= head.status < 400):
             self._begin(head)
+            self._hand_over()
 
     def _begin(self, head: ResponseHead | None) -> None:
         self.begun = True
@@ -120,16 +140,34 @@ class Slot:
         if head is not None and self.exchange is not None:
             self._wanted = self.exchange.begin(head)
 
+    def _hand_over(self) -> bool:
+        """Let go of the pieces that are held; False to break the transfer off."""
+        pieces, self._pieces = self._pieces, []
+        self._held = 0
+        exchange = self.exchange
+        assert exchange is not None
+        return all(self._pass_on(piece) is None for piece in pieces)
+
+    def _pass_on(self, data: bytes) -> int | None:
+        if self._wanted:
+            assert self.exchange is not None
+            return None if self.exchange.write(data) else -1
+        return self._drop(len(data))
+
     def _on_data(self, data: bytes) -> int | None:
         """Called by libcurl with a piece of a body; anything but None breaks the transfer off."""
         self.moved = _monotonic()
+        if not self.begun:
+            # Most files are smaller than this: nothing is decided before they are there.
+            self._pieces.append(data)
+            self._held += len(data)
+            if self._held < self._most_held:
+                return None
         try:
             if not self.begun:
                 self._begin(parse_head(self._lines))
-            if self._wanted:
-                assert self.exchange is not None
-                return None if self.exchange.write(data) else -1
-            return self._drop(len(data))
+                return None if self._hand_over() else -1
+            return self._pass_on(data)
         except Exception as error:  # noqa: BLE001 - pycurl would print and drop it
             self.crash = error  # raised again by the loop, where it can be handled
             return -1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from mlhub_core.exceptions import StorageError
 
 _USUAL = re.compile(r"(?:[^./\\\0][^/\\\0]*/)*[^./\\\0][^/\\\0]*")
 """Save paths of which no part is empty or begins with a dot, as are nearly all."""
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 _REMEMBERED = 5_000
 """Directories known to exist, before the memory of them is dropped: files of one directory come one
 after the other, as a rule."""
@@ -120,6 +122,33 @@ class Places:
     def forget(self) -> None:
         """Forget which directories exist: one of them has gone."""
         self._made.clear()
+
+    def put(self, data: bytes, scratch: str, save_path: str) -> None:
+        """Write a file into its final place, by way of another name.
+
+        Args:
+            data: All of it.
+            scratch: The other name, on the same file system.
+            save_path: The final place.
+
+        Raises:
+            StorageError: if the disk refuses.
+        """
+        try:
+            fd = os.open(scratch, _CREATE, 0o666)
+            try:
+                written = os.write(fd, data)
+                while written < len(data):
+                    written += os.write(fd, data[written:])
+            finally:
+                os.close(fd)  # NFS tells of a full disk here
+            self.move(scratch, save_path)
+        except OSError as error:  # StorageError, of the move, is one too
+            with suppress(OSError):  # it may be what could not be made
+                os.unlink(scratch)
+            if isinstance(error, StorageError):
+                raise
+            raise storage_error(f"write {scratch}", error) from error
 
     def move(self, source: str, save_path: str) -> None:
         """Rename a finished file into its final place.
