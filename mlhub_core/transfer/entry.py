@@ -62,10 +62,13 @@ def source_digest(href: str) -> str:
     Host and query are left out: mirrors, ports and signatures change, the file does not.
     """
     # By hand: urlsplit takes longer than all else that is done about a file that is here.
-    path = href.partition("#")[0].partition("?")[0]
-    scheme, mark, rest = path.partition("://")
-    if mark and "/" not in scheme:
-        path = rest[rest.find("/") :] if "/" in rest else ""
+    path = href
+    if "#" in path or "?" in path:
+        path = path.partition("#")[0].partition("?")[0]
+    mark = path.find("://")
+    if mark >= 0 and "/" not in path[:mark]:
+        slash = path.find("/", mark + 3)
+        path = path[slash:] if slash >= 0 else ""
     return hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

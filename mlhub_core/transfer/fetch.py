@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.http_rules import strong_validator
@@ -23,7 +24,13 @@ from mlhub_core.transfer.faults import Fault
 from mlhub_core.transfer.head import ResponseHead
 from mlhub_core.transfer.ledger import State, source_digest
 from mlhub_core.transfer.partials import Note
-from mlhub_core.transfer.request import ask_about, ask_for_rest, ask_for_whole, request_fields
+from mlhub_core.transfer.request import (
+    ask_about,
+    ask_for_rest,
+    ask_for_whole,
+    fields_for,
+    request_fields,
+)
 from mlhub_core.transfer.small import take_small
 from mlhub_core.transfer.sources import Remote
 from mlhub_core.transfer.verdict import Again, Ask, Kind, Take, Verdict, digests_of, judge
@@ -91,6 +98,9 @@ class Fetch:
         self._attempts += 1
         self._verdict = None
         self._status = None
+        if self._kind is Kind.WHOLE:
+            self._ask = None  # only made where an answer has to be judged
+            return fields_for(self.host)
         if self._kind is Kind.CONTINUE and self._body is None:
             self._load_partial()
         self._ask = ask = self._next_ask()
@@ -102,8 +112,8 @@ class Fetch:
 
     def begin(self, head: ResponseHead) -> bool:
         """Judge a response by its head; False when its body is not wanted."""
-        assert self._ask is not None
-        self._verdict = verdict = judge(head, self._ask)
+        self._ask = ask = self._ask or ask_for_whole(self._asset)
+        self._verdict = verdict = judge(head, ask)
         self._status = head.status
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s %s: %s", head.status, self._asset.save_path, verdict.take.value)
@@ -115,12 +125,13 @@ class Fetch:
             self._total = verdict.total
         return self._verdict.take in (Take.WHOLE, Take.APPEND)
 
-    def write(self, data: bytes) -> bool:
-        """Take a piece of the body; False when it is longer than it may be."""
+    def write(self, pieces: Sequence[bytes]) -> bool:
+        """Take more of the body; False when it is longer than it may be."""
         body = self._body
         assert body is not None
-        body.write(data)
-        self._desk.moved(len(data))
+        before = body.size
+        body.write(pieces)
+        self._desk.moved(body.size - before)
         if body.size >= self._note_at:
             self._write_note(body)
         return self._total is None or body.size <= self._total

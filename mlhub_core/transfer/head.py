@@ -23,13 +23,21 @@ _WANTED = frozenset(
 )
 
 
-_EMPTY = (b"\r\n", b"\n")
-_MOST_SPELLINGS = 1_000
-"""Header names remembered, before the memory of them is dropped."""
+_VARYING = frozenset({"content-length", "content-md5", "content-range", "etag"})
+"""Fields that are another with every file: their lines are not worth remembering."""
+_MOST_LINES = 1_000
+_LONGEST_LINE = 200
+"""What is remembered, before the memory of it is dropped."""
 
-_spellings: dict[bytes, str | None] = {}
-"""What a header name as sent is, lower case; None for those that do not matter. Servers send the
-same few names with every file, and to read them anew costs more than all else about a head."""
+_Line = tuple[str, str]
+"""Name and value of a field that is wanted, or one of those below."""
+_OTHER: _Line = ("", "")
+_END: _Line = ("", "end")
+_STATUS = "status"
+
+_lines: dict[bytes, _Line] = {}
+"""What a line says. Servers send nearly the same ones with every file, and to read them anew costs
+more than all else about a head."""
 
 
 class ResponseHead(NamedTuple):
@@ -55,31 +63,37 @@ def parse_head(lines: Sequence[bytes]) -> ResponseHead | None:
     status = None
     fields: dict[str, str] = {}
     complete = False
+    known = _lines.get
     for line in lines:
-        name, colon, value = line.partition(b":")
-        if name in _spellings:
-            key = _spellings[name]
-        elif line[:5] == b"HTTP/":  # another head: what went before was interim or a redirect
-            words = line.split(None, 2)
-            status = int(words[1]) if len(words) > 1 and words[1].isdigit() else None
+        found = known(line) or _read(line)
+        if found is _OTHER:
+            continue
+        name, value = found
+        if name == _STATUS:  # another head: what went before was interim or a redirect
+            status = int(value) if value else None
             fields = {}
             complete = False
-            continue
-        elif not colon:
-            complete = complete or line in _EMPTY
-            continue
-        else:
-            key = _spelling(name)
-        # Behind the empty line come trailers, which say nothing about the body.
-        if key is not None and colon and not complete:
-            fields.setdefault(key, value.strip().decode("latin-1"))
+        elif found is _END:
+            complete = True
+        elif not complete and name not in fields:  # behind the end come trailers
+            fields[name] = value
     return ResponseHead(status, fields) if complete and status is not None else None
 
 
-def _spelling(name: bytes) -> str | None:
+def _read(line: bytes) -> _Line:
+    """Read a line, and remember it if it may come again."""
+    name, colon, value = line.partition(b":")
     key = name.decode("latin-1").lower()
-    wanted = key if key in _WANTED else None
-    if len(_spellings) >= _MOST_SPELLINGS:
-        _spellings.clear()
-    _spellings[name] = wanted
-    return wanted
+    found = _OTHER
+    if line[:5] == b"HTTP/":
+        words = line.split(None, 2)
+        found = _STATUS, words[1].decode() if len(words) > 1 and words[1].isdigit() else ""
+    elif not colon:
+        found = _END if line in (b"\r\n", b"\n") else _OTHER
+    elif key in _WANTED:
+        found = key, value.strip().decode("latin-1")
+    if key not in _VARYING and len(line) <= _LONGEST_LINE:
+        if len(_lines) >= _MOST_LINES:
+            _lines.clear()
+        _lines[line] = found
+    return found

@@ -40,6 +40,12 @@ def ask_about(asset: Asset, size: int, mtime: float) -> Ask:
     return Ask(Kind.PROBE, _suffix(asset), size, size=asset.file_size, mtime=mtime)
 
 
+def fields_for(host: str) -> list[str]:
+    """Header lines of a request for a whole file; never to be changed."""
+    azure = _AZURE in host and host.partition(":")[0].endswith(_AZURE)
+    return _AZURE_FIELDS if azure else _FIELDS
+
+
 def request_fields(ask: Ask, host: str, validator: str | None) -> list[str]:
     """Header lines of a request.
 
@@ -51,8 +57,7 @@ def request_fields(ask: Ask, host: str, validator: str | None) -> list[str]:
     Returns:
         Lines that must not be changed: those of most requests are one and the same list.
     """
-    azure = _AZURE in host and host.partition(":")[0].endswith(_AZURE)
-    fields = _AZURE_FIELDS if azure else _FIELDS
+    fields = fields_for(host)
     if ask.kind is Kind.WHOLE:
         return fields
     if ask.kind is Kind.CONTINUE:

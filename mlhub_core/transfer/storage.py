@@ -55,6 +55,8 @@ class Places:
         self._made: set[str] = set()
         self._absent = ""
         """The directory looked into last, if it is not there: what it would hold is not, either."""
+        self._present = ""
+        """The same, if it is there."""
 
     def path(self, save_path: str) -> str:
         """The final place of an asset."""
@@ -70,11 +72,15 @@ class Places:
         parent = path.rpartition("/")[0]
         if parent == self._absent:
             return None
+        if parent != self._present and parent not in self._made:
+            # Asked without an exception, which takes longer than the question.
+            if not os.access(parent, os.F_OK):
+                self._absent = parent
+                return None
+            self._present = parent
         try:
             stat = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
-            if parent not in self._made and not os.path.isdir(parent):
-                self._absent = parent
             return None
         except OSError as error:
             raise storage_error(f"look at {path}", error) from error
