@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +40,10 @@ class Asset(NamedTuple):
     asset_key: str
     file_size: int | None = None
     checksum: str | None = None
+
+
+Columns = list[list[Any]]
+"""Values of several assets, a list for each field of :class:`Asset`, in the order of those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,17 @@ def partition_schema() -> pa.Schema:
 
 def read_assets(path: Path) -> Iterator[Asset]:
     """Read a partition file, a batch at a time."""
+    for columns in read_columns(path):
+        yield from map(Asset, *columns)
+
+
+def read_columns(path: Path) -> Iterator[Columns]:
+    """Read a partition file as columns, a batch of rows at a time."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(Asset._fields)):
-            columns = [batch.column(name).to_pylist() for name in Asset._fields]
-            yield from map(Asset, *columns)
+            yield [batch.column(name).to_pylist() for name in Asset._fields]
 
 
 def write_assets(path: Path, assets: Iterator[Asset] | list[Asset]) -> int:

@@ -1,8 +1,9 @@
 """Partitions in processes of their own: one libcurl loop and one interpreter each.
 
 A small file costs more Python than network, and two loops in one interpreter only wait for each
-other. What travels to a hand and back are small values: the partition by its path, progress, log
-records, the result. Nobody's ``__main__`` is imported again, as :mod:`multiprocessing` would.
+other. What travels to a hand and back are small values: the partition, its list a parcel at a time,
+progress, log records, the result. Nobody's ``__main__`` is imported again, as
+:mod:`multiprocessing` would.
 """
 
 from __future__ import annotations
@@ -27,17 +28,22 @@ from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.lock import descriptor_of
+from mlhub_core.transfer.parcels import AHEAD, parcels_of
 from mlhub_core.transfer.result import PartitionResult
 
 logger = logging.getLogger(__name__)
 
 STOP = "stop"
 """Sent to a hand that is to end its partition."""
+MORE = "more"
+"""Sent by a hand that wants another parcel."""
 _LOOK_SECONDS = 0.1
 _LEAVE_SECONDS = 10.0
 _BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from mlhub_core.transfer.hand import main; main(int(sys.argv[2]))"
+    "import json, os, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from mlhub_core.transfer.hand import main; main(int(sys.argv[2])); "
+    # All is closed by now, and taking the interpreter apart takes as long as putting it up.
+    "os._exit(0)"
 )
 
 
@@ -196,6 +202,9 @@ class _Hand:
     ) -> PartitionResult | Exception:
         told = False
         self._pipe.send(job)
+        parcels = parcels_of(job.partition.path)
+        for _ in range(AHEAD):
+            self._pipe.send(next(parcels, []))
         while True:
             if stop.is_set() and not told:
                 told = True
@@ -203,7 +212,9 @@ class _Hand:
             if not self._pipe.poll(_LOOK_SECONDS):
                 continue
             message = self._pipe.recv()
-            if isinstance(message, Progress):
+            if message == MORE:
+                self._pipe.send(next(parcels, []))
+            elif isinstance(message, Progress):
                 on_progress(message)
             elif isinstance(message, logging.LogRecord):
                 logging.getLogger(message.name).handle(message)

@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import traceback
+from collections.abc import Callable
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -13,10 +14,11 @@ from typing import Any
 
 from mlhub_core.exceptions import MLHubException
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.crew import STOP, Job
+from mlhub_core.transfer.crew import MORE, STOP, Job
+from mlhub_core.transfer.parcels import Inbox
 from mlhub_core.transfer.run import download_partition
 
-_Order = tuple[Job, StopFlag] | None
+_Order = tuple[Job, StopFlag, Inbox] | None
 
 
 class _Teller:
@@ -59,34 +61,44 @@ def main(descriptor: int) -> None:
         log = logging.getLogger("mlhub_core")
         log.addHandler(_PipeHandler(teller))
         log.propagate = False
-        threading.Thread(target=_listen, args=(pipe, orders, ended), daemon=True).start()
+        listener = threading.Thread(
+            target=_listen, args=(pipe, orders, ended, lambda: teller(MORE)), daemon=True
+        )
+        listener.start()
         while (order := orders.get()) is not None:
-            job, stop = order
-            log.setLevel(job.log_level)
+            log.setLevel(order[0].log_level)
             try:
-                teller(_outcome(job, stop, teller))
+                teller(_outcome(*order, teller))
             except OSError:
                 return  # nobody is there to be told
 
 
-def _listen(pipe: Connection, orders: SimpleQueue[_Order], ended: StopFlag) -> None:
+def _listen(
+    pipe: Connection, orders: SimpleQueue[_Order], ended: StopFlag, ask: Callable[[], None]
+) -> None:
     """Take orders while others are carried out; the end of the pipe ends everything."""
     stop = StopFlag(parent=ended)
+    inbox = Inbox(ask, stop)
     while True:
         try:
             message = pipe.recv()
         except (EOFError, OSError):
             ended.set()
+            inbox.wake()
             orders.put(None)
             return
         if message == STOP:
             stop.set()
-        else:
+            inbox.wake()
+        elif isinstance(message, Job):
             stop = StopFlag(parent=ended)
-            orders.put((message, stop))
+            inbox = Inbox(ask, stop)
+            orders.put((message, stop, inbox))
+        else:
+            inbox.put(message)
 
 
-def _outcome(job: Job, stop: StopFlag, teller: _Teller) -> Any:
+def _outcome(job: Job, stop: StopFlag, inbox: Inbox, teller: _Teller) -> Any:
     """The result of a partition, or the exception that ended it."""
     try:
         return download_partition(
@@ -94,6 +106,7 @@ def _outcome(job: Job, stop: StopFlag, teller: _Teller) -> Any:
             job.paths,
             if_exists=job.if_exists,
             settings=job.settings,
+            assets=inbox.assets(),
             stop=stop,
             on_progress=teller,
         )

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing
 from itertools import islice
-from pathlib import Path
 
-from mlhub_core.exceptions import StorageError
 from mlhub_core.http_rules import parse_checksum
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
-from mlhub_core.selection.partition import Asset, Partition, read_assets
+from mlhub_core.selection.partition import Asset, Partition
 from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.body import digest_file
@@ -26,6 +24,7 @@ from mlhub_core.transfer.failures import Failure, FailureWriter
 from mlhub_core.transfer.fetch import Fetch
 from mlhub_core.transfer.governor import Governor, governor_for
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State, source_digest
+from mlhub_core.transfer.parcels import assets_of
 from mlhub_core.transfer.partials import Partials
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.transfer.sources import Carried, Remote, Unusable, locate
@@ -53,6 +52,7 @@ def download_partition(
     if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
     settings: TransferSettings | None = None,
     governor: Governor | None = None,
+    assets: Iterable[Asset] | None = None,
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
 ) -> PartitionResult:
@@ -70,6 +70,7 @@ def download_partition(
         if_exists: What to do about files that lie there already.
         settings: How to fetch; the defaults when None.
         governor: Shared by all partitions of the process; the one for these settings when None.
+        assets: What is in the partition, None to read it.
         stop: Looked at several times a second.
         on_progress: Told how far it is, at most ten times a second.
 
@@ -84,7 +85,8 @@ def download_partition(
     run = _Run(partition, paths, if_exists, settings, stop or StopFlag(), on_progress)
     try:
         engine = Engine(settings, governor or governor_for(settings), run.stop)
-        with closing(run.exchanges()) as exchanges:
+        listed = assets_of(partition.path) if assets is None else assets
+        with closing(run.exchanges(listed)) as exchanges:
             engine.run(exchanges, run.tick)
         run.requests, run.retries = engine.requests, engine.retries
     finally:
@@ -127,11 +129,11 @@ class _Run:
 
     # Deciding
 
-    def exchanges(self) -> Generator[Fetch, None, None]:
+    def exchanges(self, listed: Iterable[Asset]) -> Generator[Fetch, None, None]:
         """Decide about every asset in turn; what must be fetched comes out."""
+        assets = iter(listed)
         ledger = LedgerReader(self._paths.ledger_dir, partition=self._partition.number)
         try:
-            assets = _assets(self._partition.path)
             while batch := list(islice(assets, _BATCH)):
                 entries = ledger.find([asset.save_path for asset in batch])
                 for number, asset in enumerate(batch):
@@ -305,12 +307,3 @@ class _Run:
             seconds=time.monotonic() - self._started,
             **self._counts,
         )
-
-
-def _assets(path: Path) -> Iterator[Asset]:
-    try:
-        yield from read_assets(path)
-    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-        raise StorageError(
-            f"Cannot read the partition {path}: {error}. Run the same command again: it plans anew."
-        ) from error
