@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from mlhub_core.exceptions import StorageError
@@ -14,11 +12,11 @@ from mlhub_core.transfer.storage import storage_error
 
 _GATHER = 128 * 1024
 """Bytes gathered in memory before they are digested and written in one go: most assets are whole
-and checked before they touch the disk at all. A thousand connections hold 128 MiB at most."""
+and checked before they touch the disk at all, and what is digested and written has not left the
+processor's cache yet. A thousand connections hold 128 MiB at most."""
 _BLOCK = 1024 * 1024
-_LARGE = 1024 * 1024
-"""From so many bytes on a body is digested in another thread: SHA-256 takes longer than the network
-and the disk together, and does not need the interpreter."""
+_MOST_PIECES = 64
+"""Pieces written as they came; more are put together first, as systems take 1,024 at most."""
 _SHA256 = "sha256"
 
 
@@ -33,12 +31,12 @@ class Body:
     """
 
     __slots__ = (
-        "_chunks",
-        "_digesting",
+        "_digested",
         "_fd",
-        "_gathered",
         "_hashers",
+        "_held",
         "_on_disk",
+        "_pieces",
         "path",
         "size",
     )
@@ -50,20 +48,21 @@ class Body:
         for name in algorithms:
             if name not in self._hashers:
                 self._hashers[name] = hashlib.new(name)
-        self._chunks: list[bytes] = []
-        self._gathered = 0
-        self._digesting: Future[None] | None = None
-        """The digest of the piece before, one at a time: their order matters."""
+        self._pieces: list[bytes] = []
+        """What is held in memory."""
+        self._held = 0
+        self._digested = 0
+        """Of the pieces, how many the digests have taken in."""
         self._fd: int | None = None
         self._on_disk = False
 
-    def write(self, data: bytes) -> None:
+    def write(self, pieces: Sequence[bytes]) -> None:
         """Append."""
-        self._chunks.append(data)
-        count = len(data)
+        count = sum(map(len, pieces))
+        self._pieces += pieces
         self.size += count
-        self._gathered += count
-        if self._gathered >= _GATHER:
+        self._held += count
+        if self._held >= _GATHER:
             self.spill()
 
     def spill(self) -> None:
@@ -76,41 +75,41 @@ class Body:
             except OSError as error:
                 raise storage_error(f"write {self.path}", error) from error
             self._on_disk = True
-        data = self._digest_gathered()
-        if data:
-            self._chunks.clear()
-            self._put(self._fd, data)
+        if self._held:
+            self._digest_held()
+            self._put(self._fd)
+            self._drop_held()
 
-    def _digest_gathered(self) -> bytes:
+    def _digest_held(self) -> None:
         """Bring the digests up to what has come.
 
-        Returns:
-            What is held in memory, in one piece.
+        In this thread: another one would leave its processor's cache cold, and waits for the
+        interpreter cost more than SHA-256 does. Partitions have processes of their own.
         """
-        chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if self._gathered:
-            self._settle_digest()
-            if self.size < _LARGE:
-                _update(self._hashers, data)
-            else:
-                self._digesting = _digesters().submit(_update, self._hashers, data)
-            self._gathered = 0
-            self._chunks = [data]
-        return data
+        pieces = self._pieces
+        if self._digested:
+            pieces = pieces[self._digested :]
+        self._digested = len(self._pieces)
+        for hasher in self._hashers.values():
+            for piece in pieces:
+                hasher.update(piece)
 
-    def _settle_digest(self) -> None:
-        if self._digesting is not None:
-            self._digesting.result()
-            self._digesting = None
-
-    def _put(self, fd: int, data: bytes) -> None:
+    def _put(self, fd: int) -> None:
+        pieces = self._pieces
+        if len(pieces) > _MOST_PIECES:
+            pieces = [b"".join(pieces)]
         try:
-            written = os.write(fd, data)
-            while written < len(data):
-                written += os.write(fd, data[written:])
+            written = os.writev(fd, pieces)
+            if written < self._held:
+                rest = memoryview(b"".join(pieces))[written:]
+                while rest:
+                    rest = rest[os.write(fd, rest) :]
         except OSError as error:
             raise storage_error(f"write {self.path}", error) from error
+
+    def _drop_held(self) -> None:
+        self._pieces.clear()
+        self._held = self._digested = 0
 
     def copy_from(self, source: str, check: Callable[[], None]) -> None:
         """Append the content of another file.
@@ -123,7 +122,7 @@ class Body:
             with open(source, "rb", buffering=0) as file:
                 while block := file.read(_BLOCK):
                     check()
-                    self.write(block)
+                    self.write((block,))
         except OSError as error:
             raise storage_error(f"read {source}", error) from error
 
@@ -150,7 +149,7 @@ class Body:
             check: Called between blocks; raises to stop.
         """
         if not self._on_disk:
-            yield b"".join(self._chunks)
+            yield b"".join(self._pieces)
             return
         self.close()
         try:
@@ -165,9 +164,7 @@ class Body:
 
     def digest(self, algorithm: str) -> str | None:
         """A digest of all bytes so far, in hexadecimal; None where it was not computed."""
-        if self._gathered:
-            self._digest_gathered()
-        self._settle_digest()
+        self._digest_held()
         hasher = self._hashers.get(algorithm)
         return None if hasher is None else str(hasher.hexdigest())
 
@@ -186,8 +183,7 @@ class Body:
 
     def discard(self) -> None:
         """Throw all bytes away, those on disk too."""
-        self._chunks.clear()
-        self._gathered = 0
+        self._drop_held()
         self._close_file()
         if self._on_disk:
             self._on_disk = False
@@ -202,11 +198,6 @@ class Body:
 def _update(hashers: dict[str, Any], data: bytes) -> None:
     for hasher in hashers.values():
         hasher.update(data)
-
-
-@cache
-def _digesters() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(2, thread_name_prefix="mlhub-digest")
 
 
 def digest_file(path: str, algorithms: Iterable[str], check: Callable[[], None]) -> dict[str, str]:

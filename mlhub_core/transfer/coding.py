@@ -226,7 +226,7 @@ def _decode(
         check()
         if len(begin) < 2:
             begin = (begin + piece)[:2]
-        plain.write(piece)
+        plain.write((piece,))
     return begin
 
 

@@ -22,7 +22,7 @@ from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.connections import Connections
 from mlhub_core.transfer.environment import ca_bundle, most_transfers
 from mlhub_core.transfer.exchange import Exchange
-from mlhub_core.transfer.faults import STALLED, Fault, fault_of, out_of_descriptors
+from mlhub_core.transfer.faults import STALLED, UNWANTED, Fault, fault_of, out_of_descriptors
 from mlhub_core.transfer.governor import Governor
 from mlhub_core.transfer.slot import Slot
 from mlhub_core.transfer.sockets import Sockets
@@ -90,6 +90,7 @@ class Engine:
                     return
                 self._expire()  # sends what was just begun
                 self._poll()
+                self._look_at_bodies()
                 self._collect()
                 self._look_round()
                 self._connections.measure(tick())
@@ -173,6 +174,11 @@ class Engine:
             act(fd, bits)
         self._expire()
 
+    def _look_at_bodies(self) -> None:
+        unwanted = [slot for slot in self._slots.values() if slot.pieces and not slot.progress()]
+        for slot in unwanted:
+            self._finish(slot, UNWANTED)
+
     def _look_round(self) -> None:
         """Break off what has stalled.
 
@@ -216,13 +222,10 @@ class Engine:
         self._multi.remove_handle(slot.easy)
         overloaded = False
         try:
-            if slot.crash is not None:
-                raise slot.crash
             if fault is None and slot.take():
                 delay = None
             else:
-                if not slot.begun:
-                    slot.begin_late(fault)
+                slot.conclude(fault)
                 overloaded = slot.head is not None and slot.head.status in _OVERLOADED
                 overloaded = overloaded or (fault is not None and fault.crowded)
                 delay = exchange.settle(fault)

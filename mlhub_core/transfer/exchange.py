@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from mlhub_core.transfer.faults import Fault
@@ -31,8 +32,8 @@ class Exchange(Protocol):
     def begin(self, head: ResponseHead) -> bool:
         """Judge a response by its head; False when its body is not wanted."""
 
-    def write(self, data: bytes) -> bool:
-        """Take a piece of the body; False to break the transfer off."""
+    def write(self, pieces: Sequence[bytes]) -> bool:
+        """Take more of the body; False to break the transfer off."""
 
     def settle(self, fault: Fault | None) -> float | None:
         """Conclude a request; seconds until the next one, or None when there is none."""

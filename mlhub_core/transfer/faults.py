@@ -58,6 +58,8 @@ class Fault:
 
 STALLED = Fault("stalled")
 """Nothing came for as long as ``stall_timeout``."""
+UNWANTED = Fault("broken off by us")
+"""The rest of the body is of no use; why, its exchange says."""
 
 
 def fault_of(code: int, message: str) -> Fault:

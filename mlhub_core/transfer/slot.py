@@ -18,6 +18,8 @@ _DRAIN = 64 * 1024
 _BUFFER = 128 * 1024
 _HELD = 128 * 1024
 """Bytes of a body that come before it is judged, unless it ends sooner."""
+_MOST_HELD = 64
+"""Pieces of one, the same: of a byte each they would cost more memory than they bring."""
 
 _monotonic = time.monotonic
 
@@ -32,7 +34,7 @@ class Slot:
         begun: Whether the response has been judged.
         closes: Whether the connection is closed afterwards.
         moved: When something came last, by the monotonic clock.
-        crash: What an exchange raised while libcurl was calling.
+        pieces: Of a body, that libcurl has put there and nobody has looked at.
 
     Args:
         settings: Time-outs and limits.
@@ -45,15 +47,14 @@ class Slot:
         "_held",
         "_lines",
         "_most_held",
-        "_pieces",
         "_wanted",
         "begun",
         "closes",
-        "crash",
         "easy",
         "exchange",
         "head",
         "moved",
+        "pieces",
     )
 
     def __init__(self, settings: TransferSettings, ca_bundle: str) -> None:
@@ -63,20 +64,20 @@ class Slot:
         self.begun = False
         self.closes = False
         self.moved = 0.0
-        self.crash: Exception | None = None
+        self.pieces: list[bytes] = []
         self._lines: list[bytes] = []
         self._fields: list[str] | None = None
         self._wanted = False
         self._drained = 0
-        self._pieces: list[bytes] = []
-        """The beginning of a body that nobody has looked at yet."""
         self._held = 0
+        """Pieces that wait for the rest, or for enough to judge."""
         self._most_held = min(_HELD, settings.resume_threshold)
         self._set_up(settings, ca_bundle)
 
     def _set_up(self, settings: TransferSettings, ca_bundle: str) -> None:
         easy = self.easy
-        easy.setopt(pycurl.WRITEFUNCTION, self._on_data)
+        # No line of Python per 16 KiB: the loop looks at what is there once in each of its turns.
+        easy.setopt(pycurl.WRITEFUNCTION, self.pieces.append)
         easy.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         easy.setopt(pycurl.NOSIGNAL, 1)
         # HTTP/2 would put a hundred transfers on one connection, and limits would mean nothing.
@@ -99,12 +100,11 @@ class Slot:
             closes: Whether the connection is closed afterwards.
         """
         self._lines.clear()
-        self._pieces.clear()
+        self.pieces.clear()
         self._held = 0
         self.head = None
         self.begun = self._wanted = False
         self._drained = 0
-        self.crash = None
         self.exchange = exchange
         self.moved = _monotonic()
         easy = self.easy
@@ -119,20 +119,37 @@ class Slot:
     def take(self) -> bool:
         """Have a small response that came whole taken at once; False where it has to be judged."""
         exchange = self.exchange
-        if self.begun or not self._pieces or exchange is None:
+        if self.begun or not self.pieces or exchange is None:
             return False
         self.head = head = parse_head(self._lines)
-        return head is not None and exchange.take(head, self._pieces)
+        return head is not None and exchange.take(head, self.pieces)
 
-    def begin_late(self, fault: Fault | None) -> None:
-        """Judge a response without a body, or with a small one that waits for it.
+    def progress(self) -> bool:
+        """Look at what has come of the body; False to break the transfer off."""
+        if not self.begun:
+            count = len(self.pieces)
+            if count == self._held:
+                return True
+            self._held = count
+            self.moved = _monotonic()
+            # Most files are smaller than this: nothing is decided before they are there.
+            if count < _MOST_HELD and sum(map(len, self.pieces)) < self._most_held:
+                return True
+            self._begin(parse_head(self._lines))
+        self.moved = _monotonic()
+        return self._hand_over()
+
+    def conclude(self, fault: Fault | None) -> None:
+        """Judge a response that is over, or broken off, and has not been; hand over the last of it.
 
         Unless what is here is a redirect, and what broke is the way to its target.
         """
-        head = parse_head(self._lines)
-        if fault is None or (head is not None and not 300 <= head.status < 400):
+        if not self.begun:
+            head = parse_head(self._lines)
+            if fault is not None and (head is None or 300 <= head.status < 400):
+                return
             self._begin(head)
-            self._hand_over()
+        self._hand_over()
 
     def _begin(self, head: ResponseHead | None) -> None:
         self.begun = True
@@ -141,38 +158,18 @@ class Slot:
             self._wanted = self.exchange.begin(head)
 
     def _hand_over(self) -> bool:
-        """Let go of the pieces that are held; False to break the transfer off."""
-        pieces, self._pieces = self._pieces, []
-        self._held = 0
-        exchange = self.exchange
-        assert exchange is not None
-        return all(self._pass_on(piece) is None for piece in pieces)
-
-    def _pass_on(self, data: bytes) -> int | None:
+        pieces = self.pieces
+        if not pieces:
+            return True
         if self._wanted:
             assert self.exchange is not None
-            return None if self.exchange.write(data) else -1
-        return self._drop(len(data))
+            further = self.exchange.write(pieces)
+        else:
+            further = self._may_drain(sum(map(len, pieces)))
+        pieces.clear()
+        return further
 
-    def _on_data(self, data: bytes) -> int | None:
-        """Called by libcurl with a piece of a body; anything but None breaks the transfer off."""
-        self.moved = _monotonic()
-        if not self.begun:
-            # Most files are smaller than this: nothing is decided before they are there.
-            self._pieces.append(data)
-            self._held += len(data)
-            if self._held < self._most_held:
-                return None
-        try:
-            if not self.begun:
-                self._begin(parse_head(self._lines))
-                return None if self._hand_over() else -1
-            return self._pass_on(data)
-        except Exception as error:  # noqa: BLE001 - pycurl would print and drop it
-            self.crash = error  # raised again by the loop, where it can be handled
-            return -1
-
-    def _drop(self, size: int) -> int | None:
+    def _may_drain(self, size: int) -> bool:
         self._drained += size
         length = parse_length(self.head.get("content-length")) if self.head else None
-        return None if max(self._drained, length or 0) <= _DRAIN else -1
+        return max(self._drained, length or 0) <= _DRAIN

@@ -21,7 +21,7 @@ def test_all_of_it_is_written_and_digested(sizes: list[int], others: set[str]) -
     with tempfile.TemporaryDirectory() as folder:
         body = Body(f"{folder}/a.part", others)
         for piece in pieces:
-            body.write(piece)
+            body.write((piece,))
         for name in ("sha256", *others):
             assert body.digest(name) == hashlib.new(name, whole).hexdigest()
         body.close()
@@ -34,14 +34,14 @@ def test_all_of_it_is_written_and_digested(sizes: list[int], others: set[str]) -
 def test_a_body_goes_on_after_it_was_closed(tmp_path: Path, first: int) -> None:
     begin, rest = b"a" * first, b"b" * 1_500_000
     body = Body(str(tmp_path / "a.part"))
-    body.write(begin)
+    body.write((begin,))
     body.close()
     assert Path(body.path).read_bytes() == begin
     again = Body(body.path)
     again.load(lambda: None)
     for one in (body, again):
         Path(body.path).write_bytes(begin)
-        one.write(rest)
+        one.write((rest,))
         one.close()
         assert Path(body.path).read_bytes() == begin + rest
         assert one.digest("sha256") == hashlib.sha256(begin + rest).hexdigest()
@@ -49,13 +49,13 @@ def test_a_body_goes_on_after_it_was_closed(tmp_path: Path, first: int) -> None:
 
 def test_a_small_body_touches_the_disk_only_at_its_end(tmp_path: Path) -> None:
     body = Body(str(tmp_path / "a.part"))
-    body.write(b"few")
+    body.write((b"few",))
     assert body.digest("sha256") == hashlib.sha256(b"few").hexdigest()
     assert list(tmp_path.iterdir()) == []
     body.discard()
     assert list(tmp_path.iterdir()) == []
     body = Body(str(tmp_path / "b.part"))
-    body.write(b"x" * 200_000)
+    body.write((b"x" * 200_000,))
     assert [path.name for path in tmp_path.iterdir()] == ["b.part"]
     body.discard()
     assert list(tmp_path.iterdir()) == []

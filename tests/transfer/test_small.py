@@ -109,7 +109,7 @@ def test_what_is_taken_at_once_is_what_the_long_way_comes_to(
         fetch = Fetch(asset, Remote(asset.href, "example.org"), Kind.WHOLE, slow)
         fetch.fields()
         assert fetch.begin(head)
-        assert all(fetch.write(piece) for piece in pieces)
+        assert fetch.write(pieces)
         assert fetch.settle(None) is None
         assert quick.reports == slow.reports
         assert quick.reports[0][1] is How.FETCHED
