@@ -60,6 +60,17 @@ def truths(array: Any) -> Mask:
     return unpacked[array.offset :].astype(bool)
 
 
+def distinct(numbers: NDArray[Any]) -> NDArray[Any]:
+    """The different ones of some numbers, in order.
+
+    ``numpy.unique`` with nothing else asked of it imports ``numpy.ma``, a twentieth of a second.
+    """
+    ordered = np.sort(numbers, axis=None)
+    new = np.ones(len(ordered), bool)
+    new[1:] = ordered[1:] != ordered[:-1]
+    return ordered[new]
+
+
 def mask_array(mask: Mask) -> Any:
     """Truth values as an Arrow array."""
     bits = pa.py_buffer(np.packbits(mask, bitorder="little"))

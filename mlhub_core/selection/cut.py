@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlhub_core.buffers import mask_array, valid, values
+from mlhub_core.buffers import distinct, mask_array, valid, values
 from mlhub_core.selection.partition import Partition, partition_schema
 from mlhub_core.selection.plan import partition_count
 
@@ -84,7 +84,7 @@ class Cutter:
         middle = self._passed + np.cumsum(own) - own / 2
         self._passed += float(own.sum())
         owners = np.minimum((middle / self._share).astype(np.int64), self._count - 1)
-        for number in np.unique(owners).tolist():
+        for number in distinct(owners).tolist():
             if number != self._current:
                 self._finish()
                 self._open(number)

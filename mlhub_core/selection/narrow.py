@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlhub_core.buffers import mask_array
+from mlhub_core.buffers import distinct, mask_array
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.predicates import matching
 from mlhub_core.selection.rowgroup import IndexReader, RowGroup
@@ -102,7 +102,7 @@ def _items(chosen: Chosen, stop: StopFlag) -> Iterator[tuple[RowGroup, NDArray[n
 
 def _of_items(group: RowGroup, mask: Mask, items: NDArray[np.int64]) -> Mask:
     """Rows of some items, and those of no item, which follow the collection filter alone."""
-    keep = np.zeros(len(group.owners.hashes), bool)
+    keep = np.zeros(len(group.owners.items), bool)
     keep[items] = True
     kept: Mask = mask & (keep[group.owners.numbers] | ~group.is_item)
     return kept
@@ -123,7 +123,7 @@ class _Smallest:
 
     def add(self, ranks: Ranks) -> None:
         # An item's rows may lie in several row groups; it counts once.
-        self._kept = np.unique(np.concatenate([self._kept, ranks]))[: self._size]
+        self._kept = distinct(np.concatenate([self._kept, ranks]))[: self._size]
 
     def last(self) -> int:
         return int(self._kept[-1]) if len(self._kept) else 0

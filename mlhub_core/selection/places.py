@@ -6,7 +6,8 @@ side. Boxes that touch match.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,8 +18,14 @@ from mlhub_core.selection.spatial import BBox
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mlhub_core.selection.rowgroup import Sides
+
     Mask = NDArray[np.bool_]
     Boxes = NDArray[np.float64]
+
+
+_ORDER = (0, 2, 1, 3)
+"""Sides in the order in which they are looked at: most of the Earth lies west or east."""
 
 
 class InBox:
@@ -31,15 +38,21 @@ class InBox:
         self._parts = split(wanted)
 
     def verdict(self, group: RowGroup) -> bool | None:
-        """By the box around all boxes; only where every row has a place."""
-        around = group_box(group)
-        if around is None:
-            return None
-        if all(apart(around, part) for part in self._parts):
-            return False
-        return True if self._holds(group, around) else None
+        """By the box around all boxes, side after side; only where every row has a place."""
+        around = [-math.inf, -math.inf, math.inf, math.inf]
+        for side in _ORDER:
+            span = group.span(f"bbox.{BOX_FIELDS[side]}")
+            if span.nulls != 0 or span.low is None:
+                return None
+            around[side] = span.low if side < 2 else span.high
+            west, south, east, north = around
+            if all(apart((west, south, east, north), part) for part in self._parts):
+                return False if group.is_full("item_id") else None
+        return (
+            True if self._holds((west, south, east, north)) and group.is_full("item_id") else None
+        )
 
-    def _holds(self, group: RowGroup, around: BBox) -> bool:
+    def _holds(self, around: BBox) -> bool:
         """Whether one part holds everything; what crosses the antimeridian is as wide as Earth."""
         return any(
             part[0] <= around[0]
@@ -50,12 +63,13 @@ class InBox:
         )
 
     def mask(self, group: RowGroup, among: Mask) -> tuple[Mask, Mask | None]:
-        """The covering first: where it touches nowhere, the items' own boxes stay unread."""
-        cover = group.boxes("bbox")
-        lacking = np.isnan(cover[0])
+        """The covering first; the items' own boxes where that touches, and not before."""
+        cover = group.sides("bbox")
+        lacking = None if group.is_full("bbox.xmin") else np.isnan(cover[0])
         mask = touching(cover, self._parts)
-        if (mask & among).any() and not group.is_void("item_bbox.xmin"):
-            mask = touching(item_boxes(group), self._parts)
+        rows = np.flatnonzero(mask & among)
+        if len(rows) and not group.is_void("item_bbox.xmin"):
+            mask[rows] = touching(item_boxes(group, rows), self._parts)
         return mask, lacking
 
 
@@ -82,13 +96,14 @@ def group_box(group: RowGroup) -> BBox | None:
     return spans[0].low, spans[1].low, spans[2].high, spans[3].high
 
 
-def item_boxes(group: RowGroup) -> Boxes:
-    """Each row's box: as the item gives it, else the covering; NaN without a place."""
-    own, cover = group.boxes("item_bbox"), group.boxes("bbox")
-    return np.where(np.isnan(own[0]), cover, own)
+def item_boxes(group: RowGroup, rows: Any) -> Boxes:
+    """The boxes of some rows: as the item gives it, else the covering; NaN without a place."""
+    own, cover = group.boxes("item_bbox", rows), group.boxes("bbox", rows)
+    lacking = np.isnan(own[0])
+    return np.where(lacking, cover, own) if lacking.any() else own
 
 
-def touching(boxes: Boxes, parts: list[BBox]) -> Mask:
+def touching(boxes: Boxes | Sides, parts: list[BBox]) -> Mask:
     """Boxes of shape (4, rows) that touch one of some boxes; NaN touches nothing."""
     west, south, east, north = boxes
     crossing = west > east

@@ -14,7 +14,8 @@ import numpy as np
 
 from mlhub_core.buffers import valid, values
 from mlhub_core.selection.filters import AssetFilter
-from mlhub_core.selection.rowgroup import Coded, RowGroup
+from mlhub_core.selection.owners import Coded
+from mlhub_core.selection.rowgroup import RowGroup
 from mlhub_core.selection.temporal import TimeRange
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ class WithProperties:
         kinds = properties.codes[rows] + 1
         if self._by_item:
             owners = group.owners
-            kinds = kinds * len(owners.hashes) + owners.numbers[rows]
+            kinds = kinds * len(owners.items) + owners.numbers[rows]
         _, first, places = np.unique(kinds, return_index=True, return_inverse=True)
         hits = np.zeros(len(first), bool)
         for at, row in enumerate(rows[first].tolist()):

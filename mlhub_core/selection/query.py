@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from mlhub_core.buffers import mask_array
 from mlhub_core.catalog.schema import IDENTITY_KEY
 from mlhub_core.exceptions import StorageError
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.selection.ahead import HELD_ROWS, ReadAhead, chosen_rows
 from mlhub_core.selection.asset_db import is_current, write_asset_db
 from mlhub_core.selection.cut import Cutter, weights
 from mlhub_core.selection.filters import AssetFilter
-from mlhub_core.selection.partition import Asset, Partition
+from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import PLAN_NAME, Plan, partition_count
 from mlhub_core.selection.rowgroup import IndexReader, RowGroup, open_index
 from mlhub_core.selection.saved import reusable, seal
@@ -76,9 +78,9 @@ def plan_assets(
             rows = plan.funnel[0][1]
             on_progress(Progress(Stage.FILTER, rows, rows, finished=True))
             return plan
-        with IndexReader(index) as reader:
+        with IndexReader(index) as reader, ReadAhead(reader) as ahead:
             return _make(
-                Query(reader, wanted, allow_empty, stop, on_progress),
+                Query(reader, wanted, allow_empty, stop, on_progress, ahead),
                 Plan(dataset_id, directory, (), 0, 0, 0, 0, (), made_from=made_from),
                 workers,
                 asset_db,
@@ -139,6 +141,7 @@ class Query:
         allow_empty: Whether a filter that leaves nothing is fine.
         stop: Stops it when set.
         on_progress: Gets rows of the index.
+        ahead: Told of the rows as they are found, if their files are wanted afterwards.
 
     Attributes:
         chosen: The rows.
@@ -153,8 +156,10 @@ class Query:
         allow_empty: bool,
         stop: StopFlag,
         on_progress: ProgressSink,
+        ahead: ReadAhead | None = None,
     ) -> None:
         self.index = index
+        self.ahead = ahead
         self.stop = stop
         self._wanted = wanted
         self._allow_empty = allow_empty
@@ -186,6 +191,8 @@ class Query:
             raise self.scan.nothing()
 
     def _take(self, group: RowGroup, mask: Any) -> None:
+        if self.ahead is not None:
+            self.ahead.begin(group, mask)
         self.tally.add(group, mask)
         self._firsts.add(group, mask)
 
@@ -200,7 +207,7 @@ def _make(query: Query, plan: Plan, workers: int, asset_db: Path | None) -> Plan
     plan.directory.mkdir(parents=True, exist_ok=True)
     query.run()
     files, count = query.files()
-    partitions = _write(query.index, files, count, plan.directory, workers, query.stop)
+    partitions = _write(query, files, count, plan.directory, workers)
     plan = replace(
         plan,
         partitions=partitions,
@@ -223,20 +230,33 @@ def _make(query: Query, plan: Plan, workers: int, asset_db: Path | None) -> Plan
 
 
 def _write(
-    index: IndexReader, files: Chosen, count: int, directory: Path, workers: int, stop: StopFlag
+    query: Query, files: Chosen, count: int, directory: Path, workers: int
 ) -> tuple[Partition, ...]:
     if not count:
         return ()
-    cutter = Cutter(directory, partition_count(count, workers), _weight(files))
+    rows: Iterable[pa.Table] = _rows(query, files)
+    if count <= HELD_ROWS:
+        rows = list(rows)
+        sizes = [part.column("file_size").combine_chunks() for part in rows]
+        weight = sum(float(weights(some).sum()) for some in sizes)
+    else:
+        weight = _weight(files)
+    cutter = Cutter(directory, partition_count(count, workers), weight)
     try:
-        for group, mask in files:
-            stop.check()
-            rows = index.read_plain(group.number, list(Asset._fields))
-            cutter.add(rows if mask.all() else rows.filter(mask_array(mask)))
+        for part in rows:
+            cutter.add(part)
         return cutter.close()
     except BaseException:
         cutter.abandon()
         raise
+
+
+def _rows(query: Query, files: Chosen) -> Iterator[pa.Table]:
+    """What partitions list, a row group at a time."""
+    for group, mask in files:
+        query.stop.check()
+        there = query.ahead.take(group.number, mask) if query.ahead else None
+        yield chosen_rows(query.index, group.number, mask) if there is None else there
 
 
 def _weight(files: Chosen) -> float:

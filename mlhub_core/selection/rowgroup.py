@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -21,11 +21,14 @@ import pyarrow.parquet as pq
 from mlhub_core.buffers import truths, valid, values
 from mlhub_core.catalog.schema import BOX_FIELDS, FACTS_KEY, index_schema
 from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.selection.owners import Coded, Items, Owners, hashes_of, items_among, owners_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Mask = NDArray[np.bool_]
+    Side = NDArray[np.float64]
+    Sides = tuple[Side, Side, Side, Side]
 
 _CODED = ["collection_id", "item_id", "asset_key", "media_type", "properties"]
 
@@ -47,34 +50,6 @@ class Span(NamedTuple):
 _UNKNOWN = Span(None, None, None)
 
 
-class Coded(NamedTuple):
-    """A column of texts.
-
-    Attributes:
-        codes: For each row the place of its text in ``values``; -1 for null.
-        values: Each different text.
-    """
-
-    codes: NDArray[np.int64]
-    values: list[str]
-
-
-class Owners(NamedTuple):
-    """The items that the rows of a row group belong to.
-
-    Attributes:
-        numbers: For each row the number of its item.
-        collections: For each item the code of its collection.
-        items: For each item the code of its id; -1 for a collection's own assets.
-        hashes: For each item a hash of both ids, the same in all row groups.
-    """
-
-    numbers: NDArray[np.int64]
-    collections: NDArray[np.int64]
-    items: NDArray[np.int64]
-    hashes: NDArray[np.int64]
-
-
 class IndexReader:
     """The asset index, open for a query.
 
@@ -89,8 +64,9 @@ class IndexReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = pq.ParquetFile(path, read_dictionary=_CODED)
-            self._plain = pq.ParquetFile(path, metadata=self._file.metadata)
+            self.metadata = _footer(path)
+            self._file = pq.ParquetFile(path, metadata=self.metadata, read_dictionary=_CODED)
+            self._plain = pq.ParquetFile(path, metadata=self.metadata)
         except FileNotFoundError as error:
             raise InvalidArgument(f"{path}: there is no such file; name an asset index.") from error
         except (pa.ArrowInvalid, IsADirectoryError) as error:
@@ -103,7 +79,6 @@ class IndexReader:
             raise InvalidArgument(
                 f"{path} is no asset index: it has no column {', '.join(sorted(missing))}."
             )
-        self.metadata = self._file.metadata
 
     def __enter__(self) -> Self:
         return self
@@ -151,6 +126,17 @@ class IndexReader:
     def read_plain(self, number: int, columns: list[str]) -> pa.Table:
         """Columns of a row group, texts as they are."""
         return self._plain.read_row_group(number, columns=columns)
+
+
+def _footer(path: Path) -> Any:
+    """What the file says of itself; kept, because a run opens its index several times."""
+    status = path.stat()
+    return _read_footer(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _read_footer(path: Path, _stamp: tuple[int, int, int]) -> Any:
+    return pq.read_metadata(path)
 
 
 @contextmanager
@@ -231,7 +217,7 @@ class RowGroup:
             codes = values(column.indices).astype(np.int64)
             if column.indices.null_count:
                 codes[~valid(column.indices)] = -1
-            self._coded[name] = Coded(codes, column.dictionary.to_pylist())
+            self._coded[name] = Coded(codes, column.dictionary)
         return self._coded[name]
 
     def numbers(self, name: str) -> tuple[NDArray[np.int64], Mask]:
@@ -245,13 +231,19 @@ class RowGroup:
         numbers = values(column)
         return (numbers if known.all() else np.where(known, numbers, 0)), known
 
-    def boxes(self, name: str) -> NDArray[np.float64]:
-        """A column of boxes, shape (4, rows): west, south, east, north; NaN for null."""
+    def sides(self, name: str) -> Sides:
+        """A column of boxes: west, south, east and north of each row; NaN for null."""
         if self.is_void(f"{name}.{BOX_FIELDS[0]}"):
-            return np.full((4, self.rows), np.nan)
+            nothing = np.full(self.rows, np.nan)
+            return nothing, nothing, nothing, nothing
         column = self.column(name)
         parts = dict(zip([field.name for field in column.type], column.flatten(), strict=True))
-        return np.stack([_floats(parts[side]) for side in BOX_FIELDS])
+        west, south, east, north = (_floats(parts[side]) for side in BOX_FIELDS)
+        return west, south, east, north
+
+    def boxes(self, name: str, rows: Any = slice(None)) -> NDArray[np.float64]:
+        """A column of boxes, of some of the rows, as an array of shape (4, rows)."""
+        return np.stack([side[rows] for side in self.sides(name)])
 
     @cached_property
     def is_item(self) -> Mask:
@@ -262,21 +254,21 @@ class RowGroup:
             return np.zeros(self.rows, bool)
         return self.coded("item_id").codes >= 0
 
+    @property
+    def may_be_common(self) -> bool:
+        """Whether the statistics leave it open that there are rows of common assets."""
+        return self.span("common_asset").high is not False
+
     @cached_property
     def is_common(self) -> Mask:
         """Rows of common assets, several of which are one file."""
-        if self.span("common_asset").high is False:
+        if not self.may_be_common:
             return np.zeros(self.rows, bool)
         return truths(self.column("common_asset"))
 
-    def item_hashes(self, mask: Mask) -> NDArray[np.int64]:
-        """A hash for each different item among some rows."""
-        hashes: NDArray[np.int64] = self.owners.hashes[self.owners_among(mask)]
-        return hashes
-
     def owners_among(self, mask: Mask) -> NDArray[np.int64]:
         """The numbers of the different items among some rows."""
-        used = np.zeros(len(self.owners.hashes), bool)
+        used = np.zeros(len(self.owners.items), bool)
         used[self.owners.numbers[mask]] = True
         return np.flatnonzero(used)
 
@@ -293,37 +285,18 @@ class RowGroup:
     @cached_property
     def owners(self) -> Owners:
         """Whose rows they are."""
-        collections, items = self.coded("collection_id"), self.coded("item_id")
-        width = len(items.values) + 1
-        pairs = collections.codes * width + items.codes + 1
-        # Rows of one item stand together: only the first of each run has to be looked up.
-        starts = np.ones(self.rows, bool)
-        starts[1:] = pairs[1:] != pairs[:-1]
-        different, places = np.unique(pairs[starts], return_inverse=True)
-        of_collection, of_item = different // width, different % width - 1
-        item_hashes = np.append(_hashes(items.values), np.int64(0))
-        return Owners(
-            places[np.cumsum(starts) - 1],
-            of_collection,
-            of_item,
-            _mixed(_hashes(collections.values)[of_collection]) ^ item_hashes[of_item],
-        )
+        return owners_of(self.coded("collection_id"), self.coded("item_id"))
+
+    def items_among(self, mask: Mask) -> Items:
+        """The different items among some rows."""
+        return items_among(self.coded("collection_id"), self.coded("item_id"), mask)
 
     @cached_property
     def path_hashes(self) -> NDArray[np.int64]:
         """A hash of each row's save path."""
-        return _hashes(self.index.read_plain(self.number, ["save_path"]).column(0).to_pylist())
+        return hashes_of(self.index.read_plain(self.number, ["save_path"]).column(0).to_pylist())
 
 
 def _floats(array: pa.Array) -> NDArray[np.float64]:
     numbers = values(array)
     return np.where(valid(array), numbers, np.nan) if array.null_count else numbers
-
-
-def _hashes(values: list[str]) -> NDArray[np.int64]:
-    return np.fromiter(map(hash, values), np.int64, len(values))
-
-
-def _mixed(hashes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Other hashes of the same: a collection and an item of one name must not cancel out."""
-    return hashes * np.int64(1_000_003) + np.int64(97)

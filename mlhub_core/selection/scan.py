@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlhub_core.buffers import distinct
 from mlhub_core.exceptions import NothingMatches
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.filters import AssetFilter
@@ -39,7 +40,7 @@ class Distinct:
 
     def count(self) -> int:
         """How many different ones there were."""
-        return len(np.unique(np.concatenate(self._parts))) if self._parts else 0
+        return len(distinct(np.concatenate(self._parts))) if self._parts else 0
 
 
 class FileCount:
@@ -49,13 +50,20 @@ class FileCount:
         self._own = 0
         self._shared = Distinct()
 
+    def add_all(self, group: RowGroup) -> None:
+        """Take all rows; where the statistics say that none is shared, none is looked at."""
+        if group.index.paths_differ and not group.may_be_common:
+            self._own += group.rows
+        else:
+            self.add(group, np.ones(group.rows, bool))
+
     def add(self, group: RowGroup, mask: Mask) -> None:
         """Take some rows."""
         shared = may_share(group, mask)
         together = int(shared.sum())
         self._own += int(mask.sum()) - together
         if together:
-            self._shared.add(np.unique(group.path_hashes[shared]))
+            self._shared.add(distinct(group.path_hashes[shared]))
 
     def count(self) -> int:
         """How many different files there were."""
@@ -107,12 +115,13 @@ class Scan:
         self._on_progress(Progress(Stage.FILTER, done, self._index.rows, finished=True))
 
     def _look(self, group: RowGroup) -> Mask | None:
-        mask = np.ones(group.rows, bool)
-        self._all.add(group, mask)
-        verdicts = [predicate.verdict(group) for predicate in self._predicates]
-        for predicate, verdict, left in zip(self._predicates, verdicts, self._left, strict=True):
+        self._all.add_all(group)
+        mask: Mask | None = None
+        for predicate, left in zip(self._predicates, self._left, strict=True):
+            verdict = predicate.verdict(group)
             if verdict is False:
                 return None
+            mask = np.ones(group.rows, bool) if mask is None else mask
             if verdict is None:
                 matches, lacking = predicate.mask(group, mask)
                 if lacking is not None:
@@ -121,13 +130,13 @@ class Scan:
                 if not mask.any():
                     return None
             left.add(group, mask)
-        return mask
+        return np.ones(group.rows, bool) if mask is None else mask
 
     def _note_lacking(self, name: str, group: RowGroup, rows: Mask) -> None:
         items = rows & group.is_item if rows.any() else rows
         if items.any():
             counts = self._timeless if "datetime" in name else self._placeless
-            counts.add(group.item_hashes(items))
+            counts.add(group.items_among(items).hashes)
 
     def narrowed(self, name: str, files: int) -> None:
         """Note what a stage after the filters left."""

@@ -55,14 +55,14 @@ class InShape:
 
     def mask(self, group: RowGroup, among: Mask) -> tuple[Mask, Mask | None]:
         """Each item once; those first that the box around the shape leaves."""
-        cover = group.boxes("bbox")
+        cover = group.sides("bbox")
         lacking = np.isnan(cover[0])
         west, south, east, north = self._bounds
         near = (cover[0] <= east) & (cover[2] >= west) & (cover[1] <= north) & (cover[3] >= south)
         rows = np.flatnonzero(near & among)
         mask = np.zeros(group.rows, bool)
         if len(rows):
-            boxes = item_boxes(group)[:, rows]
+            boxes = item_boxes(group, rows)
             starts = _run_starts(boxes)
             if self._use_geometry:
                 owners = group.owners.numbers[rows]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlhub_core.buffers import number_array, values
+from mlhub_core.buffers import distinct, number_array, values
 from mlhub_core.catalog.schema import BOX_FIELDS
 from mlhub_core.selection.rowgroup import IndexReader, RowGroup
 from mlhub_core.selection.scan import Distinct, may_share
@@ -78,11 +78,11 @@ class Tally:
         self.item_rows += count
         if not count:
             return
-        owners, used = group.owners, group.owners_among(items)
+        found = group.items_among(items)
         names = group.coded("collection_id").values
-        for code in np.unique(owners.collections[used]).tolist():
-            here = used[owners.collections[used] == code]
-            self._items.setdefault(names[code], Distinct()).add(owners.hashes[here])
+        for code in distinct(found.collections).tolist():
+            here = found.collections == code
+            self._items.setdefault(names[code], Distinct()).add(found.hashes[here])
         whole = count == group.rows
         self._add_times(group, items, whole)
         self._add_boxes(group, items, whole)
@@ -108,7 +108,7 @@ class Tally:
         if whole and all(span.low is not None for span in spans):
             self._boxes.append((spans[0].low, spans[1].low, spans[2].high, spans[3].high))
             return
-        boxes = group.boxes("bbox")[:, items]
+        boxes = group.boxes("bbox", items)
         boxes = boxes[:, ~np.isnan(boxes[0])]
         if boxes.shape[1]:
             west, south = boxes[:2].min(axis=1).tolist()

@@ -1,0 +1,82 @@
+"""Reads what partitions list of the chosen rows, while the next row groups are looked at.
+
+A question that leaves little of a large index spends most of its time on reading, and Arrow reads
+without the interpreter's lock: the other core does it meanwhile. Only chosen rows are held, and so
+many of them at most; where there are more, they are read later, a row group at a time.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from mlhub_core.buffers import mask_array
+from mlhub_core.selection.partition import Asset
+from mlhub_core.selection.rowgroup import IndexReader, RowGroup
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.bool_]
+
+HELD_ROWS = 50_000
+"""So many chosen rows are held at most."""
+
+
+class ReadAhead:
+    """Rows of an index that are being read, or are there already.
+
+    Args:
+        index: The index. It is opened once more, because two threads cannot share one reader.
+    """
+
+    def __init__(self, index: IndexReader) -> None:
+        self._index = IndexReader(index.path)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="mlhub-ahead")
+        self._reading: dict[int, tuple[int, Future[pa.Table]]] = {}
+        self._rows = 0
+
+    def begin(self, group: RowGroup, mask: Mask) -> None:
+        """Begin to read some rows of a row group; too many in all, and nothing is held at all."""
+        rows = int(np.count_nonzero(mask))
+        self._rows += rows
+        if self._rows <= HELD_ROWS:
+            reading = self._pool.submit(chosen_rows, self._index, group.number, mask)
+            self._reading[group.number] = rows, reading
+        else:
+            self._forget()
+
+    def take(self, number: int, mask: Mask) -> pa.Table | None:
+        """The rows, once they are read; None if they were not begun, or are others by now."""
+        rows, reading = self._reading.pop(number, (-1, None))
+        if reading is None or rows != int(np.count_nonzero(mask)):
+            return None
+        return reading.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._forget()
+        self._pool.shutdown()
+        self._index.__exit__(kind, error, trace)
+
+    def _forget(self) -> None:
+        for _, reading in self._reading.values():
+            reading.cancel()
+        self._reading.clear()
+
+
+def chosen_rows(index: IndexReader, number: int, mask: Mask) -> Any:
+    """What a partition lists of some rows of a row group, ids as codes."""
+    rows = index.read(number, list(Asset._fields))
+    return rows if mask.all() else rows.filter(mask_array(mask))
