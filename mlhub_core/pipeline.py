@@ -28,7 +28,6 @@ from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import Plan, counted
-from mlhub_core.selection.query import archive_of, identity, kept_plan, plan_assets
 from mlhub_core.selection.saved import load_saved, save_plan
 from mlhub_core.settings import RunSettings
 from mlhub_core.settled import settle
@@ -74,6 +73,8 @@ def make_plan(
         StorageError: if the disk refuses, or has not the room that the files will take.
     """
     if request.plan is not None:
+        from mlhub_core.selection.query import archive_of
+
         plan = load_saved(request.plan, paths.dataset_id, archive_of(index.path))
     else:
         request.wanted.check_against(dict(index.asset_keys))
@@ -104,6 +105,9 @@ def _new_plan(
     on_progress: ProgressSink,
 ) -> Plan:
     """Make a plan: in a place of its own if it is to be kept, and there too if one is kept."""
+    # Here, because it loads Arrow: a crew that starts ahead gets ready meanwhile.
+    from mlhub_core.selection.query import identity, kept_plan, plan_assets
+
     workers = request.settings.workers
     kept = kept_plan(paths.state_dir, identity(index.path, request.wanted, workers))
     plan = plan_assets(
@@ -219,7 +223,8 @@ def download(
             on_progress=on_progress,
         )
         if not (request.catalog_only or request.dry_run):
-            held.enter_context(crew_ahead(archive.size, paths, request.settings))
+            size = info.estimated_dataset_size if request.wanted.is_everything else None
+            held.enter_context(crew_ahead(archive.size, paths, request.settings, size))
         unarchived, index = _unpack(request, paths, archive, stop, on_progress)
         if index is None:
             return conclude(info, paths, seconds=time.monotonic() - started, unarchived=unarchived)

@@ -113,9 +113,9 @@ class RunSettings:
     """So many files to fetch are enough: starting the processes takes as long as a few hundred."""
     crew_bytes: int = 100 * MIB
     """So many bytes are enough, too."""
-    crew_catalog_bytes: int = 128 * 1024
+    crew_catalog_bytes: int = 32 * 1024
     """A new download with so large a catalog is expected to be enough: the processes start while it
-    is read. It lists about 7,000 files."""
+    is read. It lists 1,000 to 2,000 files."""
     unarchive: bool = True
     """Whether to unarchive the catalog. Left in its archive it costs no inodes: a million files are
     spared where there are a million items. What the archive carries of the assets comes out."""

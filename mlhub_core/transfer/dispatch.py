@@ -63,19 +63,24 @@ def crew_for(
 
 
 @contextmanager
-def crew_ahead(catalog: int, paths: DownloadPaths, settings: RunSettings) -> Iterator[None]:
+def crew_ahead(
+    catalog: int, paths: DownloadPaths, settings: RunSettings, expected: int | None = None
+) -> Iterator[None]:
     """Start a crew before it is known what there is to fetch, if it looks like much.
 
     It gets ready while the catalog is read. How much there is to fetch shows in the size of the
-    catalog where nothing has been fetched yet; where something has, it is better to wait and see.
+    catalog, or in what the hub says, where nothing has been fetched yet; where something has, it is
+    better to wait and see.
 
     Args:
         catalog: Bytes of the archive.
         paths: Where everything goes; its lock is held.
         settings: How, and how many partitions at a time.
+        expected: Bytes of all files, as far as anybody says.
     """
     size = _most(settings)
-    if size < 2 or catalog < settings.crew_catalog_bytes or paths.ledger_dir.exists():
+    much = catalog >= settings.crew_catalog_bytes or (expected or 0) >= settings.crew_bytes
+    if size < 2 or not much or paths.ledger_dir.exists():
         yield
         return
     with _crew_at_work(size, paths, settings.transfer):

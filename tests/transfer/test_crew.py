@@ -209,17 +209,24 @@ def test_after_a_kill_nobody_works_beside_the_next_run(kit: Kit) -> None:
 
 
 @pytest.mark.parametrize(
-    ("catalog", "workers", "before", "expected"),
-    [(200_000, 2, False, 2), (100_000, 2, False, 0), (200_000, 1, False, 0), (200_000, 2, True, 0)],
+    ("catalog", "data", "workers", "before", "expected"),
+    [
+        (40_000, None, 2, False, 2),
+        (30_000, None, 2, False, 0),
+        (30_000, 100 * MIB, 2, False, 2),
+        (30_000, 99 * MIB, 2, False, 0),
+        (40_000, None, 1, False, 0),
+        (40_000, 100 * MIB, 2, True, 0),
+    ],
 )
 def test_a_crew_starts_early_for_much_that_is_new(
-    kit: Kit, catalog: int, workers: int, before: bool, expected: int
+    kit: Kit, catalog: int, data: int | None, workers: int, before: bool, expected: int
 ) -> None:
     if before:
         kit.paths.ledger_dir.mkdir(parents=True)
     settings = RunSettings(transfer=quick(), workers=workers)
     partition = prepared(kit)[0]
-    with crew_ahead(catalog, kit.paths, settings):
+    with crew_ahead(catalog, kit.paths, settings, data):
         assert len(hands()) == expected
         with crew_for([partition], kit.paths, settings) as at_a_time:
             assert at_a_time == max(1, expected)
