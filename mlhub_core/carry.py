@@ -101,7 +101,9 @@ def _membership(hashes: array[int]) -> Callable[[str], bool]:
     """What a set of the paths would test, in 8 bytes each: one too many does no harm."""
     import numpy as np
 
-    ordered = np.unique(np.frombuffer(hashes, dtype=np.int64))
+    from mlhub_core.buffers import distinct
+
+    ordered = distinct(np.frombuffer(hashes, dtype=np.int64))
 
     def is_member(path: str) -> bool:
         found = hash(path)

@@ -84,3 +84,8 @@ def test_pandas_is_not_loaded() -> None:
         "assert 'pandas' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@given(st.lists(st.integers(-5, 5)))
+def test_distinct(listed: list[int]) -> None:
+    assert buffers.distinct(np.array(listed, np.int64)).tolist() == sorted({*listed})

@@ -83,4 +83,6 @@ def test_a_download_without_a_place_loads_no_pandas(at_demo_hub: object, tmp_pat
         "from mlhub_core import Dataset\n"
         "Dataset.fetch('demo_crops').download(datetime='2021-04', progress=False)"
     )
+    # So does numpy.ma as indexing some thousands; it comes by calls as plain as numpy.unique.
+    code += "\nimport sys; assert 'numpy.ma' not in sys.modules"
     assert loaded_by(code, tmp_path).isdisjoint({"pandas", "geopandas"})

@@ -306,7 +306,9 @@ def _membership(hashes: array[int]) -> Callable[[int], bool]:
 def _distinct(hashes: array[int]) -> int:
     import numpy as np
 
-    return len(np.unique(np.frombuffer(hashes, dtype=np.int64)))
+    from mlhub_core.buffers import distinct
+
+    return len(distinct(np.frombuffer(hashes, dtype=np.int64)))
 
 
 def _tell(dataset_id: str, scan: Scan) -> None:

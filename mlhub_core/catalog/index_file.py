@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlhub_core.buffers import byte_counts
+from mlhub_core.buffers import byte_counts, distinct
 from mlhub_core.catalog.rows import Extent, ItemRows, expand, row_counts
 from mlhub_core.catalog.schema import (
     FACTS_KEY,
@@ -177,7 +177,7 @@ def _groups(items: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     parts = max(1, ceil(weights.sum()))
     ends = np.searchsorted(np.cumsum(weights), np.arange(1, parts) * weights.sum() / parts) + 1
     start = 0
-    for end in np.unique([*ends.tolist(), items.num_rows]).tolist():
+    for end in distinct(np.append(ends, items.num_rows)).tolist():
         yield items.slice(start, end - start)
         start = end
 

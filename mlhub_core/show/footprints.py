@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlhub_core.buffers import distinct
 from mlhub_core.exceptions import StorageError
 from mlhub_core.selection.partition import Partition
 
@@ -204,8 +205,8 @@ def _hashed(column: pa.Array) -> Hashes:
 def _chosen_items(partitions: tuple[Partition, ...], every: int) -> Hashes:
     parts = [np.empty(0, dtype=np.uint64)]
     for hashes in _partition_hashes(partitions):
-        parts.append(np.unique(hashes[hashes % np.uint64(every) == 0]))
-    return np.unique(np.concatenate(parts))
+        parts.append(distinct(hashes[hashes % np.uint64(every) == 0]))
+    return distinct(np.concatenate(parts))
 
 
 def _partition_hashes(partitions: tuple[Partition, ...]) -> Iterator[Hashes]:
