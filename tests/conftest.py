@@ -8,12 +8,17 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from mlhub_core.hub.server import DemoHub
 from tests.faultserver import FaultServer
 
 _SETTINGS = ("MLHUB_API_KEY", "MLHUB_PROFILE", "MLHUB_ROOT_URL", "MLHUB_SERVE_API_KEY")
+# A machine that is busy, or imports something first, fails no test by that.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
+
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
