@@ -55,6 +55,7 @@ class Partials:
 
     def __init__(self, directory: Path) -> None:
         self._directory = str(directory)
+        self._scratch = f"{directory}/{os.getpid()}-"
         try:
             directory.mkdir(parents=True, exist_ok=True)
             # Read once: asking the disk about every asset would cost more than the asset.
@@ -72,7 +73,7 @@ class Partials:
 
     def scratch(self) -> str:
         """A name for a file that is written in one go; nobody has it at the same time."""
-        return f"{self._directory}/{os.getpid()}-{next(_numbers)}{_PART}"
+        return f"{self._scratch}{next(_numbers)}{_PART}"
 
     def _stem(self, save_path: str) -> str:
         name = hashlib.sha256(save_path.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -42,7 +42,7 @@ _CHECK_EVERY = 256
 _FLUSH_SECONDS = 0.05
 _PROGRESS_SECONDS = 0.1
 
-_KINDS = {Action.PROBE: Kind.PROBE, Action.CONTINUE: Kind.CONTINUE, Action.FETCH: Kind.WHOLE}
+_KINDS = {Action.PROBE: Kind.PROBE, Action.CONTINUE: Kind.CONTINUE}
 
 
 def download_partition(
@@ -121,6 +121,7 @@ class _Run:
         self._started = time.monotonic()
         self._flushed = self._told = self._started
         self._counts = dict.fromkeys(("fetched", "kept", "adopted", "resumed"), 0)
+        self._debugging = logger.isEnabledFor(logging.DEBUG)
         self._moved = 0
         self._bytes_here = 0
         self._writer = LedgerWriter(paths.ledger_dir, partition.number)
@@ -219,7 +220,9 @@ class _Run:
     def _fetch(self, asset: Asset, action: Action, local: tuple[int, float] | None) -> Fetch | None:
         source = locate(asset.href, self._paths.output_dir, self._catalog_dir, self.settings)
         if isinstance(source, Remote):
-            return Fetch(asset, source, _KINDS[action], self, local)
+            # An enumeration member takes its time as a key.
+            kind = Kind.WHOLE if action is Action.FETCH else _KINDS[action]
+            return Fetch(asset, source, kind, self, local)
         if isinstance(source, Carried):
             take_carried(asset, source.path, self)
         elif isinstance(source, Unusable):
@@ -241,7 +244,7 @@ class _Run:
         else:
             self._counts["fetched"] += 1
             self._counts["resumed"] += how is How.RESUMED
-        if logger.isEnabledFor(logging.DEBUG):
+        if self._debugging:
             logger.debug("%s: %s, %d bytes", asset.save_path, how.value, entry.size)
 
     def failed(self, asset: Asset, failure: Failure) -> None:

@@ -32,8 +32,8 @@ def take_small(asset: Asset, head: ResponseHead, pieces: list[bytes], desk: Desk
     Raises:
         StorageError: if the disk refuses.
     """
-    fields = head.fields
-    if head.status != 200 or not fields.keys() <= _PLAIN_FIELDS:
+    status, fields = head
+    if status != 200 or not fields.keys() <= _PLAIN_FIELDS:
         return False
     if asset.checksum is not None or desk.partials.any():
         return False
