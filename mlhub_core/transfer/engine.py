@@ -222,6 +222,8 @@ class Engine:
         self._multi.remove_handle(slot.easy)
         overloaded = False
         try:
+            if slot.crash is not None:
+                raise slot.crash
             if fault is None and slot.take():
                 delay = None
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pycurl
@@ -20,6 +21,9 @@ _HELD = 128 * 1024
 """Bytes of a body that come before it is judged, unless it ends sooner."""
 _MOST_HELD = 64
 """Pieces of one, the same: of a byte each they would cost more memory than they bring."""
+_AT_A_TIME = 8
+"""Pieces, of up to 16 KiB, that are looked at together while libcurl goes on reading: it does not
+come back before the socket is empty, which it may never be."""
 
 _monotonic = time.monotonic
 
@@ -34,7 +38,8 @@ class Slot:
         begun: Whether the response has been judged.
         closes: Whether the connection is closed afterwards.
         moved: When something came last, by the monotonic clock.
-        pieces: Of a body, that libcurl has put there and nobody has looked at.
+        crash: What an exchange raised while libcurl was calling.
+        pieces: Of a body, that libcurl has brought and nobody has looked at.
 
     Args:
         settings: Time-outs and limits.
@@ -50,6 +55,7 @@ class Slot:
         "_wanted",
         "begun",
         "closes",
+        "crash",
         "easy",
         "exchange",
         "head",
@@ -64,6 +70,7 @@ class Slot:
         self.begun = False
         self.closes = False
         self.moved = 0.0
+        self.crash: Exception | None = None
         self.pieces: list[bytes] = []
         self._lines: list[bytes] = []
         self._fields: list[str] | None = None
@@ -76,8 +83,7 @@ class Slot:
 
     def _set_up(self, settings: TransferSettings, ca_bundle: str) -> None:
         easy = self.easy
-        # No line of Python per 16 KiB: the loop looks at what is there once in each of its turns.
-        easy.setopt(pycurl.WRITEFUNCTION, self.pieces.append)
+        easy.setopt(pycurl.WRITEFUNCTION, self._receiver())
         easy.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         easy.setopt(pycurl.NOSIGNAL, 1)
         # HTTP/2 would put a hundred transfers on one connection, and limits would mean nothing.
@@ -102,6 +108,7 @@ class Slot:
         self._lines.clear()
         self.pieces.clear()
         self._held = 0
+        self.crash = None
         self.head = None
         self.begun = self._wanted = False
         self._drained = 0
@@ -123,6 +130,22 @@ class Slot:
             return False
         self.head = head = parse_head(self._lines)
         return head is not None and exchange.take(head, self.pieces)
+
+    def _receiver(self) -> Callable[[bytes], int | None]:
+        """What libcurl calls with a piece of a body; anything but None breaks the transfer off."""
+        pieces, progress = self.pieces, self.progress
+
+        def receive(data: bytes) -> int | None:
+            pieces.append(data)
+            if len(pieces) < _AT_A_TIME:
+                return None
+            try:
+                return None if progress() else -1
+            except Exception as error:  # noqa: BLE001 - pycurl would print and drop it
+                self.crash = error  # raised again by the loop, where it can be handled
+                return -1
+
+        return receive
 
     def progress(self) -> bool:
         """Look at what has come of the body; False to break the transfer off."""
