@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 _SEED = 20170613
-_HOST = "https://files.example/mlhub"
+HOST = "https://files.example/mlhub"
+"""What the URLs of all assets begin with."""
 _METRES_PER_DEGREE = 111_320.0
 
 _COUNTRIES = (
@@ -271,7 +272,7 @@ def _year_properties(patch: _Patch) -> dict[str, Any]:
 
 def _bands(_: str, patch: _Patch) -> dict[str, Any]:
     scene = patch.name.rsplit("_", 2)[0]
-    folder = f"{_HOST}/bigearthnet/BigEarthNet-v1.0/{scene}/{patch.name}"
+    folder = f"{HOST}/bigearthnet/BigEarthNet-v1.0/{scene}/{patch.name}"
     return {
         band: {
             "href": f"{folder}/{patch.name}_{band}.tif",
@@ -286,7 +287,7 @@ def _bands(_: str, patch: _Patch) -> dict[str, Any]:
 
 
 def _label_assets(_: str, patch: _Patch) -> dict[str, Any]:
-    folder = f"{_HOST}/bigearthnet/labels/{patch.name}"
+    folder = f"{HOST}/bigearthnet/labels/{patch.name}"
     return {
         "labels": {"href": f"{folder}_labels.geojson", "type": "application/geo+json"},
         "metadata": {"href": f"{folder}_labels_metadata.json", "type": "application/json"},
@@ -296,7 +297,7 @@ def _label_assets(_: str, patch: _Patch) -> dict[str, Any]:
 def _series(_: str, patch: _Patch) -> dict[str, Any]:
     tile, _, chip = patch.name.partition("_")
     day = f"{patch.moment:%Y%m%d}"
-    folder = f"{_HOST}/landcovernet_af/S2/{tile}/{chip}/{day}"
+    folder = f"{HOST}/landcovernet_af/S2/{tile}/{chip}/{day}"
     return {
         band: {
             "href": f"{folder}/{patch.name}_{day}_{band}_10m.tif",
@@ -308,9 +309,9 @@ def _series(_: str, patch: _Patch) -> dict[str, Any]:
 
 
 def _chip_labels(_: str, patch: _Patch) -> dict[str, Any]:
-    folder = f"{_HOST}/landcovernet_af/labels/{patch.name}"
+    folder = f"{HOST}/landcovernet_af/labels/{patch.name}"
     return {
         "labels": {"href": f"{folder}_labels.tif", "type": _GEOTIFF, "roles": ["labels"]},
         "source_dates": {"href": f"{folder}_dates.csv", "type": "text/csv"},
-        "documentation": {"href": f"{_HOST}/landcovernet_af/readme.pdf", "type": "application/pdf"},
+        "documentation": {"href": f"{HOST}/landcovernet_af/readme.pdf", "type": "application/pdf"},
     }

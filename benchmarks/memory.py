@@ -1,11 +1,14 @@
-"""The memory of a process and of all that it started, together."""
+"""The memory of a process and of all that it started: together, or of each."""
 
 from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Self
 
 _SAMPLE_SECONDS = 0.05
+_SHOWN = 60
+"""Characters of a command line that are enough to tell what it is."""
 
 
 class Peak:
@@ -24,7 +27,7 @@ class Peak:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.kilobytes = 0
 
-    def __enter__(self) -> Peak:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -34,7 +37,35 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._over.wait(_SAMPLE_SECONDS):
-            self.kilobytes = max(self.kilobytes, sum(map(_peak_of, tree(self._pid))))
+            self._look()
+
+    def _look(self) -> None:
+        self.kilobytes = max(self.kilobytes, sum(map(_peak_of, tree(self._pid))))
+
+
+class Processes(Peak):
+    """Watches a process and its children for the length of the block, each by itself.
+
+    Args:
+        pid: The process.
+        names: What to call one, by a part of its command line; others go by the end of theirs.
+
+    Attributes:
+        peaks: Kilobytes at most, by name; of several of one name, those of the largest.
+    """
+
+    def __init__(self, pid: int, names: dict[str, str]) -> None:
+        super().__init__(pid)
+        self._names = names
+        self.peaks: dict[str, int] = {}
+
+    def _look(self) -> None:
+        for pid in tree(self._pid):
+            peak = _peak_of(pid)
+            if peak and (words := _command_of(pid)):
+                known = (name for part, name in self._names.items() if part in words)
+                name = next(known, words[-_SHOWN:])
+                self.peaks[name] = max(peak, self.peaks.get(name, 0))
 
 
 def tree(pid: int) -> list[int]:
@@ -55,3 +86,11 @@ def _peak_of(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+def _command_of(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ""
+    return words.replace(b"\0", b" ").decode(errors="replace").strip()

@@ -76,9 +76,12 @@ class Nginx:
         root: What it serves.
         tls: Serve HTTPS, by a certificate made for it.
         delay: Seconds to wait before each answer.
+        rules: More of nginx's own, on which file answers which path.
     """
 
-    def __init__(self, prefix: Path, root: Path, *, tls: bool = False, delay: float = 0.0) -> None:
+    def __init__(
+        self, prefix: Path, root: Path, *, tls: bool = False, delay: float = 0.0, rules: str = ""
+    ) -> None:
         prefix.mkdir(parents=True, exist_ok=True)
         self._prefix = prefix
         self._status_port = _free_port()
@@ -91,7 +94,7 @@ class Nginx:
         if tls:
             certificate = f"ssl_certificate {prefix}/tls.pem; ssl_certificate_key {prefix}/tls.key;"
         # One second is echo_sleep's unit; an internal redirect keeps sendfile and its headers.
-        serve = f"echo_sleep {delay:g}; echo_exec @files;" if delay else ""
+        serve = f"echo_sleep {delay:g}; echo_exec @files;" if delay else rules
         (prefix / "nginx.conf").write_text(
             _CONFIG.format(
                 # Started by root it would give up its rights, and with them our directory.
