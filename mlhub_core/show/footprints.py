@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlhub_core.buffers import distinct
+from mlhub_core.buffers import distinct, valid, values
 from mlhub_core.exceptions import StorageError
 from mlhub_core.selection.partition import Partition
 
@@ -173,12 +173,10 @@ def _boxes(batch: pa.RecordBatch) -> Floats:
 
 
 def _numbers(column: pa.StructArray) -> Floats:
-    numbers = [
-        column.field(name).to_numpy(zero_copy_only=False)
-        for name in ("xmin", "ymin", "xmax", "ymax")
-    ]
-    boxes = np.stack(numbers, axis=1).astype(np.float64)
-    boxes[column.is_null().to_numpy(zero_copy_only=False)] = np.nan
+    sides = [column.field(name) for name in ("xmin", "ymin", "xmax", "ymax")]
+    numbers = [np.where(valid(side), values(side), np.nan) for side in sides]
+    boxes = np.stack(numbers, axis=1)
+    boxes[~valid(column)] = np.nan
     boxes[~np.isfinite(boxes).all(axis=1)] = np.nan
     return boxes
 
@@ -197,7 +195,7 @@ def _hashed(column: pa.Array) -> Hashes:
     signed = np.fromiter(map(hash, names), np.int64, len(names))
     # A collection's own assets have no item: the place behind the last stands for those.
     hashes = np.append(signed.view(np.uint64), np.uint64(0))
-    codes = column.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
+    codes = np.where(valid(column.indices), values(column.indices), len(names))
     by_row: Hashes = hashes[codes]
     return by_row
 
