@@ -31,6 +31,12 @@ class Agreement:
             if self._files.setdefault((scope, key), identity) != identity:
                 self._files[scope, key] = None
 
+    def merge(self, other: Agreement) -> None:
+        """Note what others noted."""
+        for scope, identity in other._files.items():
+            if self._files.setdefault(scope, identity) != identity:
+                self._files[scope] = None
+
     def directory(self, collection_id: str, key: str, plan: Plan) -> str | None:
         """The ``_common`` directory that a common asset lies in; None for with its item."""
         if self._files.get((None, key)) is not None:

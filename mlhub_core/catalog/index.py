@@ -9,39 +9,30 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.catalog.asset_index import AssetIndex, identity, recall, remember
+from mlhub_core.catalog.clashes import count_distinct, held_paths, membership, plan_after, settled
+from mlhub_core.catalog.dealing import ALONE, Dealing
 from mlhub_core.catalog.oddities import shown
-from mlhub_core.catalog.savepaths import (
-    Claim,
-    Plan,
-    fold,
-    item_key,
-    settle,
-    settle_directories,
-    settle_items,
-)
+from mlhub_core.catalog.savepaths import Plan
 from mlhub_core.catalog.tarstream import TarStream
 from mlhub_core.exceptions import StorageError
-from mlhub_core.layout import (
-    COMMON_DIRECTORY,
-    DownloadPaths,
-    collection_name,
-    encode_first,
-    safe_name,
-)
+from mlhub_core.layout import DownloadPaths, safe_name
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.stop import StopFlag
 
 if TYPE_CHECKING:
+    from mlhub_core.catalog.findings import Findings
     from mlhub_core.catalog.index_file import IndexFile
     from mlhub_core.catalog.scan import Scan
+    from mlhub_core.catalog.second import Second
 
 __all__ = ["AssetIndex", "index_assets"]
 
@@ -59,6 +50,7 @@ def index_assets(
     limits: ArchiveLimits | None = None,
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
+    dealing: Dealing | None = None,
 ) -> AssetIndex:
     """Read the archive and write the asset index, ``paths.index``.
 
@@ -69,7 +61,9 @@ def index_assets(
         paths: Where everything goes.
         limits: Caps; the defaults of :class:`ArchiveLimits` unless given.
         stop: Ends the work early.
-        on_progress: Told the bytes of the archive read and the members so far.
+        on_progress: Told the bytes of the archive read and the assets so far.
+        dealing: How the work is divided between two processes; by the size of the archive unless
+            given.
 
     Raises:
         ArchiveCorrupt: if the archive is broken off or damaged.
@@ -80,6 +74,7 @@ def index_assets(
     index = recall(archive, paths)
     if index is None:
         build = _Build(archive, paths, limits or ArchiveLimits(), stop, on_progress)
+        build.dealing = dealing or Dealing()
         with _disk_errors(paths):
             index = build.run()
         remember(index, archive, paths)
@@ -113,233 +108,142 @@ class _Build:
         self._stop = stop
         self._on_progress = on_progress
         self._root = safe_name(archive.dataset_id)
+        self.dealing = ALONE
 
     def run(self) -> AssetIndex:
         """Go over the archive until no name clashes."""
-        from mlhub_core.catalog.index_file import IndexFile
+        from mlhub_core.catalog.second import SecondLost
 
         plan = Plan()
         for number in range(1, _MAX_PASSES + 1):
-            with IndexFile(self._paths.state_dir / _PART_NAME) as out:
-                scan = self._scan(plan, out)
-                next_plan = _plan_after(scan, plan)
-                if next_plan == plan or number == _MAX_PASSES:
-                    files = self._finish(scan, plan, out)
-                    reserved = _held_paths(scan, out, self._root, plan)
-                    next_plan = replace(plan, reserved=plan.reserved | reserved)
-                if next_plan == plan or number == _MAX_PASSES:
-                    out.publish(self._paths.index)
-                    break
+            is_last = number == _MAX_PASSES
+            try:
+                done = self._pass(plan, is_last=is_last)
+            except SecondLost:
+                name = self._archive.dataset_id
+                log.warning("%s: a process that read along was killed: once more, alone", name)
+                self.dealing = ALONE
+                done = self._pass(plan, is_last=is_last)
+            if isinstance(done, AssetIndex):
+                return done
             log.debug("%s: names clash, reading the archive again", self._archive.dataset_id)
-            plan = next_plan
-        _tell(self._archive.dataset_id, scan)
-        return _result(self._paths, scan, files)
+            plan = done
+        raise AssertionError  # the last pass gives an index
+
+    def _pass(self, plan: Plan, *, is_last: bool) -> AssetIndex | Plan:
+        """Go over the archive once; returns the index, or what the next pass has to know."""
+        from mlhub_core.catalog.index_file import IndexFile
+
+        with IndexFile(self._paths.state_dir / _PART_NAME) as out:
+            scan = self._scan(plan, out)
+            found = scan.findings
+            next_plan = plan_after(found, plan)
+            if next_plan != plan and not is_last:
+                return next_plan
+            files = self._finish(scan, plan, out)
+            reserved = held_paths(found, out, self._root, plan)
+            next_plan = replace(next_plan, reserved=plan.reserved | reserved)
+            if next_plan != plan and not is_last:
+                return next_plan
+            out.publish(self._paths.index)
+        _tell(self._archive.dataset_id, found)
+        return _result(self._paths, found, files)
 
     def _scan(self, plan: Plan, out: IndexFile) -> Scan:
+        from mlhub_core.catalog.collecting import Rows
         from mlhub_core.catalog.scan import Scan
+        from mlhub_core.catalog.second import Second
 
-        scan = Scan(self._archive.dataset_id, plan, out, self._limits)
         if self._stop is not None:
             self._stop.check()
+        rows = Rows(out.add_ready, out.add_aside)
+        with ExitStack() as stack:
+            second: Second | None = None
+            if self.dealing.is_worth_it(self._archive.size):
+                take_aside = partial(out.add_aside, process=1)
+                second = stack.enter_context(Second(plan, out.add_ready, take_aside, self._stop))
+            dataset = self._archive.dataset_id
+            scan = Scan(dataset, plan, rows, self._limits, second, self.dealing)
 
-        def report(packed_read: int) -> None:
-            self._on_progress(
-                Progress(
-                    Stage.INDEX,
-                    done=sum(found.assets for found in scan.collections.values()),
-                    bytes_done=packed_read,
-                    bytes_total=self._archive.size,
+            def report(packed_read: int) -> None:
+                self._on_progress(
+                    Progress(
+                        Stage.INDEX,
+                        done=scan.assets,
+                        bytes_done=packed_read,
+                        bytes_total=self._archive.size,
+                    )
                 )
-            )
 
-        with TarStream(self._archive.path, self._limits, stop=self._stop, on_read=report) as stream:
+            stream = stack.enter_context(
+                TarStream(self._archive.path, self._limits, stop=self._stop, on_read=report)
+            )
             for member in stream:
                 scan.member(stream, member)
+            scan.finish()
         return scan
 
     def _finish(self, scan: Scan, plan: Plan, out: IndexFile) -> int:
         """Write the rows that waited and close the file; returns the number of files."""
         from mlhub_core.catalog.aside import Finisher
 
-        in_archive = _membership(scan.files)
+        found = scan.findings
+        in_archive = membership(scan.files)
         finisher = Finisher(
             self._root,
             plan,
-            scan.agreement,
-            _settled(scan, plan),
+            found.agreement,
+            settled(found, plan),
             lambda path: in_archive(hash(path)),
-            scan.oddities.add,
+            found.oddities.add,
         )
         out.write_ready()
         for batch in out.take_aside():
             out.write(finisher.finish(batch))
-        items_once = _distinct(scan.item_keys) == len(scan.item_keys)
+        items_once = count_distinct(found.item_keys) == len(found.item_keys)
         own_paths = finisher.own_hashes
         out.finish(
-            scan.extent,
+            found.extent,
             identity(self._archive),
-            paths_differ=items_once and _distinct(own_paths) == len(own_paths),
+            paths_differ=items_once and count_distinct(own_paths) == len(own_paths),
         )
         if items_once:
-            return scan.finished_rows + _distinct(finisher.path_hashes)
+            return found.finished_rows + count_distinct(finisher.path_hashes)
         hashes = array("q")  # the same items more than once: their files count once
         for batch in out.read_columns("save_path"):
             hashes.extend(map(hash, batch.column("save_path").to_pylist()))
-        return _distinct(hashes)
+        return count_distinct(hashes)
 
 
-def _plan_after(scan: Scan, plan: Plan) -> Plan:
-    """What the next pass has to know; the same plan where nothing new came up."""
-    ids = {
-        directory: scan.collection_ids[directory]
-        for directory in scan.guessed
-        if directory in scan.collection_ids
-        and directory.rpartition("/")[2] != scan.collection_ids[directory]
-    }
-    return Plan(
-        collection_names=_collection_names(scan),
-        collection_ids=ids,
-        clashing=plan.clashing | _clashing_items(scan),
-        reserved=plan.reserved,
-    )
-
-
-def _collection_names(scan: Scan) -> dict[str, str]:
-    """Directories of collections that differ in case only, or that a file is in the way of."""
-    held = set(scan.held_files) if len(scan.collections) else set()
-    wanted = {found: collection_name(found) for found in scan.collections}
-    spelled = settle_directories(wanted.values())
-    names = {}
-    for found, name in wanted.items():
-        settled = spelled.get(name, name)
-        if hash(fold(settled)) in held:
-            settled = encode_first(settled)
-        if settled != name:
-            names[found] = settled
-    return names
-
-
-def _clashing_items(scan: Scan) -> frozenset[int]:
-    """Hashes of directories that items with different ids or files share."""
-    import numpy as np
-
-    keys = np.frombuffer(scan.item_keys, dtype=np.int64)
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    repeated = keys[1:] == keys[:-1]
-    if not repeated.any():
-        return frozenset()
-    contents = np.frombuffer(scan.item_contents, dtype=np.int64)[order]
-    different = repeated & (contents[1:] != contents[:-1])
-    return frozenset(keys[1:][different].tolist())
-
-
-def _settled(scan: Scan, plan: Plan) -> dict[tuple[str, str | None, Claim], str]:
-    """Save paths of everything that had to be settled with others in its directory."""
-    settled = settle_items(scan.clashing_items, plan)
-    if any(scan.collection_claims.values()):
-        item_directories = _membership(scan.item_keys)
-        for collection_id, claims in scan.collection_claims.items():
-            directory = plan.collection_directory(collection_id)
-            is_taken = _taken_in_collection(collection_id, directory, item_directories, plan)
-            for claim, name in settle(claims, is_taken).items():
-                settled[collection_id, None, claim] = f"{directory}/{name}"
-                if name != claim.name:
-                    scan.oddities.add(
-                        collection_id, f"asset {claim.key[:80]!r} is saved as {name[:80]!r}"
-                    )
-    return settled
-
-
-def _taken_in_collection(
-    collection_id: str, directory: str, item_directories: Callable[[int], bool], plan: Plan
-) -> Callable[[str], bool]:
-    """Which names in a collection's directory are not for its own assets."""
-
-    def is_taken(name: str) -> bool:
-        return (
-            fold(name) in (COMMON_DIRECTORY, "collection.json")
-            or item_directories(item_key(collection_id, name))
-            or plan.is_reserved(f"{directory}/{name}")
-        )
-
-    return is_taken
-
-
-def _held_paths(scan: Scan, out: IndexFile, root: str, plan: Plan) -> frozenset[int]:
-    """Hashes of folded paths that an asset got though the archive has something there.
-
-    An asset whose file the archive itself has in that very place is fine.
-    """
-    import numpy as np
-
-    if not len(scan.held_files) and not len(scan.held_directories):
-        return frozenset()
-    files = np.unique(np.frombuffer(scan.held_files, dtype=np.int64))
-    anything = np.union1d(files, np.frombuffer(scan.held_directories, dtype=np.int64))
-    found: set[int] = set()
-    for batch in out.read_columns("save_path", "href"):
-        paths = batch.column("save_path").to_pylist()
-        hashes = np.fromiter((hash(fold(path)) for path in paths), np.int64, len(paths))
-        hits = np.flatnonzero(np.isin(hashes, anything))
-        for hit in hits.tolist():
-            if batch.column("href")[hit].as_py() != f"{root}/{paths[hit]}":
-                found.add(int(hashes[hit]))
-        parents = {fold(path).rpartition("/")[0] for path in paths}
-        found.update({hash(parent) for parent in parents}.intersection(files.tolist()))
-    return frozenset(found)
-
-
-def _membership(hashes: array[int]) -> Callable[[int], bool]:
-    """What a set of the hashes would test, in 8 bytes each instead of 60."""
-    import numpy as np
-
-    ordered = np.sort(np.frombuffer(hashes, dtype=np.int64))
-
-    def is_member(wanted: int) -> bool:
-        at = int(np.searchsorted(ordered, wanted))
-        return at < len(ordered) and int(ordered[at]) == wanted
-
-    return is_member
-
-
-def _distinct(hashes: array[int]) -> int:
-    import numpy as np
-
-    from mlhub_core.buffers import distinct
-
-    return len(distinct(np.frombuffer(hashes, dtype=np.int64)))
-
-
-def _tell(dataset_id: str, scan: Scan) -> None:
-    if scan.ignored:
+def _tell(dataset_id: str, found: Findings) -> None:
+    if found.ignored:
         log.warning(
             "%s: ignored %d JSON files of the archive that are no part of the catalog, such as %s",
             dataset_id,
-            scan.ignored,
-            shown(scan.first_ignored),
+            found.ignored,
+            shown(found.first_ignored),
         )
-    if scan.oddities.count:
+    if found.oddities.count:
         log.warning(
             "%s: %d things are odd in the catalog, such as %s",
             dataset_id,
-            scan.oddities.count,
-            scan.oddities.first[0],
+            found.oddities.count,
+            found.oddities.first[0],
         )
 
 
-def _result(paths: DownloadPaths, scan: Scan, files: int) -> AssetIndex:
-    collections = sorted(scan.collections.items())
+def _result(paths: DownloadPaths, found: Findings, files: int) -> AssetIndex:
+    collections = sorted(found.collections.items())
     return AssetIndex(
         path=paths.index,
         assets=sum(collection.assets for _, collection in collections),
         files=files,
-        items=scan.items,
-        collections=tuple((found, c.items, c.assets) for found, c in collections),
-        asset_keys=tuple((found, c.listed_keys) for found, c in collections),
-        ignored=scan.ignored,
-        oddities=scan.oddities.first,
-        oddity_count=scan.oddities.count,
+        items=found.items,
+        collections=tuple((one, c.items, c.assets) for one, c in collections),
+        asset_keys=tuple((one, c.listed_keys) for one, c in collections),
+        ignored=found.ignored,
+        oddities=found.oddities.first,
+        oddity_count=found.oddities.count,
     )
 
 

@@ -16,16 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlhub_core.buffers import byte_counts, distinct
-from mlhub_core.catalog.rows import Extent, ItemRows, expand, row_counts
-from mlhub_core.catalog.schema import (
-    FACTS_KEY,
-    IDENTITY_KEY,
-    aside_schema,
-    geo_metadata,
-    index_schema,
-)
+from mlhub_core.catalog.rows import Extent, expand, row_counts
+from mlhub_core.catalog.schema import FACTS_KEY, IDENTITY_KEY, geo_metadata, index_schema
+from mlhub_core.catalog.setaside import SetAside, merged
 from mlhub_core.catalog.spool import Spool
-from mlhub_core.catalog.waiting import WaitingRows
 
 _READ_ROWS = 65_536
 _GROUP_ROWS = 100_000
@@ -48,7 +42,6 @@ class IndexFile:
 
     def __init__(self, part: Path) -> None:
         self._part = part
-        self._aside_path = part.with_name(part.name + ".aside")
         part.parent.mkdir(parents=True, exist_ok=True)
         # No statistics for texts that nobody filters by: they would fill the footer.
         plain = ["href", "save_path", "properties", "checksum", "geometry"]
@@ -58,11 +51,8 @@ class IndexFile:
             compression="zstd",
             write_statistics=[name for name in _leaves() if name.split(".")[0] not in plain],
         )
-        self._aside_file: Any = None
-        self._aside_writer: Any = None
         self._spool = Spool(part.with_name(part.name + ".items"))
-        self.ready = ItemRows()
-        self.aside = WaitingRows()
+        self._aside = [SetAside(part.with_name(f"{part.name}.aside{n}")) for n in range(2)]
 
     def __enter__(self) -> Self:
         return self
@@ -73,21 +63,22 @@ class IndexFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._close()
+        self._writer.close()
         self._spool.close()
-        self._aside_path.unlink(missing_ok=True)
+        for file in self._aside:
+            file.remove()
         self._part.unlink(missing_ok=True)
 
-    def flush_full(self) -> None:
-        """Write the batches that are full."""
-        if self.ready.is_full:
-            self._flush_ready()
-        if self.aside.is_full:
-            self._flush_aside()
+    def add_ready(self, items: pa.RecordBatch) -> None:
+        """Take items whose rows are finished; those of each process in order of the archive."""
+        self._spool.add(items)
+
+    def add_aside(self, rows: pa.RecordBatch, process: int = 0) -> None:
+        """Take rows that wait; those of each process in order of the archive."""
+        self._aside[process].write(rows)
 
     def write_ready(self) -> None:
         """Write all rows that are finished, in order."""
-        self._flush_ready()
         # Arrow does both without the interpreter's lock: one row group is packed while the next is
         # multiplied out. No more than these two are in memory.
         with ThreadPoolExecutor(1, thread_name_prefix="mlhub") as pool:
@@ -106,15 +97,8 @@ class IndexFile:
         self._writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
 
     def take_aside(self) -> Iterator[pa.RecordBatch]:
-        """The rows that were set aside, in their order."""
-        self._flush_aside()
-        if self._aside_writer is None:
-            return
-        self._aside_writer.close()
-        self._aside_file.close()
-        self._aside_writer = self._aside_file = None
-        with pa.OSFile(str(self._aside_path)) as file, pa.ipc.open_stream(file) as reader:
-            yield from reader
+        """The rows that wait, in order of the archive."""
+        return merged(*(file.read() for file in self._aside))
 
     def finish(
         self, extent: Extent, made_from: dict[str, Any], *, paths_differ: bool = False
@@ -145,28 +129,6 @@ class IndexFile:
         with self._part.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(self._part, final)
-
-    def _flush_ready(self) -> None:
-        if len(self.ready):
-            self._spool.add(self.ready.to_batch())
-            self.ready.clear()
-
-    def _flush_aside(self) -> None:
-        if not len(self.aside):
-            return
-        if self._aside_writer is None:
-            self._aside_file = pa.OSFile(str(self._aside_path), "wb")
-            options = pa.ipc.IpcWriteOptions(compression="zstd")
-            self._aside_writer = pa.ipc.new_stream(
-                self._aside_file, aside_schema(), options=options
-            )
-        self._aside_writer.write_batch(self.aside.to_batch())
-        self.aside.clear()
-
-    def _close(self) -> None:
-        for open_one in (self._aside_writer, self._aside_file, self._writer):
-            if open_one is not None:
-                open_one.close()
 
 
 def _groups(items: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

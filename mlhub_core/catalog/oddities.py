@@ -6,6 +6,8 @@ not fill the memory.
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from mlhub_core.redact import redact
 
 _MAX_TEXT = 300
@@ -23,13 +25,18 @@ def shown(text: object) -> str:
 class Oddities:
     """The first oddities, and how many there were.
 
+    Attributes:
+        at: Where in the archive the next ones are: what they are put in order by when merged.
+        count: How many there were.
+
     Args:
         keep: How many are kept.
     """
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
-        self._first: list[str] = []
+        self._first: list[tuple[int, str]] = []
+        self.at = 0
         self.count = 0
 
     def add(self, where: str, what: str) -> None:
@@ -41,9 +48,14 @@ class Oddities:
         """
         self.count += 1
         if len(self._first) < self._keep:
-            self._first.append(f"{shown(where)}: {redact(what)[:_MAX_TEXT]}")
+            self._first.append((self.at, f"{shown(where)}: {redact(what)[:_MAX_TEXT]}"))
+
+    def merge(self, other: Oddities) -> None:
+        """Add those that somebody else noted elsewhere in the archive."""
+        self.count += other.count
+        self._first = sorted(self._first + other._first, key=itemgetter(0))[: self._keep]
 
     @property
     def first(self) -> tuple[str, ...]:
         """The ones that were kept, oldest first."""
-        return tuple(self._first)
+        return tuple(text for _, text in self._first)

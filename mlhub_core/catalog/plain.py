@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from mlhub_core.catalog.contents import claims_text
 from mlhub_core.catalog.documents import JsonObject
 from mlhub_core.catalog.items import MAX_INT64, as_size, as_text
 from mlhub_core.catalog.savepaths import fold, stem_of, suffix_of_ending
@@ -17,9 +18,11 @@ from mlhub_core.layout import COMMON_ASSET_KEYS
 
 # Characters are listed: the classes of the regex engine that fit take four times as long. What is
 # not in here (queries, percent signs, blanks, brackets) can hide the ending.
-_DIRECTORY = re.compile(r"(?:https?|s3)://[a-zA-Z0-9_.:-]+/(?:[!$&'()*+,./0-9:=@A-Z_a-z~-]*/)?")
-_NAME = re.compile(r"[!$&'()*+,0-9:=@A-Z_a-z~-][!$&'()*+,.0-9:=@A-Z_a-z~-]*")
-_COMPOUND = frozenset({".gz", ".xml", ".GZ", ".XML"})
+DIRECTORY = re.compile(r"(?:https?|s3)://[a-zA-Z0-9_.:-]+/(?:[!$&'()*+,./0-9:=@A-Z_a-z~-]*/)?")
+"""What stands before the name in a plain URL."""
+NAME = re.compile(r"[!$&'()*+,0-9:=@A-Z_a-z~-][!$&'()*+,.0-9:=@A-Z_a-z~-]*")
+"""The name in a plain URL."""
+COMPOUND = frozenset({".gz", ".xml", ".GZ", ".XML"})
 """Of these the suffix before may count too."""
 
 Look = tuple[str, str, Any, Any]
@@ -66,12 +69,16 @@ class Pattern(NamedTuple):
         claims: Of each asset, what the claims of ``savepaths`` are made of besides the URL.
         json_names: The file names that may be an item's own, as file systems tell them apart.
         keys: The asset keys.
+        order: Where each asset comes by its key; None where that is how they stand.
+        content: The claims in that order, as ``contents.claims_text`` writes them.
     """
 
     kinds: tuple[AssetKind, ...]
     claims: tuple[tuple[str, str], ...]
     json_names: frozenset[str]
     keys: tuple[str, ...]
+    order: tuple[int, ...] | None
+    content: bytes
 
 
 def plain_assets(item: JsonObject) -> PlainAssets | None:
@@ -83,7 +90,7 @@ def plain_assets(item: JsonObject) -> PlainAssets | None:
     hrefs: list[str] = []
     sizes: list[int | None] = []
     checksums: list[str | None] = []
-    is_name = _NAME.fullmatch
+    is_name = NAME.fullmatch
     directory = None
     try:
         for key, asset in assets.items():
@@ -91,7 +98,7 @@ def plain_assets(item: JsonObject) -> PlainAssets | None:
             slash = href.rfind("/") + 1
             # The assets of an item lie in one directory, mostly.
             if href[:slash] != directory:
-                if _DIRECTORY.fullmatch(href, 0, slash) is None:
+                if DIRECTORY.fullmatch(href, 0, slash) is None:
                     return None
                 directory = href[:slash]
             if is_name(href, slash) is None:
@@ -99,7 +106,7 @@ def plain_assets(item: JsonObject) -> PlainAssets | None:
             get = asset.get
             dot = href.rfind(".", slash)
             ending = href[dot:] if dot > 0 else ""
-            if ending in _COMPOUND and (before := href.rfind(".", slash + 1, dot)) > 0:
+            if ending in COMPOUND and (before := href.rfind(".", slash + 1, dot)) > 0:
                 ending = href[before:]
             roles = get("roles")
             if roles is not None:
@@ -135,5 +142,13 @@ def pattern_of(looks: tuple[Look, ...]) -> Pattern | None:
         names.add(fold(name))
     if len(names) < len(looks):
         return None
-    json_names = frozenset(name for name in names if name.endswith("json"))
-    return Pattern(tuple(kinds), tuple(claims), json_names, tuple(kind.key for kind in kinds))
+    keys = tuple(kind.key for kind in kinds)
+    order = tuple(sorted(range(len(keys)), key=keys.__getitem__))
+    return Pattern(
+        kinds=tuple(kinds),
+        claims=tuple(claims),
+        json_names=frozenset(name for name in names if name.endswith("json")),
+        keys=keys,
+        order=None if order == tuple(range(len(keys))) else order,
+        content=claims_text([claims[at] for at in order]),
+    )

@@ -55,6 +55,7 @@ def items_schema() -> pa.Schema:
             pa.field("source_items", texts_type()),
             pa.field("geometry", pa.binary()),
             pa.field("directory", pa.string()),
+            pa.field("number", pa.int64()),
             pa.field("assets", pa.list_(_asset_type())),
         ]
     )
@@ -76,9 +77,14 @@ def _asset_type() -> pa.DataType:
 
 
 class ItemRows:
-    """Collects items and those of their assets whose rows are finished, for one batch."""
+    """Collects items and those of their assets whose rows are finished, for one batch.
+
+    Attributes:
+        at: Which member of the archive the next ones are of: settles the order of equal ones.
+    """
 
     def __init__(self) -> None:
+        self.at = 0
         self.clear()
 
     def clear(self) -> None:
@@ -86,9 +92,10 @@ class ItemRows:
         self._text = 0
         self._items: list[ItemEntry] = []
         self._directories: list[str] = []
+        self._numbers: list[int] = []
         self._offsets = [0]
         self._kinds: dict[AssetKind, int] = {}
-        self._codes_of: dict[tuple[AssetKind, ...], list[int]] = {}
+        self._codes_of: dict[int, tuple[tuple[AssetKind, ...], list[int]]] = {}
         self._codes: list[int] = []
         self._hrefs: list[str] = []
         self._sizes: list[int | None] = []
@@ -137,13 +144,15 @@ class ItemRows:
         sizes: Sequence[int | None],
         checksums: Sequence[str | None],
     ) -> None:
-        codes = self._codes_of.get(kinds)
-        if codes is None:
+        # By identity: items of one pattern share the tuple, and its hash is not kept anywhere.
+        of, codes = self._codes_of.get(id(kinds)) or ((), [])
+        if of is not kinds:
             known = self._kinds
             codes = [known.setdefault(kind, len(known)) for kind in kinds]
-            self._codes_of[kinds] = codes
+            self._codes_of[id(kinds)] = kinds, codes
         self._items.append(item)
         self._directories.append(directory)
+        self._numbers.append(self.at)
         self._codes += codes
         self._hrefs += hrefs
         self._sizes += sizes
@@ -156,6 +165,7 @@ class ItemRows:
             **item_columns(self._items),
             "collection_id": texts_of([item.collection_id for item in self._items]),
             "directory": texts_of(self._directories),
+            "number": numbers_of(self._numbers, pa.int64()),
             "assets": pa.ListArray.from_arrays(
                 numbers_of(self._offsets, pa.int32()), self._assets()
             ),
@@ -187,7 +197,7 @@ def expand(items: pa.RecordBatch) -> pa.RecordBatch:
     names = [field.name for field in assets.type]
     columns = dict(zip(names, assets.flatten(), strict=True))
     for name in items.schema.names:
-        if name != "assets":
+        if name not in ("assets", "number"):
             columns[name] = items.column(name).take(owner_of)
     slash = texts_of(["/"])[0]
     columns["save_path"] = pc.binary_join_element_wise(columns["directory"], columns["name"], slash)
@@ -233,9 +243,16 @@ class Extent:
         """Widen it by an item."""
         if item.shape is not None:
             self.kinds.add(item.shape.kind)
-        cover = item.cover
-        if cover is None:
-            return
+        if item.cover is not None:
+            self._widen(item.cover)
+
+    def merge(self, other: Extent) -> None:
+        """Widen it by another one."""
+        self.kinds |= other.kinds
+        if other.bounds is not None:
+            self._widen(other.bounds)
+
+    def _widen(self, cover: Bounds) -> None:
         if self.bounds is None:
             self.bounds = cover
             return

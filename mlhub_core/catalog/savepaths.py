@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from mlhub_core.catalog.contents import new_key, number_of
 from mlhub_core.layout import (
     case_key,
     collection_name,
@@ -85,6 +86,7 @@ _PLAIN_URL = re.compile(r"https?://[\w.:-]+/(?:[\w.~+=,@-]+/)*([\w~+=,@-][\w.~+=
 stem_of = lru_cache(maxsize=4096)(safe_name)
 """The file name of an asset without its extension, by its key."""
 _suffix = lru_cache(maxsize=4096)(extension)
+_collection_name = lru_cache(maxsize=4096)(collection_name)
 
 
 def fold(path: str) -> str:
@@ -130,16 +132,16 @@ def settle_directories(names: Iterable[str]) -> dict[str, str]:
 class Plan:
     """What earlier passes over the archive found out, for the sake of the next one.
 
-    Hashes are those of ``hash``: good within this process only.
-
     Attributes:
+        key: Of all numbers for paths and contents, see ``contents``.
         collection_names: Directories of collections other than ``layout.collection_name`` says.
         collection_ids: Ids of collections by their directories in the archive, where an item that
             names no collection would guess another.
-        clashing: Hashes of ``(collection id, folded item directory)`` that different items share.
-        reserved: Hashes of folded paths that members of the archive hold and assets wanted.
+        clashing: Numbers of ``(collection id, folded item directory)`` that different items share.
+        reserved: Numbers of folded paths that members of the archive hold and assets wanted.
     """
 
+    key: bytes = field(default_factory=new_key)
     collection_names: Mapping[str, str] = field(default_factory=dict)
     collection_ids: Mapping[str, str] = field(default_factory=dict)
     clashing: frozenset[int] = frozenset()
@@ -148,7 +150,7 @@ class Plan:
     def collection_directory(self, collection_id: str) -> str:
         """The directory of a collection within the dataset's."""
         found = self.collection_names.get(collection_id)
-        return collection_name(collection_id) if found is None else found
+        return _collection_name(collection_id) if found is None else found
 
     def item_directory(self, collection_directory: str, name: str) -> str:
         """The directory of an item within the dataset's, by the name that it wants."""
@@ -158,12 +160,16 @@ class Plan:
 
     def is_reserved(self, path: str) -> bool:
         """Whether a member of the archive holds a path that an asset wanted."""
-        return bool(self.reserved) and hash(fold(path)) in self.reserved
+        return bool(self.reserved) and self.path_number(fold(path)) in self.reserved
 
+    def path_number(self, folded: str) -> int:
+        """A number for a folded path."""
+        return number_of(folded.encode(), self.key)
 
-def item_key(collection_id: str, name: str) -> int:
-    """What two items share when their directories would be the same."""
-    return hash((collection_id, fold(name)))
+    def item_key(self, collection_id: str, name: str) -> int:
+        """What two items share when their directories would be the same."""
+        # The name is a directory's: it holds no slash.
+        return number_of(f"{fold(name)}/{collection_id}".encode(), self.key)
 
 
 def settle_items(

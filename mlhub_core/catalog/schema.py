@@ -65,6 +65,7 @@ def aside_schema() -> pa.Schema:
             pa.field("_unsettled", pa.bool_()),
             pa.field("_candidates", texts_type()),
             pa.field("_url", pa.string()),
+            pa.field("_number", pa.int64()),
         ]
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mlhub_core.buffers import number_array
+from mlhub_core.buffers import number_array, values
 from mlhub_core.catalog import ordering
 from mlhub_core.catalog.rows import items_schema
 
@@ -38,12 +38,14 @@ class Spool:
         self._held = 0
         self._bytes = 0
         self._positions: list[ordering.Positions] = []
+        self._numbers: list[Any] = []
         self._file: _File | None = None
         self._buckets: list[_File] = []
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take a batch."""
+        """Take a batch. Items of the same number come one after the other."""
         self._positions.append(ordering.positions(batch))
+        self._numbers.append(values(batch.column("number")).copy())
         self._batches.append(batch)
         self._held += batch.nbytes
         self._bytes += batch.nbytes
@@ -55,10 +57,12 @@ class Spool:
         """All items in order, in batches of some size; once."""
         if not self._positions:
             return
-        order = np.argsort(
-            ordering.keys(np.concatenate(self._positions, axis=1)), kind="stable"
-        ).astype(np.int64)
+        # Equal ones in order of the archive, in whatever order they came.
+        keys = ordering.keys(np.concatenate(self._positions, axis=1))
         self._positions.clear()
+        order = np.lexsort((np.concatenate(self._numbers), keys)).astype(np.int64)
+        self._numbers.clear()
+        del keys
         if self._file is None:
             items = pa.concat_batches(self._batches)
             self._batches.clear()

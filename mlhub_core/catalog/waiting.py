@@ -47,9 +47,14 @@ class Waiting(NamedTuple):
 
 
 class WaitingRows:
-    """Collects rows for one batch, each with the reason why it waits."""
+    """Collects rows for one batch, each with the reason why it waits.
+
+    Attributes:
+        at: Which member of the archive the next ones are of: their order.
+    """
 
     def __init__(self) -> None:
+        self.at = 0
         self.clear()
 
     def clear(self) -> None:
@@ -59,6 +64,7 @@ class WaitingRows:
         self._owner_of: list[int] = []
         self._assets: list[AssetEntry] = []
         self._save_paths: list[str] = []
+        self._numbers: list[int] = []
         self._waiting: list[Waiting] = []
 
     def __len__(self) -> int:
@@ -77,6 +83,7 @@ class WaitingRows:
         self._owner_of.append(len(self._owners) - 1)
         self._assets.append(asset)
         self._save_paths.append(save_path)
+        self._numbers.append(self.at)
         self._text += _ROW_BYTES
         if owner.item is not None:
             self._text += len(owner.item.properties)
@@ -99,6 +106,7 @@ class WaitingRows:
             "common_asset": truths_of([False] * len(assets)),
             "file_size": numbers_of([asset.file_size for asset in assets], pa.int64()),
             "checksum": texts_of([asset.checksum for asset in assets]),
+            "_number": numbers_of(self._numbers, pa.int64()),
             **self._waiting_columns(),
         }
         schema = aside_schema()

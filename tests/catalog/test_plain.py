@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.catalog.items import read_assets
+from mlhub_core.catalog.patterns import Patterns
 from mlhub_core.catalog.plain import pattern_of, plain_assets
 from mlhub_core.catalog.savepaths import claim_of
 
@@ -77,3 +78,41 @@ def test_plain_ones_go_the_quick_way() -> None:
     assert pattern is not None
     assert [kind.name for kind in pattern.kinds] == ["B01.tif", "meta.tar.gz"]
     assert plain.sizes == [None, 3]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(st.text("aB.é_/", max_size=5), ASSETS, min_size=1, max_size=3),
+    st.lists(st.tuples(st.text("ab./", max_size=3), st.text("ab.", max_size=3)), max_size=4),
+)
+def test_templates_change_nothing(assets: dict[str, Any], heads: list[tuple[str, str]]) -> None:
+    """Items that differ in what their URLs begin with, read with and without a memory of others."""
+    learnt = Patterns()
+    for directory, stem in [("", "x"), *heads]:
+        item = {"assets": {key: moved(one, directory, stem) for key, one in assets.items()}}
+        assert learnt.read(item) == Patterns().read(item)
+
+
+def moved(asset: Any, directory: str, stem: str) -> Any:
+    if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
+        return asset
+    parent, _, name = asset["href"].rpartition("/")
+    return asset | {"href": f"{parent}{directory}/{stem}{name}"}
+
+
+def test_a_template_is_learnt_once_and_refused_where_it_does_not_fit() -> None:
+    def read(head: str, **changes: Any) -> Any:
+        one = {"href": f"{head}_B01.tif", "type": "image/tiff", "roles": ["data"]} | changes
+        return patterns.read({"assets": {"B01": one, "B02": {"href": f"{head}_B02.tif"}}})
+
+    patterns = Patterns()
+    first = read("https://h/a/one")
+    plain, pattern = read("https://h/b/two", **{"file:size": 7})
+    assert pattern is first[1]
+    assert plain.looks is first[0].looks
+    assert plain.hrefs == ["https://h/b/two_B01.tif", "https://h/b/two_B02.tif"]
+    assert plain.sizes == [7, None]
+    assert read("https://h/a?x=/b") is None
+    assert read("ftp://h/b/c") is None
+    assert read("https://h/b/c", type="image/jp2")[1] is not pattern
+    assert read("https://h/b/.") is None

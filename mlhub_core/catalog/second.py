@@ -1,0 +1,211 @@
+"""A second process that reads JSON files of the archive, beside the one that unpacks it.
+
+Unpacking is a fifth of the work and cannot be divided; the rest is. Files are dealt out a few dozen
+at a time: the second process gets some whenever it has room for them, else the first one reads them
+itself. So nobody waits, whatever else the processors have to do. What comes back are finished
+batches of rows, and at the end what was found besides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import queue
+import subprocess
+import sys
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from mlhub_core.catalog.collecting import Rows, Take
+from mlhub_core.catalog.findings import Findings
+from mlhub_core.catalog.processes import begin, close, receive, send, start
+from mlhub_core.catalog.reader import Reader
+from mlhub_core.catalog.rows import items_schema
+from mlhub_core.catalog.savepaths import Plan
+from mlhub_core.catalog.schema import aside_schema
+from mlhub_core.stop import StopFlag
+
+log = logging.getLogger(__name__)
+
+Chunk = list[tuple[bytes, str, int]]
+"""Content, path and number of JSON files."""
+
+_ROOM = 2
+"""Chunks on their way: one that is read, and one to go on with."""
+_PIPE_BYTES = 1024 * 1024
+_LOOK = 0.2
+"""Seconds between two looks at the stop flag."""
+_END = "end"
+_READY, _ASIDE = "ready", "aside"
+
+
+class SecondLost(Exception):
+    """The second process ended without an outcome; never leaves the package."""
+
+
+class Second:
+    """The second process, seen from the first.
+
+    Args:
+        plan: What earlier passes found out.
+        take_ready: Gets its batches of finished items.
+        take_aside: Gets its batches of rows that wait.
+        stop: Ends the waiting for it early.
+
+    Attributes:
+        assets: How many it has read so far.
+    """
+
+    def __init__(
+        self, plan: Plan, take_ready: Take, take_aside: Take, stop: StopFlag | None = None
+    ) -> None:
+        self._take = {
+            _READY: (items_schema, take_ready),
+            _ASIDE: (aside_schema, take_aside),
+        }
+        self._stop = stop
+        self._room = 0
+        self._heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.assets = 0
+        self._process = start("second")
+        if self._process is not None:
+            _widen(self._process.stdin)
+            self._thread = threading.Thread(
+                target=_listen, args=(self._process, self._heard), name="mlhub-second", daemon=True
+            )
+            self._thread.start()
+            with contextlib.suppress(SecondLost):  # found out when it says nothing
+                self._send(plan)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        process = self._process
+        if process is None:
+            return
+        if error is not None:
+            process.kill()  # it may be in the middle of something, and has no files
+        close(process.stdin)
+        process.wait()
+        self._thread.join()
+        close(process.stdout)
+
+    def take(self, chunk: Chunk, *, wait: bool = False) -> bool:
+        """Have files read; False if there is no room, and nothing has happened.
+
+        Args:
+            chunk: The files.
+            wait: Wait until there is room, if there ever is.
+
+        Raises:
+            SecondLost: if the process is no more.
+        """
+        with contextlib.suppress(queue.Empty):
+            while self._process is not None:
+                self._hear(self._heard.get(block=wait and not self._room))
+        if not self._room:
+            return False
+        self._room -= 1
+        self._send(chunk)
+        return True
+
+    def finish(self) -> None:
+        """Tell it that no more files come.
+
+        Raises:
+            SecondLost: if the process is no more.
+        """
+        if self._process is not None:
+            self._send(_END)
+
+    def outcome(self) -> Findings:
+        """Wait for what it has found, and take the rest of its rows.
+
+        Raises:
+            SecondLost: if the process is no more.
+            Interrupted: if the stop flag is set.
+        """
+        if self._process is None:
+            return Findings()
+        while True:
+            if self._stop is not None:
+                self._stop.check()
+            with contextlib.suppress(queue.Empty):
+                message = self._heard.get(timeout=_LOOK)
+                if isinstance(message, Findings):
+                    return message
+                self._hear(message)
+
+    def _send(self, message: Any) -> None:
+        if self._process is None or self._process.stdin is None:
+            raise SecondLost
+        try:
+            send(self._process.stdin, message)
+        except BrokenPipeError as error:
+            raise SecondLost from error
+
+    def _hear(self, message: Any) -> None:
+        if isinstance(message, int):
+            self._room += 1
+            self.assets = message
+        elif isinstance(message, tuple):
+            schema, take = self._take[message[0]]
+            take(pa.ipc.read_record_batch(pa.py_buffer(message[1]), schema()))
+        else:
+            raise SecondLost
+
+
+def serve() -> None:
+    """The second process: read what standard input says."""
+    source, out = begin()
+    plan: Plan = receive(source)
+    # What is read is garbage without cycles; looking for them again and again is a tenth of it all.
+    gc.freeze()
+    gc.set_threshold(100_000)
+
+    def hand_on(what: str) -> Take:
+        return lambda batch: send(out, (what, batch.serialize().to_pybytes()))
+
+    rows = Rows(hand_on(_READY), hand_on(_ASIDE))
+    reader = Reader(plan, rows)
+    with contextlib.suppress(BrokenPipeError):  # nobody is there any more to be told
+        for _ in range(_ROOM):
+            send(out, 0)
+        while (message := receive(source)) is not None:
+            if message == _END:
+                rows.flush()
+                send(out, reader.findings)
+                return
+            for data, path, number in message:
+                reader.read(data, path, number)
+            send(out, reader.findings.assets)
+
+
+def _listen(process: subprocess.Popen[bytes], heard: queue.SimpleQueue[Any]) -> None:
+    """Pass on messages as they come: a process that cannot get rid of its own takes none."""
+    message: Any = 0
+    while message is not None and process.stdout is not None:
+        try:
+            message = receive(process.stdout)
+        except (OSError, ValueError, EOFError):
+            message = None
+        heard.put(message)
+
+
+def _widen(pipe: Any) -> None:
+    """Let a pipe hold a chunk, so that whoever sends it need not wait."""
+    if sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
