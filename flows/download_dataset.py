@@ -17,6 +17,7 @@ from contextlib import nullcontext
 from prefect import flow, get_run_logger, runtime
 from prefect.states import Cancelled, Completed
 
+from flows.api_client import one_client
 from flows.artifacts import progress_artifact, show_report
 from flows.cancelling import stopping_when_cancelled
 from flows.dataset_tags import tagged
@@ -69,6 +70,7 @@ def download_dataset(download: DownloadParameters) -> DownloadReport:
     access = Access(download.profile, download.api_key_block)
     with (
         new_run() as hooks,
+        one_client(),
         core_lines_in_run_log(),
         progress_lines_in_run_log(hooks.progress),
         demo_hub() if download.demo else nullcontext(),
