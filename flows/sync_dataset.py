@@ -1,9 +1,16 @@
 """The flow ``sync-dataset``: a question, and if the answer asks for it, the tasks of a download.
 
-Deployments run it every night; ``mlhub sync`` does the same without Prefect.
+``python -m flows.sync_dataset`` runs it ad hoc, deployments every night; ``mlhub sync`` does the
+same without Prefect.
 """
 
 from __future__ import annotations
+
+if __name__ == "__main__":
+    # Importing Prefect takes seconds: arguments are read, and a first line printed, before that.
+    from flows.command import SYNC, run_and_exit
+
+    run_and_exit(SYNC)
 
 import time
 from contextlib import nullcontext

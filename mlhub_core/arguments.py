@@ -80,6 +80,13 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=__version__)
 
 
+def add_prune_argument(parser: argparse.ArgumentParser) -> None:
+    """Add what a sync has beside the options of a download."""
+    parser.add_argument(
+        "--prune", action="store_true", help="move what the catalog no longer has into the trash"
+    )
+
+
 def add_filter_arguments(what: argparse._ArgumentGroup) -> None:
     """Add the options that say which assets are wanted."""
     what.add_argument(

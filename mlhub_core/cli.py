@@ -20,6 +20,7 @@ from mlhub_core._version import __version__
 from mlhub_core.arguments import (
     OneLineParser,
     add_download_arguments,
+    add_prune_argument,
     join_values,
     parameter_fields,
 )
@@ -64,9 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         "one request.",
     )
     add_download_arguments(sync)
-    sync.add_argument(
-        "--prune", action="store_true", help="move what the catalog no longer has into the trash"
-    )
+    add_prune_argument(sync)
     sync.set_defaults(run=_sync)
 
     add_index_command(commands)

@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
-from flows.command import main
+from flows.command import DOWNLOAD, SYNC, main
 from mlhub_core.hub.server import DemoHub
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.transfer.ledger import LedgerReader
@@ -104,9 +104,22 @@ def test_an_api_that_does_not_answer(at_demo_hub: DemoHub, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
+def test_the_sync_is_a_command_too(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "flows.sync_dataset", "demo_crops", "--dry-run"]
+    with command(words, tmp_path) as running:
+        assert running.wait(PATIENCE) == 2
+        assert running.err.startswith("sync_dataset: dry_run: a sync has to index")
+        assert len(running.err.splitlines()) == 1
+        assert running.out == ""
+    assert not (tmp_path / "demo_crops").exists()
+
+
+@pytest.mark.parametrize("flow", [DOWNLOAD, SYNC])
 @pytest.mark.parametrize(
     ("words", "status"),
     [
+        (["demo_crops", "--dask-address=tcp://127.0.0.1:9"], 2),
+        (["demo_crops", "--runner=ray"], 2),
         (["--bbox=1,2,3", "demo_crops"], 2),
         (["demo_crops", "--collection", "demo_crops_label"], 2),
         (["no_such_dataset"], 2),
@@ -120,10 +133,11 @@ def test_bad_arguments_wait_for_no_orchestrator(
     capsys: pytest.CaptureFixture[str],
     words: list[str],
     status: int,
+    flow: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # asked for nothing
-    assert main(words) == status
+    assert main(words, flow) == status
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -189,6 +189,19 @@ def test_the_catalog_only(at_demo_hub: object, tmp_path: Path) -> None:
     }
 
 
+def test_the_catalog_left_in_its_archive(mirror: Mirror, tmp_path: Path, files_of: Files) -> None:
+    state = run(tmp_path, mirrors=mirror.mirrors, collection_filter={PLOTS: []}, unarchive=False)
+    assert state.is_completed()
+    assert state.result().fetched == state.result().files > 0
+    steps = {entry.name.split()[0] for entry in Seen(state).task_runs}
+    assert steps == STEPS - {"unarchive"} | {"download"}
+    ours = files_of(tmp_path)
+    assert "demo_crops/catalog.json" not in ours
+    asked = mirror.server.paths()
+    assert {mirror.files[path] for path in asked} <= set(ours.values())
+    assert len(asked) == state.result().files
+
+
 def test_wrong_parameters_leave_nothing_behind(at_demo_hub: object, tmp_path: Path) -> None:
     target = tmp_path / "new"
     state = run(target, collection_filter={"demo_crops_plot": []})

@@ -10,6 +10,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter
 
+from flows.command import SYNC, main
 from flows.prefect_api import drain
 from flows.sync_dataset import sync_dataset
 from mlhub_core.parameters import DownloadParameters
@@ -61,3 +62,30 @@ def test_only_what_is_new_or_different(publisher: Publisher, snapshot: Snapshot)
         ("removed", "i05"),
     ]
     assert sync_dataset(parameters(publisher.root), prune=True).current
+
+
+@pytest.mark.timeout(300)
+def test_as_a_command(
+    publisher: Publisher,
+    snapshot: Snapshot,
+    prefect_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    words = ["tiny", "--output-dir", str(publisher.root), "--quiet"]
+    assert main(words, SYNC) == 0
+    assert publisher.here() == publisher.files
+    assert "12 fetched" in capsys.readouterr().out
+
+    publisher.server.forget()
+    before = snapshot()
+    assert main(words, SYNC) == 0
+    assert publisher.server.paths() == [CATALOG, ARCHIVE]
+    assert snapshot() == before
+    assert "has not changed" in capsys.readouterr().out
+
+    publisher.drop("i05")
+    publisher.publish()
+    assert main([*words, "--prune"], SYNC) == 0
+    assert publisher.here() == publisher.files
