@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from flows.prefect_api import prefect_api
-from flows.signals import ignore_signals, stopping_on_signals
+from flows.signals import leave, stopping_on_signals
 from mlhub_core.arguments import (
     OneLineParser,
     add_download_arguments,
@@ -81,9 +81,7 @@ def main(arguments: Sequence[str] | None = None, flow: str = DOWNLOAD) -> int:
 
 def run_and_exit(flow: str = DOWNLOAD) -> NoReturn:
     """Run a command as a process of its own."""
-    status = main(flow=flow)
-    ignore_signals()
-    raise SystemExit(status)
+    leave(main(flow=flow))
 
 
 def _run(options: argparse.Namespace, fields: dict[str, object]) -> None:
