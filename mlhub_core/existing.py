@@ -71,4 +71,6 @@ def _output_dir(root: Path, state: Path) -> Path:
         catalog = Path(os.path.normpath(state / written))
         if catalog.name == root.name:
             return catalog.parent
-    return root.parent
+    # A catalog that stays in its archive is in no directory; where the archive is, the index knows.
+    written = (read_state(state / STATE_NAME) or {}).get("output_dir")
+    return Path(os.path.normpath(state / written)) if isinstance(written, str) else root.parent

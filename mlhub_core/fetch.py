@@ -26,6 +26,7 @@ from mlhub_core import http_rules
 from mlhub_core.exceptions import FetchError, StorageError
 from mlhub_core.http_rules import RangeVerdict
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.moving import move_file
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.redact import redact
 from mlhub_core.session import Session
@@ -254,7 +255,7 @@ class FileFetcher:
             self._use_target = False
             self._drop_partial()
             raise _Incomplete("the bytes that were here are not of this file")
-        os.replace(self._partial, self._target)
+        move_file(self._partial, self._target)
         self._drop_partial()
         return self._remember(http_rules.strong_etag(response.headers.get("ETag")))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def remember(index: AssetIndex, archive: CatalogArchive, paths: DownloadPaths) -
         paths.state_dir / STATE_NAME,
         {
             "archive": identity(archive),
+            "output_dir": _output_dir(paths),
             "file": _stamp(index.path),
             "assets": index.assets,
             "files": index.files,
@@ -102,7 +104,19 @@ def recall(archive: CatalogArchive, paths: DownloadPaths) -> AssetIndex | None:
     except (KeyError, TypeError, ValueError):
         return None
     untouched = state.get("file") is not None and state.get("file") == _stamp(paths.index)
-    return replace(index, reused=True) if untouched or _fits(index, archive) else None
+    if not untouched and not _fits(index, archive):
+        return None
+    if state.get("output_dir") != _output_dir(paths):
+        remember(index, archive, paths)
+    return replace(index, reused=True)
+
+
+def _output_dir(paths: DownloadPaths) -> str:
+    """Where archive and catalog are, seen from here: both may be moved, together."""
+    try:
+        return os.path.relpath(paths.output_dir, paths.state_dir)
+    except ValueError:  # on another drive, on Windows
+        return str(paths.output_dir)
 
 
 def _stamp(path: Path) -> list[int] | None:
