@@ -41,7 +41,7 @@ from tasks.fetch_catalog import fetch_catalog
 from tasks.fetch_metadata import fetch_metadata
 from tasks.filter_assets import filter_assets
 from tasks.index_assets import index_assets
-from tasks.runtime import new_run
+from tasks.runtime import new_run, with_chores
 from tasks.unarchive import unarchive
 
 
@@ -97,8 +97,9 @@ def _run(request: DownloadRequest, access: Access) -> DownloadReport:
     with tagged(info.id), workspace(paths), progress_artifact(info.id):
         archive = fetch_catalog(paths, request.if_exists, access)
         unarchived, index = _unpack(request, paths, archive)
-        plan = None if index is None else filter_assets(request, paths, index)
-        results = () if plan is None else download_partitions(request, paths, plan)
+        with with_chores():
+            plan = None if index is None else filter_assets(request, paths, index)
+            results = () if plan is None else download_partitions(request, paths, plan)
         report = conclude(
             info,
             paths,

@@ -10,28 +10,26 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
-from mlhub_core.carry import carry_out
 from mlhub_core.catalog.archive import CatalogArchive, fetch_catalog
 from mlhub_core.catalog.extract import Unarchived, unarchive
 from mlhub_core.catalog.index import AssetIndex, index_assets
+from mlhub_core.chores import Chores, settle_all
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.logs import ensure_handler
 from mlhub_core.metadata import DatasetInfo, fetch_metadata
+from mlhub_core.planning import make_plan
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.partition import Partition
-from mlhub_core.selection.plan import Plan, counted
-from mlhub_core.selection.saved import load_saved, save_plan
+from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings
 from mlhub_core.settled import settle
-from mlhub_core.space import check_space
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.dispatch import crew_ahead, crew_for, download_partition
 from mlhub_core.transfer.failures import merge_failures
@@ -54,81 +52,6 @@ def check_collections(wanted: AssetFilter, info: DatasetInfo) -> None:
     if info.collections and wanted.collections:
         names = tuple((collection, ()) for collection, _ in wanted.collections)
         AssetFilter(names).check_against({entry.id: () for entry in info.collections})
-
-
-def make_plan(
-    request: DownloadRequest,
-    paths: DownloadPaths,
-    index: AssetIndex,
-    *,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
-) -> Plan:
-    """Filter the index and cut what is left into partitions.
-
-    Raises:
-        InvalidArgument: if the filter names a collection or asset key that does not exist, or a
-            saved plan cannot be run any more.
-        NothingMatches: if nothing is left.
-        StorageError: if the disk refuses, or has not the room that the files will take.
-    """
-    if request.plan is not None:
-        from mlhub_core.selection.query import archive_of
-
-        plan = load_saved(request.plan, paths.dataset_id, archive_of(index.path))
-    else:
-        request.wanted.check_against(dict(index.asset_keys))
-        for phrase in request.wanted.describe():
-            log.info("filter: %s", phrase)
-        plan = _new_plan(request, paths, index, stop, on_progress)
-    for name, left in plan.funnel:
-        log.info("%s %s", counted(left, "file"), name)
-    if request.settings.check_space and not request.dry_run:
-        check_space(plan, paths, stop=stop)
-    if not request.settings.unarchive and not request.dry_run:
-        carry_out(
-            plan.partitions,
-            paths,
-            if_exists=request.if_exists,
-            limits=request.settings.limits,
-            stop=stop,
-            on_progress=on_progress,
-        )
-    return plan
-
-
-def _new_plan(
-    request: DownloadRequest,
-    paths: DownloadPaths,
-    index: AssetIndex,
-    stop: StopFlag | None,
-    on_progress: ProgressSink,
-) -> Plan:
-    """Make a plan: in a place of its own if it is to be kept, and there too if one is kept."""
-    # Here, because it loads Arrow: a crew that starts ahead gets ready meanwhile.
-    from mlhub_core.selection.query import identity, kept_plan, plan_assets
-
-    workers = request.settings.workers
-    kept = kept_plan(paths.state_dir, identity(index.path, request.wanted, workers))
-    plan = plan_assets(
-        paths.dataset_id,
-        index.path,
-        request.wanted,
-        kept if request.dry_run or kept.exists() else paths.plan_dir,
-        workers=workers,
-        asset_db=paths.asset_db if request.settings.asset_db and not request.dry_run else None,
-        allow_empty=request.allow_empty,
-        stop=stop,
-        on_progress=on_progress,
-    )
-    if request.dry_run:
-        plan = replace(
-            plan,
-            output_dir=str(paths.output_dir),
-            asset_output_dir=str(paths.asset_output_dir),
-        )
-        save_plan(plan)
-    return plan
 
 
 def conclude(
@@ -228,18 +151,21 @@ def download(
         unarchived, index = _unpack(request, paths, archive, stop, on_progress)
         if index is None:
             return conclude(info, paths, seconds=time.monotonic() - started, unarchived=unarchived)
-        plan = make_plan(request, paths, index, stop=stop, on_progress=on_progress)
-        on_plan(plan)
         results: tuple[PartitionResult, ...] = ()
-        if not request.dry_run:
-            results = transfer(
-                plan.partitions,
-                paths,
-                request.settings,
-                if_exists=request.if_exists,
-                stop=stop,
-                on_progress=on_progress,
+        with Chores(stop) as chores:
+            plan = make_plan(
+                request, paths, index, chores=chores, stop=stop, on_progress=on_progress
             )
+            on_plan(plan)
+            if not request.dry_run:
+                results = transfer(
+                    plan.partitions,
+                    paths,
+                    request.settings,
+                    if_exists=request.if_exists,
+                    stop=stop,
+                    on_progress=on_progress,
+                )
         return conclude(
             info,
             paths,
@@ -276,13 +202,13 @@ def _unpack(
             on_progress=on_progress,
         )
         if request.catalog_only:
-            _settle([extraction], stop)
+            settle_all([extraction], stop)
             return extraction.result(), None
         log.info("create stac asset list ...")
         indexing = pool.submit(
             index_assets, archive, paths, limits=limits, stop=stop, on_progress=on_progress
         )
-        _settle([extraction, indexing], stop)
+        settle_all([extraction, indexing], stop)
     return extraction.result(), indexing.result()
 
 
@@ -326,20 +252,5 @@ def transfer(
             )
             for partition in partitions
         ]
-        _settle(futures, stop)
+        settle_all(futures, stop)
     return tuple(future.result() for future in futures)
-
-
-def _settle(futures: Sequence[Future[Any]], stop: StopFlag) -> None:
-    """Wait for all; when one fails or Ctrl-C comes, stop the others and raise what came first."""
-    try:
-        done = wait(list(futures), return_when=FIRST_EXCEPTION).done
-        first = next((error for future in done if (error := future.exception())), None)
-        if first is not None:
-            raise first
-    except BaseException:
-        stop.set()
-        for future in futures:
-            future.cancel()
-        wait(list(futures))
-        raise

@@ -5,12 +5,12 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mlhub_core import pipeline
+from mlhub_core import planning
 from mlhub_core.catalog.index import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan
-from tasks.runtime import run_hooks
+from tasks.runtime import chores_of_run, run_hooks
 
 
 @task(
@@ -20,8 +20,13 @@ from tasks.runtime import run_hooks
     persist_result=False,
 )
 def filter_assets(request: DownloadRequest, paths: DownloadPaths, index: AssetIndex) -> Plan:
-    """See :func:`mlhub_core.pipeline.make_plan`."""
+    """See :func:`mlhub_core.planning.make_plan`."""
     with run_hooks() as hooks:
-        return pipeline.make_plan(
-            request, paths, index, stop=hooks.stop, on_progress=hooks.progress
+        return planning.make_plan(
+            request,
+            paths,
+            index,
+            chores=chores_of_run(),
+            stop=hooks.stop,
+            on_progress=hooks.progress,
         )

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from mlhub_core.chores import Chores
 from mlhub_core.progress import Broadcast, Progress, Stage
 from mlhub_core.selection.partition import Partition
 from mlhub_core.stop import StopFlag
@@ -31,6 +32,7 @@ class RunHooks:
 
 
 _HOOKS: ContextVar[RunHooks] = ContextVar("mlhub_run_hooks")
+_CHORES: ContextVar[Chores | None] = ContextVar("mlhub_run_chores", default=None)
 
 
 @contextmanager
@@ -62,6 +64,22 @@ def run_hooks() -> Iterator[RunHooks]:
     except BaseException:
         hooks.stop.set()
         raise
+
+
+@contextmanager
+def with_chores() -> Iterator[None]:
+    """Have what no task waits for done beside the tasks of the block, which ends when it is."""
+    with run_hooks() as hooks, Chores(hooks.stop) as chores:
+        token = _CHORES.set(chores)
+        try:
+            yield
+        finally:
+            _CHORES.reset(token)
+
+
+def chores_of_run() -> Chores | None:
+    """Where such things go; None outside of such a block."""
+    return _CHORES.get()
 
 
 def announce(partitions: Iterable[Partition]) -> None:

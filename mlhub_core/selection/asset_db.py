@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ _CREATE = """CREATE TABLE assets (
 _INSERT = f"INSERT INTO assets VALUES ({', '.join('?' * 12)})"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STATE_NAME = "asset_db.json"
+_CHECK_EVERY = 5_000
+"""Rows written between two looks at the stop flag."""
 
 
 def write_asset_db(
@@ -95,11 +98,19 @@ def _load(path: Path, index: IndexReader, chosen: Chosen, stop: StopFlag) -> Non
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(_CREATE)
         for group in index.groups():
-            stop.check()
-            connection.executemany(_INSERT, _rows(group, chosen))
+            connection.executemany(_INSERT, _watched(_rows(group, chosen), stop))
         connection.commit()
     finally:
         connection.close()
+
+
+def _watched(rows: Iterator[tuple[Any, ...]], stop: StopFlag) -> Iterator[tuple[Any, ...]]:
+    while True:
+        stop.check()
+        some = list(islice(rows, _CHECK_EVERY))
+        if not some:
+            return
+        yield from some
 
 
 def _rows(group: RowGroup, chosen: Chosen) -> Iterator[tuple[Any, ...]]:

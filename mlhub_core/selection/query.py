@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pyarrow as pa
 
 from mlhub_core.buffers import mask_array
 from mlhub_core.catalog.schema import IDENTITY_KEY
+from mlhub_core.chores import Chores
 from mlhub_core.exceptions import StorageError
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.ahead import HELD_ROWS, ReadAhead, chosen_rows
@@ -45,6 +47,7 @@ def plan_assets(
     *,
     workers: int = 2,
     asset_db: Path | None = None,
+    chores: Chores | None = None,
     allow_empty: bool = False,
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
@@ -60,6 +63,7 @@ def plan_assets(
         directory: Where the plan goes; another one there is replaced.
         workers: Partitions that will run at a time.
         asset_db: Where to write the reference client's table, None to leave it out.
+        chores: What writes that table, later; None to write it before the plan is returned.
         allow_empty: Whether a filter that leaves nothing is fine.
         stop: Stops the query when set.
         on_progress: Gets rows of the index, as ``Stage.FILTER``.
@@ -71,7 +75,7 @@ def plan_assets(
         Interrupted: if stopped.
     """
     stop = stop or StopFlag()
-    try:
+    with _told(index, directory):
         made_from = identity(index, wanted, workers)
         plan = reusable(directory / PLAN_NAME, made_from)
         if plan and (asset_db is None or is_current(asset_db, made_from)):
@@ -79,12 +83,28 @@ def plan_assets(
             on_progress(Progress(Stage.FILTER, rows, rows, finished=True))
             return plan
         with IndexReader(index) as reader, ReadAhead(reader) as ahead:
-            return _make(
-                Query(reader, wanted, allow_empty, stop, on_progress, ahead),
-                Plan(dataset_id, directory, (), 0, 0, 0, 0, (), made_from=made_from),
-                workers,
-                asset_db,
-            )
+            query = Query(reader, wanted, allow_empty, stop, on_progress, ahead)
+            empty = Plan(dataset_id, directory, (), 0, 0, 0, 0, (), made_from=made_from)
+            plan = _make(query, empty, workers)
+    if asset_db is not None:
+        chosen, table = query.chosen, asset_db
+
+        def write(stop: StopFlag) -> None:
+            with _told(index, table), IndexReader(index) as reader:
+                write_asset_db(table, reader, chosen, made_from, stop)
+
+        if chores is None:
+            write(stop)
+        else:
+            chores.add(write)
+    return plan
+
+
+@contextmanager
+def _told(index: Path, target: Path) -> Iterator[None]:
+    """Tell what Arrow and the disk refuse in the way of this library."""
+    try:
+        yield
     except pa.ArrowException as error:
         raise StorageError(
             f"{index} cannot be read: {str(error).splitlines()[0]}. Remove it, and the next "
@@ -93,7 +113,7 @@ def plan_assets(
     except OSError as error:
         if isinstance(error, StorageError):
             raise
-        raise StorageError(f"{directory} cannot be written: {error.strerror or error}.") from error
+        raise StorageError(f"{target} cannot be written: {error.strerror or error}.") from error
 
 
 def identity(index: Path, wanted: AssetFilter, workers: int) -> dict[str, Any]:
@@ -202,7 +222,7 @@ class Query:
         return files, self.tally.rows - self._firsts.drop_others(files)
 
 
-def _make(query: Query, plan: Plan, workers: int, asset_db: Path | None) -> Plan:
+def _make(query: Query, plan: Plan, workers: int) -> Plan:
     shutil.rmtree(plan.directory, ignore_errors=True)
     plan.directory.mkdir(parents=True, exist_ok=True)
     query.run()
@@ -224,8 +244,6 @@ def _make(query: Query, plan: Plan, workers: int, asset_db: Path | None) -> Plan
         seals=tuple(seal(part.path) for part in partitions),
     )
     plan.save()
-    if asset_db is not None:
-        write_asset_db(asset_db, query.index, query.chosen, plan.made_from, query.stop)
     return plan
 
 

@@ -16,7 +16,8 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.logs import ensure_handler
 from mlhub_core.metadata import fetch_metadata
-from mlhub_core.pipeline import check_collections, conclude, make_plan, transfer
+from mlhub_core.pipeline import check_collections, conclude, transfer
+from mlhub_core.planning import make_plan
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
 from mlhub_core.settled import settle
