@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlhub_core.buffers import distinct, mask_array, valid, values
-from mlhub_core.selection.partition import Partition, partition_schema
+from mlhub_core.selection.partition import ROW_GROUP_ROWS, Partition, partition_schema
 from mlhub_core.selection.plan import partition_count
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Cutter:
 
         assert self._writer is not None
         table = part if isinstance(part, pa.Table) else pa.Table.from_batches([part])
-        self._writer.write_table(table.cast(partition_schema()))
+        self._writer.write_table(table.cast(partition_schema()), row_group_size=ROW_GROUP_ROWS)
         self._files += len(sizes)
         self._unknown += sizes.null_count
         self._known += pc.sum(sizes).as_py() or 0

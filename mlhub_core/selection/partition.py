@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BATCH_ROWS = 4_000
+ROW_GROUP_ROWS = 16_000
+"""Of partition files: a reader holds one group of columns as they are in the file, and unpacked."""
+_BATCH_ROWS = 2_000
 """Rows held in memory at a time while a partition is read."""
 
 
@@ -101,7 +103,10 @@ def read_columns(path: Path) -> Iterator[Columns]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(Asset._fields)):
+        # Threads would each hold memory of their own, for columns that are read in no time.
+        for batch in file.iter_batches(
+            batch_size=_BATCH_ROWS, columns=list(Asset._fields), use_threads=False
+        ):
             yield [batch.column(name).to_pylist() for name in Asset._fields]
 
 
@@ -117,5 +122,5 @@ def write_assets(path: Path, assets: Iterator[Asset] | list[Asset]) -> int:
     rows = list(assets)
     table = pa.Table.from_pylist([row._asdict() for row in rows], schema=partition_schema())
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, compression="zstd")
+    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP_ROWS)
     return len(rows)
