@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mlhub_core.exceptions import InvalidArgument, StorageError
-from mlhub_core.selection.plan import Plan
+from mlhub_core.selection.plan import PLAN_NAME, Plan
+
+KEPT_PLANS = 10
+"""So many plans of dry runs are kept for a dataset."""
 
 _READ_BYTES = 1 << 20
 
@@ -24,15 +28,38 @@ def seal(path: Path) -> tuple[int, int, str]:
 
 
 def save_plan(plan: Plan) -> None:
-    """Write ``plan.json``.
+    """Write ``plan.json`` of a plan that is kept, and let go of older ones beside it.
+
+    Those go that cannot be run any more, because the catalog is another one by now, and of the
+    others all but the newest.
 
     Raises:
         StorageError: if the disk refuses.
     """
     try:
         plan.save()
+        usable = []
+        for path in plan.directory.parent.iterdir():
+            if path == plan.directory:
+                continue
+            saved = _saved_at(path / PLAN_NAME, plan.made_from.get("archive"))
+            if saved is None:
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                usable.append((saved, path))
+        for _, path in sorted(usable, reverse=True)[KEPT_PLANS - 1 :]:
+            shutil.rmtree(path, ignore_errors=True)
     except OSError as error:
         raise StorageError(f"{plan.path} cannot be written: {error.strerror or error}.") from error
+
+
+def _saved_at(path: Path, archive: Any) -> int | None:
+    """When a plan was saved; None if there is none that could be run with this archive."""
+    try:
+        made_from = Plan.load(path).made_from
+        return path.stat().st_mtime_ns if made_from.get("archive") == archive else None
+    except (InvalidArgument, OSError):
+        return None
 
 
 def reusable(path: Path, made_from: dict[str, Any]) -> Plan | None:
