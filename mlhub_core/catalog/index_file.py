@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlhub_core.buffers import byte_counts, distinct
-from mlhub_core.catalog.rows import Extent, expand, row_counts
+from mlhub_core.catalog.rows import Extent, Order, expand, row_counts
 from mlhub_core.catalog.schema import FACTS_KEY, IDENTITY_KEY, geo_metadata, index_schema
 from mlhub_core.catalog.setaside import SetAside, merged
 from mlhub_core.catalog.spool import Spool
@@ -83,9 +83,9 @@ class IndexFile:
         # multiplied out. No more than these two are in memory.
         with ThreadPoolExecutor(1, thread_name_prefix="mlhub") as pool:
             writing: Future[None] | None = None
-            for items in self._spool.in_order():
-                for group in _groups(items):
-                    rows = expand(group)
+            for items, order in self._spool.in_order():
+                for group in _groups(items, order):
+                    rows = expand(items, group)
                     if writing is not None:
                         writing.result()
                     writing = pool.submit(self.write, rows)
@@ -131,16 +131,17 @@ class IndexFile:
         os.replace(self._part, final)
 
 
-def _groups(items: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Cut items into what makes a row group each, all of about the same size."""
-    counts = row_counts(items).astype(np.int64)
+def _groups(items: pa.RecordBatch, order: Order) -> Iterator[Order]:
+    """Cut ordered items into what makes a row group each, all of about the same size."""
+    counts = row_counts(items).astype(np.int64)[order]
     shared = sum(byte_counts(items.column(name)) for name in ("properties", "geometry"))
+    shared = np.asarray(shared)[order]
     weights = np.maximum(counts / _GROUP_ROWS, counts * (shared + _ROW_BYTES) / _GROUP_BYTES)
     parts = max(1, ceil(weights.sum()))
     ends = np.searchsorted(np.cumsum(weights), np.arange(1, parts) * weights.sum() / parts) + 1
     start = 0
     for end in distinct(np.append(ends, items.num_rows)).tolist():
-        yield items.slice(start, end - start)
+        yield order[start:end]
         start = end
 
 

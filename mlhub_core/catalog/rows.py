@@ -28,6 +28,8 @@ from mlhub_core.catalog.places import Bounds
 from mlhub_core.catalog.plain import AssetKind
 from mlhub_core.catalog.schema import box_array, box_type, index_schema, texts_type
 
+Order = np.ndarray[tuple[int], np.dtype[np.int64]]
+
 _MAX_ROWS = 100_000
 """Of a batch of items, in rows of the index."""
 _MAX_TEXT = 32 * 1024 * 1024
@@ -188,14 +190,25 @@ class ItemRows:
         return pa.StructArray.from_arrays(parts, fields=list(_asset_type()))
 
 
-def expand(items: pa.RecordBatch) -> pa.RecordBatch:
-    """Multiply items out: a row per asset, as it stands in the index."""
-    lists = items.column("assets")
-    counts = values(lists.value_lengths())
-    owner_of = number_array(np.repeat(np.arange(len(counts), dtype=np.int32), counts))
-    assets = lists.flatten()
+def expand(items: pa.RecordBatch, order: Order) -> pa.RecordBatch:
+    """Multiply items out: a row per asset, as it stands in the index.
+
+    Args:
+        items: Some items.
+        order: Which of them, in which order.
+    """
+    assets = items.column("assets").flatten()
+    counts = row_counts(items).astype(np.int64)
+    firsts = np.cumsum(counts) - counts
+    counts, firsts = counts[order], firsts[order]
+    ends = np.cumsum(counts)
+    # Of each row: which of its item's it is, and from that where it is among all assets.
+    within = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
+    asset_of = number_array(np.repeat(firsts, counts) + within)
+    owner_of = number_array(np.repeat(order, counts))
     names = [field.name for field in assets.type]
-    columns = dict(zip(names, assets.flatten(), strict=True))
+    parts = (part.take(asset_of) for part in assets.flatten())
+    columns = dict(zip(names, parts, strict=True))
     for name in items.schema.names:
         if name not in ("assets", "number"):
             columns[name] = items.column(name).take(owner_of)

@@ -15,10 +15,12 @@ import pyarrow as pa
 
 from mlhub_core.buffers import number_array, values
 from mlhub_core.catalog import ordering
-from mlhub_core.catalog.rows import items_schema
+from mlhub_core.catalog.rows import Order, items_schema
 
-_IN_MEMORY = 96 * 1024 * 1024
-"""Bytes of items in memory at a time; putting them in order takes as much again."""
+_IN_MEMORY = 192 * 1024 * 1024
+"""Bytes of items in memory until they are too many for it."""
+_BUCKET = 96 * 1024 * 1024
+"""Bytes of a bucket, about; putting them in order takes as much again."""
 _MAX_BUCKETS = 200
 """Files open at a time."""
 
@@ -29,11 +31,13 @@ class Spool:
     Args:
         path: Where files go that begin with this name.
         in_memory: Bytes of items kept in memory.
+        bucket: Bytes of a bucket, about.
     """
 
-    def __init__(self, path: Path, in_memory: int = _IN_MEMORY) -> None:
+    def __init__(self, path: Path, in_memory: int = _IN_MEMORY, bucket: int = _BUCKET) -> None:
         self._path = path
         self._in_memory = in_memory
+        self._bucket = bucket
         self._batches: list[pa.RecordBatch] = []
         self._held = 0
         self._bytes = 0
@@ -49,12 +53,13 @@ class Spool:
         self._batches.append(batch)
         self._held += batch.nbytes
         self._bytes += batch.nbytes
-        if self._held > self._in_memory:
+        # Once they are too many, there is no use in keeping any.
+        if self._file is not None or self._held > self._in_memory:
             self._file = self._file or _File(self._path)
             self._spill(self._file)
 
-    def in_order(self) -> Iterator[pa.RecordBatch]:
-        """All items in order, in batches of some size; once."""
+    def in_order(self) -> Iterator[tuple[pa.RecordBatch, Order]]:
+        """All items, in batches of some size, each with the order of what is in it; once."""
         if not self._positions:
             return
         # Equal ones in order of the archive, in whatever order they came.
@@ -66,19 +71,19 @@ class Spool:
         if self._file is None:
             items = pa.concat_batches(self._batches)
             self._batches.clear()
-            yield items.take(number_array(order))
+            yield items, order
             return
         self._spill(self._file)
         rank = np.empty_like(order)
         rank[order] = np.arange(len(order))
         del order
-        count = min(_MAX_BUCKETS, -(-self._bytes // self._in_memory))
+        count = min(_MAX_BUCKETS, -(-self._bytes // self._bucket))
         bucket_of = (rank * count // len(rank)).astype(np.int16)
         self._deal(self._file, bucket_of, count)
         for number, bucket in enumerate(self._buckets):
             items = pa.concat_batches(list(bucket.read()))
             bucket.remove()
-            yield items.take(number_array(np.argsort(rank[bucket_of == number])))
+            yield items, np.argsort(rank[bucket_of == number])
 
     def close(self) -> None:
         """Remove all files."""

@@ -35,7 +35,7 @@ def entries(count: int, seed: int = 1) -> list[ItemEntry]:
 
 
 def spooled(path: Path, items: list[ItemEntry], in_memory: int) -> list[dict[str, Any]]:
-    spool, rows = Spool(path, in_memory), ItemRows()
+    spool, rows = Spool(path, in_memory, in_memory), ItemRows()
     for number, item in enumerate(items):
         rows.add(
             item,
@@ -49,8 +49,8 @@ def spooled(path: Path, items: list[ItemEntry], in_memory: int) -> list[dict[str
             spool.add(rows.to_batch())
             rows.clear()
     found: list[dict[str, Any]] = []
-    for batch in spool.in_order():
-        found += expand(batch).to_pylist()
+    for batch, order in spool.in_order():
+        found += expand(batch, order).to_pylist()
     spool.close()
     return found
 
