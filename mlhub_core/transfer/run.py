@@ -149,13 +149,13 @@ class _Run:
 
     def _act(self, asset: Asset, entry: Entry | None) -> Fetch | None:
         """Do what can be done without asking anybody; else say what is to be fetched."""
+        if entry is not None and self._keeps(asset, entry):
+            return None
         if not is_safe(asset.save_path):
             self.failed(asset, Failure("save path leads out of the directory"))
             return None
         local = self.places.size_and_mtime(asset.save_path)
-        if entry is not None and local is not None and self._is_plainly_here(asset, entry, local):
-            action = Action.KEEP  # the same, of which nearly all of a complete re-run is
-        elif local is None and not self.partials.any():
+        if local is None and not self.partials.any():
             action = Action.FETCH  # as the table says for every choice, only sooner
         else:
             action = decide(self._situation(asset, entry, local))
@@ -174,10 +174,21 @@ class _Run:
             action = Action.FETCH
         return self._fetch(asset, action, local)
 
-    def _is_plainly_here(self, asset: Asset, entry: Entry, local: tuple[int, float]) -> bool:
-        """Whether a verified file is as it was, and nothing is left for :func:`decide` to weigh."""
+    def _keeps(self, asset: Asset, entry: Entry) -> bool:
+        """Keep a verified file that is as it was, as nearly all of a complete re-run are.
+
+        False where something is left for :func:`decide` to weigh.
+        """
+        local = self.places.size_and_mtime(asset.save_path)
+        if local is None or not self._is_plainly_here(asset, entry, local[0]):
+            return False
+        self._counts["kept"] += 1
+        self._bytes_here += entry.size
+        return True
+
+    def _is_plainly_here(self, asset: Asset, entry: Entry, size: int) -> bool:
         return (
-            entry.size == local[0]
+            entry.size == size
             and entry.state is State.VERIFIED
             and asset.checksum is None
             and asset.file_size in (None, entry.size)
