@@ -233,7 +233,7 @@ def _moment(properties: JsonObject, name: str, complain: Complain) -> int | None
     value = properties.get(name)
     if value is None:
         return None
-    moment = microseconds(value) if isinstance(value, str) else None
+    moment = microseconds(value) if type(value) is str else None
     if moment is None:
         complain(f"{name} is no moment: {str(value)[:40]!r}")
     return moment

@@ -30,6 +30,8 @@ _PLAIN = {float, int}
 _EXACT = 2.0**53
 _RING = struct.Struct("<BIII")
 """The head of a polygon of one ring: byte order, type, rings, positions."""
+_RECTANGLE = struct.Struct("<BIII10d")
+"""A polygon of one ring of five positions."""
 
 
 class InvalidPlace(ValueError):
@@ -137,6 +139,10 @@ def _plain_polygon(value: Any) -> Shape | None:
         if value["type"] != "Polygon":
             return None
         (ring,) = value["coordinates"]
+        if len(ring) == 5:
+            quick = _plain_rectangle(ring)
+            if quick is not None:
+                return quick
         if {*map(len, ring)} != {2} or {*map(type, ring)} != {list} or ring[0] != ring[-1]:
             return None
         flat = [*chain.from_iterable(ring)]
@@ -148,6 +154,20 @@ def _plain_polygon(value: Any) -> Shape | None:
     x, y = flat[::2], flat[1::2]
     wkb = _RING.pack(1, _POLYGON, 1, len(ring)) + struct.pack(f"<{len(flat)}d", *flat)
     return Shape(wkb, (min(x), min(y), max(x), max(y)), "Polygon")
+
+
+def _plain_rectangle(ring: list[Any]) -> Shape | None:
+    """A ring of four corners, all of them fractions: what grids of tiles are made of."""
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3), (x4, y4) = ring
+    kinds = {*map(type, (x0, y0, x1, y1, x2, y2, x3, y3, x4, y4))}
+    if kinds != {float} or {*map(type, ring)} != {list} or x0 != x4 or y0 != y4:
+        return None
+    if not math.isfinite(x0 + y0 + x1 + y1 + x2 + y2 + x3 + y3):
+        return None
+    west, east = min(x0, x1, x2, x3), max(x0, x1, x2, x3)
+    south, north = min(y0, y1, y2, y3), max(y0, y1, y2, y3)
+    wkb = _RECTANGLE.pack(1, _POLYGON, 1, 5, x0, y0, x1, y1, x2, y2, x3, y3, x4, y4)
+    return Shape(wkb, (west, south, east, north), "Polygon")
 
 
 def _has_heights(value: Any, depth: int) -> bool:
