@@ -2,7 +2,8 @@
 
 All workers and the flow see the same directory under the same path. What each worker writes to the
 ledger is a segment of its own, which the next run merges. A partition whose worker dies is given to
-another one, which goes on where the ledger and the partial files are.
+another one, which goes on where the ledger and the partial files are. How far each is, the workers
+tell by events of the cluster.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mlhub_core.exceptions import InvalidArgument, MLHubException
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.redact import redact
 from mlhub_core.settings import RunSettings, TransferSettings
+from tasks.remote_progress import heard, topic_of
 from tasks.remote_stop import stop_all_in
 from tasks.runtime import run_hooks
 
@@ -56,14 +58,18 @@ def on_cluster(
         ) from error
     runner = DaskTaskRunner(**_cluster(settings))
     try:
-        with runner, run_hooks():
+        with runner, run_hooks() as hooks:
             client = _client(runner)
+            topic = topic_of(str(paths.asset_dir))
+            client.subscribe_topic(topic, lambda event: hooks.progress(heard(event)))
             processes = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
             try:
                 yield runner, share(settings.transfer, processes)
             except BaseException:
                 _stop(client, str(paths.asset_dir))
                 raise
+            finally:
+                client.unsubscribe_topic(topic)
     except (KilledWorker, CommClosedError, OSError) as error:
         if isinstance(error, MLHubException):
             raise

@@ -11,6 +11,7 @@ from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer import dispatch
 from mlhub_core.transfer.result import PartitionResult
+from tasks.remote_progress import telling
 from tasks.remote_stop import stoppable
 from tasks.runtime import run_hooks
 
@@ -32,7 +33,12 @@ def download_partition(
     Where the flow has started a crew, one of its processes does it. However many partitions run, a
     host sees no more than the set number of connections.
     """
-    with run_hooks() as hooks, stoppable(str(paths.asset_dir), hooks.stop):
+    directory = str(paths.asset_dir)
+    with (
+        run_hooks() as hooks,
+        stoppable(directory, hooks.stop),
+        telling(directory, hooks.progress),
+    ):
         return dispatch.download_partition(
             partition,
             paths,

@@ -18,9 +18,11 @@ from flows.download_dataset import download_dataset
 from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument
 from mlhub_core.parameters import DownloadParameters
 from mlhub_core.pipeline import download
+from mlhub_core.progress import Progress, Stage
 from mlhub_core.selection.plan import Plan
 from tasks.download_partition import download_partition
 from tasks.remote_stop import running_in
+from tasks.runtime import new_run
 from tests.faultserver import stall, status
 from tests.flows.conftest import Files, Mirror
 
@@ -62,8 +64,13 @@ def test_its_files_are_those_of_a_local_run(
     download_dataset(parameters(tmp_path / "here", mirror))
     local = files_of(tmp_path / "here")
     mirror.server.forget()
-    report = download_dataset(parameters(tmp_path / "there", mirror, cluster))
+    told: dict[int, Progress] = {}
+    with new_run() as hooks, hooks.progress.listen(lambda one: told.update({one.part: one})):
+        report = download_dataset(parameters(tmp_path / "there", mirror, cluster))
     assert report.fetched == report.files == 876
+    last = [told[number] for number in sorted(told) if told[number].stage is Stage.DOWNLOAD]
+    assert sum(one.done for one in last) == 876
+    assert all(one.finished for one in last)
     # The index and the table beside it hold nothing of where they lie, so they are alike as well.
     assert files_of(tmp_path / "there").keys() == local.keys()
     assert {k: v for k, v in files_of(tmp_path / "there").items() if not k.endswith(".db")} == {
