@@ -88,8 +88,9 @@ class Engine:
                 self._fill(source)
                 if not (self._slots or self._retries or self._queues):
                     return
-                self._expire()  # sends what was just begun
-                self._poll()
+                ended = self._expire()  # sends what was just begun
+                self._look_at_bodies()
+                self._poll(at_once=ended)
                 self._look_at_bodies()
                 self._collect()
                 self._look_round()
@@ -157,12 +158,18 @@ class Engine:
     def _on_timer(self, milliseconds: int) -> None:
         self._deadline = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
-    def _expire(self) -> None:
-        if self._deadline is not None and self._deadline <= time.monotonic():
-            self._deadline = None
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+    def _expire(self) -> bool:
+        """Let libcurl do what is due; whether that ended a transfer, of which no socket will tell.
 
-    def _poll(self) -> None:
+        It reads on here where the last read did not empty a socket.
+        """
+        if self._deadline is None or self._deadline > time.monotonic():
+            return False
+        self._deadline = None
+        running: int = self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)[1]
+        return running < len(self._slots)
+
+    def _poll(self, *, at_once: bool) -> None:
         now = time.monotonic()
         timeout = _BLOCKED_TICK if self._queues else _TICK
         if self._deadline is not None:
@@ -170,12 +177,17 @@ class Engine:
         if self._retries:
             timeout = min(timeout, self._retries[0][0] - now)
         act = self._multi.socket_action
-        for fd, bits in self._sockets.wait(timeout):
+        for fd, bits in self._sockets.wait(0.0 if at_once else timeout):
             act(fd, bits)
         self._expire()
 
     def _look_at_bodies(self) -> None:
-        unwanted = [slot for slot in self._slots.values() if slot.pieces and not slot.progress()]
+        """Hand over what has come, and let those go on that had their share of this turn."""
+        unwanted = [
+            slot
+            for slot in self._slots.values()
+            if (slot.pieces and not slot.progress()) or (slot.share and not slot.resume())
+        ]
         for slot in unwanted:
             self._finish(slot, UNWANTED)
 

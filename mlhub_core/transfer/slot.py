@@ -16,14 +16,19 @@ from mlhub_core.transfer.head import ResponseHead, parse_head
 
 _DRAIN = 64 * 1024
 """An unwanted body up to this size is read and dropped, which keeps the connection."""
-_BUFFER = 128 * 1024
+_BUFFER = 1024 * 1024
+"""Bytes that libcurl reads at once, if there are as many; one such buffer for all handles. Reading
+less wakes the sender more often, which costs both sides more than the copying does."""
 _HELD = 128 * 1024
 """Bytes of a body that come before it is judged, unless it ends sooner."""
 _MOST_HELD = 64
 """Pieces of one, the same: of a byte each they would cost more memory than they bring."""
 _AT_A_TIME = 8
-"""Pieces, of up to 16 KiB, that are looked at together while libcurl goes on reading: it does not
-come back before the socket is empty, which it may never be."""
+"""Pieces, of up to 16 KiB, that are looked at together."""
+_SHARE = 2 * 1024 * 1024
+"""Bytes of one body in one turn of the loop. Left alone, libcurl goes on until the socket is empty,
+which it never is while the server is faster than we are; nobody else would get a word in, the stop
+flag included."""
 
 _monotonic = time.monotonic
 
@@ -38,6 +43,7 @@ class Slot:
         begun: Whether the response has been judged.
         closes: Whether the connection is closed afterwards.
         moved: When something came last, by the monotonic clock.
+        share: Bytes of the body that came in this turn of the loop.
         crash: What an exchange raised while libcurl was calling.
         pieces: Of a body, that libcurl has brought and nobody has looked at.
 
@@ -52,6 +58,7 @@ class Slot:
         "_held",
         "_lines",
         "_most_held",
+        "_paused",
         "_wanted",
         "begun",
         "closes",
@@ -61,6 +68,7 @@ class Slot:
         "head",
         "moved",
         "pieces",
+        "share",
     )
 
     def __init__(self, settings: TransferSettings, ca_bundle: str) -> None:
@@ -70,6 +78,8 @@ class Slot:
         self.begun = False
         self.closes = False
         self.moved = 0.0
+        self.share = 0
+        self._paused = False
         self.crash: Exception | None = None
         self.pieces: list[bytes] = []
         self._lines: list[bytes] = []
@@ -110,7 +120,8 @@ class Slot:
         self._held = 0
         self.crash = None
         self.head = None
-        self.begun = self._wanted = False
+        self.begun = self._wanted = self._paused = False
+        self.share = 0
         self._drained = 0
         self.exchange = exchange
         self.moved = _monotonic()
@@ -132,10 +143,13 @@ class Slot:
         return head is not None and exchange.take(head, self.pieces)
 
     def _receiver(self) -> Callable[[bytes], int | None]:
-        """What libcurl calls with a piece of a body; anything but None breaks the transfer off."""
+        """What libcurl calls with a piece of a body."""
         pieces, progress = self.pieces, self.progress
 
         def receive(data: bytes) -> int | None:
+            if self.share >= _SHARE:
+                self._paused = True
+                return int(pycurl.WRITEFUNC_PAUSE)  # this piece comes again
             pieces.append(data)
             if len(pieces) < _AT_A_TIME:
                 return None
@@ -146,6 +160,17 @@ class Slot:
                 return -1
 
         return receive
+
+    def resume(self) -> bool:
+        """Begin another turn for a body that has had its share of one; False to break it off."""
+        self.share = 0
+        if self._paused:
+            self._paused = False
+            try:
+                self.easy.pause(pycurl.PAUSE_CONT)  # brings what had been read already
+            except pycurl.error:
+                return False
+        return True
 
     def progress(self) -> bool:
         """Look at what has come of the body; False to break the transfer off."""
@@ -184,11 +209,13 @@ class Slot:
         pieces = self.pieces
         if not pieces:
             return True
+        size = sum(map(len, pieces))
+        self.share += size
         if self._wanted:
             assert self.exchange is not None
             further = self.exchange.write(pieces)
         else:
-            further = self._may_drain(sum(map(len, pieces)))
+            further = self._may_drain(size)
         pieces.clear()
         return further
 
