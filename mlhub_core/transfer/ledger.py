@@ -14,6 +14,7 @@ from mlhub_core.transfer.entry import Entry, State, source_digest
 from mlhub_core.transfer.ledger_table import (
     TABLE_NAME,
     LedgerTable,
+    Mark,
     entries,
     forget,
     mark_damaged,
@@ -75,6 +76,18 @@ class LedgerReader:
         found = self._table.find(paths) if self._table is not None else {}
         if self._recent is not None:
             found.update(self._recent.find(paths))
+        return found
+
+    def marks(self, paths: list[str]) -> dict[str, Mark]:
+        """By what files that are as they were are known, of those of ``paths`` that have an entry.
+
+        Raises:
+            StorageError: if the ledger cannot be read.
+        """
+        found = self._table.marks(paths) if self._table is not None else {}
+        if self._recent is not None:
+            recent = self._recent.find(paths)
+            found.update((path, (e.size, e.source, e.state)) for path, e in recent.items())
         return found
 
     def close(self) -> None:

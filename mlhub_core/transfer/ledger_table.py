@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from mlhub_core.exceptions import StorageError
@@ -37,8 +38,12 @@ CREATE TABLE IF NOT EXISTS files (
 ) WITHOUT ROWID
 """
 _REPLACE = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_BETWEEN = "SELECT * FROM files WHERE path BETWEEN ? AND ?"
+_BETWEEN = "SELECT {} FROM files WHERE path BETWEEN ? AND ?"
 _FURTHER = "SELECT 1 FROM files WHERE path BETWEEN ? AND ? LIMIT 1 OFFSET ?"
+
+
+Mark = tuple[int, str, str]
+"""Of an entry, its size, its source and its state: by them a file that is as it was is known."""
 
 
 class LedgerTable:
@@ -62,32 +67,42 @@ class LedgerTable:
         Raises:
             StorageError: if the table cannot be read.
         """
-        try:
-            rows = self._between(paths) if self._dense and len(paths) > 1 else None
-            if rows is None:
-                return {row[0]: entry_of_row(row) for row in self._one_by_one(paths)}
-            wanted = set(paths)
-            return {row[0]: entry_of_row(row) for row in rows if row[0] in wanted}
-        except (sqlite3.Error, ValueError) as error:
-            raise _table_error(error) from error
+        with _errors():
+            return {row[0]: entry_of_row(row) for row in self._rows(paths, "*")}
 
-    def _between(self, paths: list[str]) -> Iterable[Row] | None:
+    def marks(self, paths: list[str]) -> dict[str, Mark]:
+        """Size, source and state of those of ``paths`` that the table has.
+
+        Raises:
+            StorageError: if the table cannot be read.
+        """
+        with _errors():
+            return {row[0]: row[1:] for row in self._rows(paths, "path, size, source, state")}
+
+    def _rows(self, paths: list[str], columns: str) -> Iterable[Any]:
+        rows = self._between(paths, columns) if self._dense and len(paths) > 1 else None
+        if rows is None:
+            return self._one_by_one(paths, columns)
+        wanted = set(paths)
+        return (row for row in rows if row[0] in wanted)
+
+    def _between(self, paths: list[str], columns: str) -> Iterable[Any] | None:
         """Read a range of the table through, which takes half the time, unless it is too wide."""
         ends = (min(paths), max(paths))  # by code points, which is SQLite's order too
         # Counting past the rows takes a hundredth of reading them.
         further = self._connection.execute(_FURTHER, (*ends, _SPARSE * len(paths))).fetchone()
         if further is None:
-            return self._connection.execute(_BETWEEN, ends)
+            return self._connection.execute(_BETWEEN.format(columns), ends)
         self._dense = False
         return None
 
-    def _one_by_one(self, paths: list[str]) -> Iterator[Row]:
+    def _one_by_one(self, paths: list[str], columns: str) -> Iterator[Any]:
         in_order = sorted(paths)  # neighbours lie on one page
         for start in range(0, len(in_order), _LOOKUP):
             chunk = in_order[start : start + _LOOKUP]
             marks = ",".join("?" * len(chunk))
             yield from self._connection.execute(
-                f"SELECT * FROM files WHERE path IN ({marks})", chunk
+                f"SELECT {columns} FROM files WHERE path IN ({marks})", chunk
             )
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from itertools import islice
 
@@ -23,6 +23,7 @@ from mlhub_core.transfer.engine import Engine
 from mlhub_core.transfer.failures import Failure, FailureWriter
 from mlhub_core.transfer.fetch import Fetch
 from mlhub_core.transfer.governor import Governor, governor_for
+from mlhub_core.transfer.kept import sift
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State, source_digest
 from mlhub_core.transfer.parcels import assets_of
 from mlhub_core.transfer.partials import Partials
@@ -136,21 +137,32 @@ class _Run:
         ledger = LedgerReader(self._paths.ledger_dir, partition=self._partition.number)
         try:
             while batch := list(islice(assets, _BATCH)):
-                entries = ledger.find([asset.save_path for asset in batch])
-                for number, asset in enumerate(batch):
+                for number, (asset, entry) in enumerate(self._undecided(batch, ledger)):
                     if number % _CHECK_EVERY == 0:
                         self.stop.check()
                         self.tick()
-                    fetch = self._act(asset, entries.get(asset.save_path))
+                    fetch = self._act(asset, entry)
                     if fetch is not None:
                         yield fetch
         finally:
             ledger.close()
 
+    def _undecided(
+        self, batch: list[Asset], ledger: LedgerReader
+    ) -> Iterator[tuple[Asset, Entry | None]]:
+        """Keep what is plainly as it was; what is left of a batch comes out."""
+        self.stop.check()
+        self.tick()
+        known = [asset.save_path for asset in batch]
+        if self._if_exists is DownloadIfExistsOpts.resume:
+            batch, known, kept, size = sift(batch, str(self._paths.asset_dir), ledger)
+            self._counts["kept"] += kept
+            self._bytes_here += size
+        entries = ledger.find(known) if known else {}
+        return ((asset, entries.get(asset.save_path)) for asset in batch)
+
     def _act(self, asset: Asset, entry: Entry | None) -> Fetch | None:
         """Do what can be done without asking anybody; else say what is to be fetched."""
-        if entry is not None and self._keeps(asset, entry):
-            return None
         if not is_safe(asset.save_path):
             self.failed(asset, Failure("save path leads out of the directory"))
             return None
@@ -173,28 +185,6 @@ class _Run:
                 return None
             action = Action.FETCH
         return self._fetch(asset, action, local)
-
-    def _keeps(self, asset: Asset, entry: Entry) -> bool:
-        """Keep a verified file that is as it was, as nearly all of a complete re-run are.
-
-        False where something is left for :func:`decide` to weigh.
-        """
-        local = self.places.size_and_mtime(asset.save_path)
-        if local is None or not self._is_plainly_here(asset, entry, local[0]):
-            return False
-        self._counts["kept"] += 1
-        self._bytes_here += entry.size
-        return True
-
-    def _is_plainly_here(self, asset: Asset, entry: Entry, size: int) -> bool:
-        return (
-            entry.size == size
-            and entry.state is State.VERIFIED
-            and asset.checksum is None
-            and asset.file_size in (None, entry.size)
-            and self._if_exists is DownloadIfExistsOpts.resume
-            and entry.source == source_digest(asset.href)
-        )
 
     def _situation(
         self, asset: Asset, entry: Entry | None, local: tuple[int, float] | None
