@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.generate import generate
+from benchmarks.generate import HUB_RULES, generate
 from benchmarks.nginx import Nginx, can_delay, is_there
 from benchmarks.rivals import TITLES, Course, compile_ours, run
 from benchmarks.shapes import SHAPES, Shape
@@ -56,7 +56,7 @@ def main() -> int:
 def _measure(work: Path, shape: Shape, rivals: list[str], runs: int, reference: Path) -> str:
     served_dir = work / "served"
     with (
-        Nginx(work / "hub", served_dir / "api") as hub,
+        Nginx(work / "hub", served_dir / "api", rules=HUB_RULES) as hub,
         Nginx(work / "nginx", served_dir / "assets", tls=shape.tls, delay=shape.delay) as assets,
     ):
         # Elsewhere, because a child's peak of memory begins with that of who started it.

@@ -19,6 +19,8 @@ from mlhub_core.selection.partition import Asset, Partition, write_assets
 
 DATASET = "bench_chips"
 COLLECTION = "bench_chips_source"
+HUB_RULES = "rewrite ^(.*/catalog/[^/]+)/info$ $1.info break;"
+"""For nginx: what is known of a catalog has a path below that of the catalog, which is a file."""
 _SEED = 20201123
 _NOISE = 4_000_000
 
@@ -58,7 +60,14 @@ def generate(root: Path, shape: Shape, base_url: str, parts: int = 4) -> Served:
         (api / folder).mkdir(parents=True)
     sizes = _write_files(root / "assets", shape)
     assets = list(_assets(shape, base_url))
-    _write_catalog(api / "catalog" / DATASET, assets, shape.per_item)
+    archive = api / "catalog" / DATASET
+    _write_catalog(archive, assets, shape.per_item)
+    info = {
+        "dataset": DATASET,
+        "stac_catalog_size": archive.stat().st_size,
+        "estimated_dataset_size": sizes,
+    }
+    archive.with_suffix(".info").write_text(json.dumps(info))
     listed = [{"id": COLLECTION, "types": ["source_imagery"]}]
     dataset = {"id": DATASET, "title": "Chips", "collections": listed}
     (api / "datasets" / DATASET).write_text(json.dumps(dataset))

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import requests
 
-from benchmarks.generate import Served, generate
+from benchmarks.generate import HUB_RULES, Served, generate
 from benchmarks.nginx import Nginx, is_there
 from benchmarks.rivals import TITLES, Cost, Course, compile_ours, run
 from benchmarks.shapes import SHAPES
@@ -51,7 +51,7 @@ def main() -> int:
     ):
         work = Path(scratch)
         with (
-            Nginx(work / "hub", work / "served" / "api") as hub,
+            Nginx(work / "hub", work / "served" / "api", rules=HUB_RULES) as hub,
             Nginx(work / "nginx", work / "served" / "assets") as assets,
         ):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
