@@ -1,6 +1,7 @@
 """Unarchive and index, side by side with tar and the reference client, by turns.
 
     python -m benchmarks.index [--items 50002] [--runs 3] [--archive FILE]
+    python -m benchmarks.index --items 1428574 --rival index --runs 1    # 10 million assets
 
 All of it on tmpfs, our SQLite table left out. Our times are those of whole processes, start and
 imports included; the reference client's are those of its unarchive and list steps alone.
@@ -123,6 +124,8 @@ def main() -> int:
                 costs[rival].append(measure(rival, archive, dataset, work, reference))
                 print(f"{rival}: {costs[rival][-1]}", file=sys.stderr, flush=True)
         assets, size = _size_of_index(archive, dataset, work, reference)
+        if options.keep is not None:
+            shutil.move(work / "index.parquet", options.keep)
     print(table(costs, assets))
     print(f"\nThe index: {assets:,} assets, {size / assets:.1f} bytes each")
     return 0
@@ -144,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--items", type=int, default=50_002, help="default: 50002")
     parser.add_argument("--runs", type=int, default=3, help="of each, by turns; default: 3")
     parser.add_argument("--rival", action="append", choices=_TITLES, help="only this one; repeat")
+    parser.add_argument("--keep", type=Path, help="keep the index under this name")
     parser.add_argument("--directory", help="where to work; default: /dev/shm where there is one")
     parser.add_argument(
         "--reference",

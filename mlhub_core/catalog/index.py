@@ -21,6 +21,7 @@ from mlhub_core.catalog.clashes import count_distinct, held_paths, membership, p
 from mlhub_core.catalog.dealing import ALONE, Dealing
 from mlhub_core.catalog.oddities import shown
 from mlhub_core.catalog.savepaths import Plan
+from mlhub_core.catalog.second import Second, SecondLost
 from mlhub_core.catalog.tarstream import TarStream
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths, safe_name
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from mlhub_core.catalog.findings import Findings
     from mlhub_core.catalog.index_file import IndexFile
     from mlhub_core.catalog.scan import Scan
-    from mlhub_core.catalog.second import Second
 
 __all__ = ["AssetIndex", "index_assets"]
 
@@ -112,8 +112,8 @@ class _Build:
 
     def run(self) -> AssetIndex:
         """Go over the archive until no name clashes."""
-        from mlhub_core.catalog.second import SecondLost
-
+        if self._stop is not None:
+            self._stop.check()
         plan = Plan()
         for number in range(1, _MAX_PASSES + 1):
             is_last = number == _MAX_PASSES
@@ -132,10 +132,14 @@ class _Build:
 
     def _pass(self, plan: Plan, *, is_last: bool) -> AssetIndex | Plan:
         """Go over the archive once; returns the index, or what the next pass has to know."""
-        from mlhub_core.catalog.index_file import IndexFile
+        with ExitStack() as stack:
+            second: Second | None = None
+            if self.dealing.is_worth_it(self._archive.size):
+                second = stack.enter_context(Second(plan, self._stop))
+            from mlhub_core.catalog.index_file import IndexFile
 
-        with IndexFile(self._paths.state_dir / _PART_NAME) as out:
-            scan = self._scan(plan, out)
+            out = stack.enter_context(IndexFile(self._paths.state_dir / _PART_NAME))
+            scan = self._scan(plan, out, second)
             found = scan.findings
             next_plan = plan_after(found, plan)
             if next_plan != plan and not is_last:
@@ -149,35 +153,27 @@ class _Build:
         _tell(self._archive.dataset_id, found)
         return _result(self._paths, found, files)
 
-    def _scan(self, plan: Plan, out: IndexFile) -> Scan:
+    def _scan(self, plan: Plan, out: IndexFile, second: Second | None) -> Scan:
         from mlhub_core.catalog.collecting import Rows
         from mlhub_core.catalog.scan import Scan
-        from mlhub_core.catalog.second import Second
 
-        if self._stop is not None:
-            self._stop.check()
+        if second is not None:
+            second.hand_over(out.add_ready, partial(out.add_aside, process=1))
         rows = Rows(out.add_ready, out.add_aside)
-        with ExitStack() as stack:
-            second: Second | None = None
-            if self.dealing.is_worth_it(self._archive.size):
-                take_aside = partial(out.add_aside, process=1)
-                second = stack.enter_context(Second(plan, out.add_ready, take_aside, self._stop))
-            dataset = self._archive.dataset_id
-            scan = Scan(dataset, plan, rows, self._limits, second, self.dealing)
+        dataset = self._archive.dataset_id
+        scan = Scan(dataset, plan, rows, self._limits, second, self.dealing)
 
-            def report(packed_read: int) -> None:
-                self._on_progress(
-                    Progress(
-                        Stage.INDEX,
-                        done=scan.assets,
-                        bytes_done=packed_read,
-                        bytes_total=self._archive.size,
-                    )
+        def report(packed_read: int) -> None:
+            self._on_progress(
+                Progress(
+                    Stage.INDEX,
+                    done=scan.assets,
+                    bytes_done=packed_read,
+                    bytes_total=self._archive.size,
                 )
-
-            stream = stack.enter_context(
-                TarStream(self._archive.path, self._limits, stop=self._stop, on_read=report)
             )
+
+        with TarStream(self._archive.path, self._limits, stop=self._stop, on_read=report) as stream:
             for member in stream:
                 scan.member(stream, member)
             scan.finish()

@@ -8,9 +8,11 @@ ordinary goes the exact way of ``items.read_assets``, which gives the same for p
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from mlhub_core.catalog.contents import claims_text
+import orjson
+
 from mlhub_core.catalog.documents import JsonObject
 from mlhub_core.catalog.items import MAX_INT64, as_size, as_text
 from mlhub_core.catalog.savepaths import fold, stem_of, suffix_of_ending
@@ -70,7 +72,7 @@ class Pattern(NamedTuple):
         json_names: The file names that may be an item's own, as file systems tell them apart.
         keys: The asset keys.
         order: Where each asset comes by its key; None where that is how they stand.
-        content: The claims in that order, as ``contents.claims_text`` writes them.
+        content: The claims in that order, as :func:`claims_text` writes them.
     """
 
     kinds: tuple[AssetKind, ...]
@@ -152,3 +154,19 @@ def pattern_of(looks: tuple[Look, ...]) -> Pattern | None:
         order=None if order == tuple(range(len(keys))) else order,
         content=claims_text([claims[at] for at in order]),
     )
+
+
+def claims_text(claims: Iterable[tuple[str, str]]) -> bytes:
+    """Keys and extensions of an item's assets, in order of their keys, as one text."""
+    return orjson.dumps(list(claims))
+
+
+def content_text(item_id: str, claims: bytes, files: Sequence[str]) -> bytes:
+    """What tells an item from another one that wants the same directory, as one text.
+
+    Args:
+        item_id: Its id.
+        claims: Its claims, by :func:`claims_text`.
+        files: What each asset shares with others exactly when they are one file, in the same order.
+    """
+    return claims + orjson.dumps((item_id, files))

@@ -6,7 +6,7 @@ import re
 from functools import partial
 
 from mlhub_core.catalog.collecting import Rows
-from mlhub_core.catalog.contents import claims_text, content_text, number_of
+from mlhub_core.catalog.contents import number_of
 from mlhub_core.catalog.documents import JsonObject, Sort, parse_document
 from mlhub_core.catalog.findings import Findings
 from mlhub_core.catalog.hrefs import Relative
@@ -18,7 +18,7 @@ from mlhub_core.catalog.items import (
     read_item_head,
 )
 from mlhub_core.catalog.patterns import Patterns
-from mlhub_core.catalog.plain import AssetKind, Pattern, PlainAssets
+from mlhub_core.catalog.plain import AssetKind, Pattern, PlainAssets, claims_text, content_text
 from mlhub_core.catalog.rows import known_href
 from mlhub_core.catalog.savepaths import Claim, Plan, claim_of, fold, settle, taken_in_item
 from mlhub_core.catalog.waiting import Owner, Waiting

@@ -16,18 +16,15 @@ import subprocess
 import sys
 import threading
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import pyarrow as pa
-
-from mlhub_core.catalog.collecting import Rows, Take
-from mlhub_core.catalog.findings import Findings
 from mlhub_core.catalog.processes import begin, close, receive, send, start
-from mlhub_core.catalog.reader import Reader
-from mlhub_core.catalog.rows import items_schema
 from mlhub_core.catalog.savepaths import Plan
-from mlhub_core.catalog.schema import aside_schema
 from mlhub_core.stop import StopFlag
+
+if TYPE_CHECKING:
+    from mlhub_core.catalog.collecting import Take
+    from mlhub_core.catalog.findings import Findings
 
 log = logging.getLogger(__name__)
 
@@ -50,23 +47,18 @@ class SecondLost(Exception):
 class Second:
     """The second process, seen from the first.
 
+    It is started at once, before Arrow is imported: both processes then do that at the same time.
+
     Args:
         plan: What earlier passes found out.
-        take_ready: Gets its batches of finished items.
-        take_aside: Gets its batches of rows that wait.
         stop: Ends the waiting for it early.
 
     Attributes:
         assets: How many it has read so far.
     """
 
-    def __init__(
-        self, plan: Plan, take_ready: Take, take_aside: Take, stop: StopFlag | None = None
-    ) -> None:
-        self._take = {
-            _READY: (items_schema, take_ready),
-            _ASIDE: (aside_schema, take_aside),
-        }
+    def __init__(self, plan: Plan, stop: StopFlag | None = None) -> None:
+        self._take: dict[str, Take] = {}
         self._stop = stop
         self._room = 0
         self._heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -90,15 +82,13 @@ class Second:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        process = self._process
-        if process is None:
-            return
-        if error is not None:
-            process.kill()  # it may be in the middle of something, and has no files
-        close(process.stdin)
-        process.wait()
-        self._thread.join()
-        close(process.stdout)
+        if self._process is not None:
+            self._process.kill()  # it may be in the middle of something, and has no files
+            self._end(self._process)
+
+    def hand_over(self, take_ready: Take, take_aside: Take) -> None:
+        """Say who gets its batches of finished items, and those of rows that wait."""
+        self._take = {_READY: take_ready, _ASIDE: take_aside}
 
     def take(self, chunk: Chunk, *, wait: bool = False) -> bool:
         """Have files read; False if there is no room, and nothing has happened.
@@ -135,6 +125,8 @@ class Second:
             SecondLost: if the process is no more.
             Interrupted: if the stop flag is set.
         """
+        from mlhub_core.catalog.findings import Findings
+
         if self._process is None:
             return Findings()
         while True:
@@ -143,8 +135,17 @@ class Second:
             with contextlib.suppress(queue.Empty):
                 message = self._heard.get(timeout=_LOOK)
                 if isinstance(message, Findings):
+                    self._end(self._process)
                     return message
                 self._hear(message)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """See the end of it, and let go of it."""
+        close(process.stdin)
+        process.wait()
+        self._thread.join()
+        close(process.stdout)
+        self._process = None
 
     def _send(self, message: Any) -> None:
         if self._process is None or self._process.stdin is None:
@@ -159,8 +160,7 @@ class Second:
             self._room += 1
             self.assets = message
         elif isinstance(message, tuple):
-            schema, take = self._take[message[0]]
-            take(pa.ipc.read_record_batch(pa.py_buffer(message[1]), schema()))
+            self._take[message[0]](_unpacked(*message))
         else:
             raise SecondLost
 
@@ -168,6 +168,9 @@ class Second:
 def serve() -> None:
     """The second process: read what standard input says."""
     source, out = begin()
+    from mlhub_core.catalog.collecting import Rows
+    from mlhub_core.catalog.reader import Reader
+
     plan: Plan = receive(source)
     # What is read is garbage without cycles; looking for them again and again is a tenth of it all.
     gc.freeze()
@@ -189,6 +192,16 @@ def serve() -> None:
             for data, path, number in message:
                 reader.read(data, path, number)
             send(out, reader.findings.assets)
+
+
+def _unpacked(what: str, data: bytes) -> Any:
+    import pyarrow as pa
+
+    from mlhub_core.catalog.rows import items_schema
+    from mlhub_core.catalog.schema import aside_schema
+
+    schema = items_schema() if what == _READY else aside_schema()
+    return pa.ipc.read_record_batch(pa.py_buffer(data), schema)
 
 
 def _listen(process: subprocess.Popen[bytes], heard: queue.SimpleQueue[Any]) -> None:
