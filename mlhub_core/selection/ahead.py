@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 HELD_ROWS = 50_000
 """So many chosen rows are held at most."""
+_FEW = 4
+"""Rows are few where they are less than one of so many."""
+_BATCH_ROWS = 8_192
 
 
 class ReadAhead:
@@ -77,6 +80,23 @@ class ReadAhead:
 
 
 def chosen_rows(index: IndexReader, number: int, mask: Mask) -> Any:
-    """What a partition lists of some rows of a row group, ids as codes."""
-    rows = index.read(number, list(Asset._fields))
-    return rows if mask.all() else rows.filter(mask_array(mask))
+    """What a partition lists of some rows of a row group, ids as codes.
+
+    Where they are few, they are picked out of small batches, and what lies behind the last of them
+    stays unread: memory that is touched for the first time costs as much as what is put there.
+    """
+    columns = list(Asset._fields)
+    if mask.all():
+        return index.read(number, columns)
+    if _FEW * np.count_nonzero(mask) > len(mask):
+        return index.read(number, columns).filter(mask_array(mask))
+    last = len(mask) - int(np.argmax(mask[::-1]))
+    picked, first = [], 0
+    for batch in index.batches(number, columns, _BATCH_ROWS):
+        wanted = mask[first : first + batch.num_rows]
+        if wanted.any():
+            picked.append(batch.filter(mask_array(wanted)))
+        first += batch.num_rows
+        if first >= last:
+            break
+    return pa.Table.from_batches(picked)

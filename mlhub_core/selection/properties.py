@@ -57,7 +57,7 @@ class WithProperties:
             if self._unseen:
                 self._note(found)
             if self._by_item:
-                collection_id, item_id = group.item_at(row)
+                collection_id, item_id = group.item(int(group.owners.numbers[row]))
                 found = {"id": item_id, "collection": collection_id, **found}
             hits[at] = self._condition.holds(found) is True
         mask[rows] = hits[places]

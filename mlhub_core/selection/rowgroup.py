@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from mlhub_core.buffers import truths, valid, values
 from mlhub_core.catalog.schema import BOX_FIELDS, FACTS_KEY, index_schema
 from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.selection.footer import footer
 from mlhub_core.selection.owners import Coded, Items, Owners, hashes_of, items_among, owners_of
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class IndexReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.metadata = _footer(path)
+            self.metadata = footer(path)
             self._file = pq.ParquetFile(path, metadata=self.metadata, read_dictionary=_CODED)
             self._plain = pq.ParquetFile(path, metadata=self.metadata)
         except FileNotFoundError as error:
@@ -123,20 +124,14 @@ class IndexReader:
         """Columns of a row group, texts as codes."""
         return self._file.read_row_group(number, columns=columns, use_threads=len(columns) > 1)
 
+    def batches(self, number: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """Columns of a row group, some rows at a time, texts as codes."""
+        found: Iterator[pa.RecordBatch] = self._file.iter_batches(rows, [number], columns)
+        return found
+
     def read_plain(self, number: int, columns: list[str]) -> pa.Table:
         """Columns of a row group, texts as they are."""
         return self._plain.read_row_group(number, columns=columns)
-
-
-def _footer(path: Path) -> Any:
-    """What the file says of itself; kept, because a run opens its index several times."""
-    status = path.stat()
-    return _read_footer(path, (status.st_ino, status.st_size, status.st_mtime_ns))
-
-
-@lru_cache(maxsize=1)
-def _read_footer(path: Path, _stamp: tuple[int, int, int]) -> Any:
-    return pq.read_metadata(path)
 
 
 @contextmanager
@@ -271,10 +266,6 @@ class RowGroup:
         used = np.zeros(len(self.owners.items), bool)
         used[self.owners.numbers[mask]] = True
         return np.flatnonzero(used)
-
-    def item_at(self, row: int) -> tuple[str, str | None]:
-        """The ids of collection and item of a row."""
-        return self.item(int(self.owners.numbers[row]))
 
     def item(self, owner: int) -> tuple[str, str | None]:
         """The ids of collection and item, by the item's number in the row group."""
