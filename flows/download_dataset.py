@@ -31,7 +31,7 @@ from mlhub_core.cli import demo_hub
 from mlhub_core.exceptions import Interrupted
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.parameters import DownloadParameters
-from mlhub_core.pipeline import check_collections, conclude
+from mlhub_core.pipeline import check_collections, conclude, getting_ready
 from mlhub_core.request import DownloadRequest
 from mlhub_core.show.summary import outcome
 from mlhub_core.transfer.report import DownloadReport
@@ -96,8 +96,8 @@ def _run(request: DownloadRequest, access: Access) -> DownloadReport:
     paths = request.paths(info.id)
     with tagged(info.id), workspace(paths), progress_artifact(info.id):
         archive = fetch_catalog(paths, request.if_exists, access)
-        unarchived, index = _unpack(request, paths, archive)
-        with with_chores():
+        with getting_ready(request, info, archive, paths), with_chores():
+            unarchived, index = _unpack(request, paths, archive)
             plan = None if index is None else filter_assets(request, paths, index)
             results = () if plan is None else download_partitions(request, paths, plan)
         report = conclude(

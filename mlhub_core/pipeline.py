@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from mlhub_core.catalog.archive import CatalogArchive, fetch_catalog
@@ -145,9 +145,7 @@ def download(
             stop=stop,
             on_progress=on_progress,
         )
-        if not (request.catalog_only or request.dry_run):
-            size = info.estimated_dataset_size if request.wanted.is_everything else None
-            held.enter_context(crew_ahead(archive.size, paths, request.settings, size))
+        held.enter_context(getting_ready(request, info, archive, paths))
         unarchived, index = _unpack(request, paths, archive, stop, on_progress)
         if index is None:
             return conclude(info, paths, seconds=time.monotonic() - started, unarchived=unarchived)
@@ -176,6 +174,20 @@ def download(
             results=results,
             wanted=request.settles,
         )
+
+
+@contextmanager
+def getting_ready(
+    request: DownloadRequest, info: DatasetInfo, archive: CatalogArchive, paths: DownloadPaths
+) -> Iterator[None]:
+    """Let the processes that will fetch get ready during the block, if there looks to be much."""
+    settings = request.settings
+    if request.catalog_only or request.dry_run or settings.runner != "threads":
+        yield
+        return
+    size = info.estimated_dataset_size if request.wanted.is_everything else None
+    with crew_ahead(archive.size, paths, settings, size):
+        yield
 
 
 def _unpack(
