@@ -15,7 +15,10 @@ from mlhub_core.catalog.second import Chunk, Second
 from mlhub_core.catalog.tarheader import Kind
 from mlhub_core.catalog.tarstream import Member, TarStream
 from mlhub_core.exceptions import ArchiveLimitExceeded
-from mlhub_core.settings import ArchiveLimits
+from mlhub_core.settings import MIB, ArchiveLimits
+
+_LARGE = 4 * MIB
+"""Larger files are read here: sending them would take several times their size in memory."""
 
 
 class Scan:
@@ -75,10 +78,7 @@ class Scan:
         self._number += 1
         lower = path[-8:].lower()
         if lower.endswith((".json", ".geojson")) and self._fits_in_memory(member, path, lower):
-            self._chunk.append((stream.read(), path, self._number))
-            self._chunk_bytes += member.size
-            if self._is_full():
-                self._deal()
+            self._take(stream.read(), path)
         else:
             self._reader.hold(path)
 
@@ -97,7 +97,7 @@ class Scan:
         chunk = self._chunk
         self._chunk = []
         self._chunk_bytes = 0
-        if self._second is not None:
+        if self._second is not None and chunk:
             wanted = self._dealing.to_second(self._chunks)
             self._chunks += 1
             if wanted is not False and self._second.take(chunk, wait=wanted is True):
@@ -105,6 +105,16 @@ class Scan:
         read = self._reader.read
         for data, path, number in chunk:
             read(data, path, number)
+
+    def _take(self, data: bytes, path: str) -> None:
+        if len(data) > _LARGE:
+            self._deal()  # a process reads its files in order of the archive
+            self._reader.read(data, path, self._number)
+            return
+        self._chunk.append((data, path, self._number))
+        self._chunk_bytes += len(data)
+        if self._is_full():
+            self._deal()
 
     def _is_full(self) -> bool:
         return (

@@ -78,6 +78,7 @@ def odd_files() -> list[tuple[str, Any]]:
         ),
         (f"{DATASET}/coll/held/IMAGE.tif", b"in the way"),
         (place("held"), item("held", assets={"image": asset("https://x/i.tif")})),
+        (place("large"), item("large", properties={"text": "x" * 5_000_000})),
         (f"{DATASET}/coll/half.json", b'{"type": "Feature"'),
         (f"{DATASET}/coll/list.json", [1]),
         (f"{DATASET}/coll/none/none.json", item("none", collection=None, bbox=[9, 8, 7, 6])),
