@@ -68,8 +68,14 @@ def hands(of: int | None = None) -> list[int]:
 
 
 def command_of(pid: int) -> str:
+    """How a process was started; nothing if it has ended."""
+    about = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
+        while not (words := (about / "cmdline").read_bytes()):
+            # So it is for a moment at the start, too.
+            if (about / "stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                return ""
+        return words.decode("utf-8", "replace")
     except OSError:
         return ""
 
