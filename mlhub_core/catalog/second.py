@@ -31,9 +31,10 @@ log = logging.getLogger(__name__)
 Chunk = list[tuple[bytes, str, int]]
 """Content, path and number of JSON files."""
 
-_ROOM = 2
-"""Chunks on their way: one that is read, and one to go on with."""
+_ROOM = 4
+"""Chunks on their way: one that is read, and some to go on with while the first process is busy."""
 _PIPE_BYTES = 1024 * 1024
+"""Room for those that wait, so that sending them takes no time."""
 _LOOK = 0.2
 """Seconds between two looks at the stop flag."""
 _END = "end"
