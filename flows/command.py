@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 from flows.prefect_api import prefect_api
 from flows.signals import leave, stopping_on_signals
+from mlhub_core.argument_values import parameter_fields
 from mlhub_core.arguments import (
     OneLineParser,
     add_download_arguments,
     add_prune_argument,
     join_values,
-    parameter_fields,
 )
 from mlhub_core.cli import configure_logging, demo_hub, reporting_errors
 from mlhub_core.exceptions import InvalidArgument

@@ -17,12 +17,12 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from mlhub_core._version import __version__
+from mlhub_core.argument_values import parameter_fields
 from mlhub_core.arguments import (
     OneLineParser,
     add_download_arguments,
     add_prune_argument,
     join_values,
-    parameter_fields,
 )
 from mlhub_core.cli_existing import add_existing_commands
 from mlhub_core.cli_index import add_index_command

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlhub_core.arguments import add_limit_arguments, add_verbosity_arguments, archive_limits
+from mlhub_core.argument_values import archive_limits
+from mlhub_core.arguments import add_limit_arguments, add_verbosity_arguments
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.logs import set_verbosity
 from mlhub_core.progress import ProgressSink, ignore

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mlhub_core.arguments import add_filter_arguments, add_verbosity_arguments, filter_fields
+from mlhub_core.argument_values import filter_fields
+from mlhub_core.arguments import add_filter_arguments, add_verbosity_arguments
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.logs import set_verbosity
 

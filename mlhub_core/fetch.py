@@ -10,12 +10,10 @@ so that the next run asks one conditional question instead of fetching again.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from email.utils import formatdate
 from enum import Enum
 from pathlib import Path
@@ -24,6 +22,7 @@ import requests
 
 from mlhub_core import http_rules
 from mlhub_core.exceptions import FetchError, StorageError
+from mlhub_core.fetched import FetchedFile, Note, read_note, state_name, write_note
 from mlhub_core.http_rules import RangeVerdict
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.moving import move_file
@@ -38,34 +37,6 @@ log = logging.getLogger(__name__)
 _CHUNK = MIB
 _MAX_ATTEMPTS = 5
 _ANSWERS = frozenset({412, 416})
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedFile:
-    """A file that is whole.
-
-    Attributes:
-        path: Where it lies.
-        size: Bytes.
-        sha256: Hexadecimal digest.
-        etag: As the server gave it, None when unknown.
-        moved: Bytes that came over the network for it in this call.
-    """
-
-    path: Path
-    size: int
-    sha256: str
-    etag: str | None = None
-    moved: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Note:
-    """What is remembered of a finished or partial file."""
-
-    size: int = -1
-    sha256: str | None = None
-    etag: str | None = None
 
 
 class _Basis(Enum):
@@ -117,7 +88,7 @@ class FileFetcher:
         self._session = session
         self._url = url
         self._target = target
-        name = _state_name(target)
+        name = state_name(target)
         self._partial = state / f"{name}.part"
         self._partial_note = state / f"{name}.part.json"
         self._note = state / f"{name}.json"
@@ -184,7 +155,7 @@ class FileFetcher:
 
     def _question(self) -> _Question:
         """Decide what to ask, from what lies here."""
-        partial = _read_note(self._partial_note)
+        partial = read_note(self._partial_note)
         if self._partial.exists() and partial.etag:
             offset = self._partial.stat().st_size
             if offset:
@@ -193,7 +164,7 @@ class FileFetcher:
         if not self._use_target or not self._target.is_file():
             return _Question(_Basis.NOTHING, {})
         size = self._target.stat().st_size
-        known = _read_note(self._note)
+        known = read_note(self._note)
         if known.etag and known.sha256 and known.size == size:
             return _Question(_Basis.KNOWN, {"If-None-Match": known.etag})
         if not size:
@@ -246,7 +217,7 @@ class FileFetcher:
         total = _total(response)
         encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
         etag = None if encoded else http_rules.strong_etag(response.headers.get("ETag"))
-        _write_note(self._partial_note, _Note(etag=etag))
+        write_note(self._partial_note, Note(etag=etag))
         position = self._write_body(response, offset, None if encoded else total)
         if total is not None and not encoded and position != total:
             raise _Incomplete(f"{position} of {total} bytes came")
@@ -293,7 +264,7 @@ class FileFetcher:
     def _as_it_is(self) -> FetchedFile:
         """The file at its place, which nobody needs to fetch."""
         size = self._target.stat().st_size
-        known = _read_note(self._note)
+        known = read_note(self._note)
         digest = _digest(self._target, "sha256")
         self._report_finished(size)
         etag = known.etag if known.sha256 == digest else None
@@ -302,7 +273,7 @@ class FileFetcher:
     def _remember(self, etag: str | None) -> FetchedFile:
         size = self._target.stat().st_size
         digest = _digest(self._target, "sha256")
-        _write_note(self._note, _Note(size, digest, etag))
+        write_note(self._note, Note(size, digest, etag))
         self._report_finished(size)
         return FetchedFile(self._target, size, digest, etag, self._moved)
 
@@ -312,30 +283,6 @@ class FileFetcher:
     def _drop_partial(self) -> None:
         self._partial.unlink(missing_ok=True)
         self._partial_note.unlink(missing_ok=True)
-
-
-def known_file(target: Path, state: Path) -> FetchedFile | None:
-    """What is known of a file that was fetched and lies there, without reading it.
-
-    Args:
-        target: Its place.
-        state: As for :class:`FileFetcher`.
-
-    Returns:
-        None where nothing is known, or where a file of another size lies there.
-    """
-    known = _read_note(state / f"{_state_name(target)}.json")
-    try:
-        size = target.stat().st_size
-    except OSError:
-        return None
-    if known.sha256 is None or known.size != size:
-        return None
-    return FetchedFile(target, size, known.sha256, known.etag)
-
-
-def _state_name(target: Path) -> str:
-    return "archive-" + hashlib.sha256(target.name.encode()).hexdigest()[:16]
 
 
 def _total(response: requests.Response) -> int | None:
@@ -349,18 +296,3 @@ def _total(response: requests.Response) -> int | None:
 def _digest(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def _read_note(path: Path) -> _Note:
-    """Read a note; one that is missing or damaged counts as empty, and costs one request."""
-    try:
-        fields = json.loads(path.read_text("utf-8"))
-        return _Note(int(fields["size"]), fields["sha256"], fields["etag"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return _Note()
-
-
-def _write_note(path: Path, note: _Note) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(asdict(note)), "utf-8")
-    os.replace(temporary, path)

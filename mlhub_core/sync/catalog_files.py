@@ -17,7 +17,7 @@ from mlhub_core.catalog.members import Placement
 from mlhub_core.catalog.tarheader import Kind
 from mlhub_core.catalog.tarstream import TarStream
 from mlhub_core.exceptions import StorageError
-from mlhub_core.fetch import known_file
+from mlhub_core.fetched import known_file
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.settled import indexed_archive

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mlhub_core.arguments import OneLineParser, add_download_arguments, parameter_fields
+from mlhub_core.argument_values import parameter_fields
+from mlhub_core.arguments import OneLineParser, add_download_arguments
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.parameters import MAX_INLINE_GEOJSON, DownloadParameters
 
