@@ -12,14 +12,18 @@ import pytest
 HEAVY = ("geopandas", "pandas", "pyarrow", "numpy", "shapely", "pycurl", "pydantic", "prefect")
 
 
-def loaded_by(code: str, cwd: Path | None = None) -> set[str]:
-    """Top-level modules that are loaded once some code has run."""
-    tell = "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    script = f"{code}\nimport json, sys\n{tell}"
+def modules_after(code: str, cwd: Path | None = None) -> set[str]:
+    """Modules that are loaded once some code has run."""
+    script = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=cwd
     )
     return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def loaded_by(code: str, cwd: Path | None = None) -> set[str]:
+    """Top-level modules that are loaded once some code has run."""
+    return {name.partition(".")[0] for name in modules_after(code, cwd)}
 
 
 def test_importing_the_library_is_light() -> None:
@@ -77,12 +81,16 @@ def test_the_names_of_the_reference_client_are_there() -> None:
         mlhub_core.no_such_name  # noqa: B018
 
 
-def test_a_download_without_a_place_loads_no_pandas(at_demo_hub: object, tmp_path: Path) -> None:
-    """It would take as long as indexing twenty thousand assets."""
+def test_a_download_without_a_place_loads_no_pandas_and_a_complete_re_run_little(
+    at_demo_hub: object, tmp_path: Path
+) -> None:
+    """It would take as long as indexing twenty thousand assets; a re-run is little but imports."""
     code = (
         "from mlhub_core import Dataset\n"
         "Dataset.fetch('demo_crops').download(datetime='2021-04', progress=False)"
     )
-    # So does numpy.ma as indexing some thousands; it comes by calls as plain as numpy.unique.
-    code += "\nimport sys; assert 'numpy.ma' not in sys.modules"
     assert loaded_by(code, tmp_path).isdisjoint({"pandas", "geopandas"})
+    loaded = modules_after(code, tmp_path)
+    assert "mlhub_core.transfer.kept" in loaded
+    needless = {"pandas", "geopandas", "shapely", "pystac", "pydantic", "dateutil", "prefect"}
+    assert loaded.isdisjoint(needless | {"pyarrow.compute", "numpy.ma"})

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from dateutil import parser as date_parser
-
 from mlhub_core.exceptions import InvalidArgument
 
 _HOW = (
@@ -101,6 +99,8 @@ def _text_edges(text: str) -> tuple[datetime, datetime]:
         if _DATE.fullmatch(text):
             return _day(date.fromisoformat(text))
         if _TIMED.fullmatch(text):
+            from dateutil import parser as date_parser
+
             moment = _utc(date_parser.isoparse(text.upper().replace(" ", "T", 1)))
             return moment, moment
     except (ValueError, OverflowError) as error:
