@@ -1,0 +1,157 @@
+"""Large bodies from a server that is faster than we are: nobody has to wait, nothing is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+
+from mlhub_core.exceptions import Interrupted, StorageError
+from mlhub_core.settings import TransferSettings
+from mlhub_core.stop import StopFlag
+from mlhub_core.transfer.engine import Engine
+from mlhub_core.transfer.faults import Fault
+from mlhub_core.transfer.governor import Governor
+from mlhub_core.transfer.head import ResponseHead
+from tests.faultserver import FaultServer, chunked
+from tests.transfer.kit import Kit, content
+
+MIB = 1024 * 1024
+SIZE = 64 * MIB
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server that hands everything to the kernel at once, and so is always ahead of us."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, tempfile.TemporaryFile() as file:
+        file.truncate(SIZE)
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n".encode()
+
+        def serve(connection: socket.socket) -> None:
+            with connection:
+                try:
+                    while connection.recv(65536):
+                        connection.sendall(head)
+                        connection.sendfile(file, 0)
+                except OSError:
+                    pass  # the client has broken it off
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass
+class Taker:
+    """An exchange that counts what comes, up to a limit."""
+
+    url: str
+    most: int = SIZE
+    error: Exception | None = None
+    host: str = "host"
+    size: int = 0
+    settled: list[Fault | None] = field(default_factory=list)
+    abandoned: int = 0
+
+    def fields(self) -> list[str]:
+        return []
+
+    def take(self, head: ResponseHead, pieces: list[bytes]) -> bool:
+        return False
+
+    def begin(self, head: ResponseHead) -> bool:
+        return True
+
+    def write(self, pieces: Sequence[bytes]) -> bool:
+        self.size += sum(map(len, pieces))
+        if self.size >= self.most and self.error is not None:
+            raise self.error
+        return self.size < self.most or self.most == SIZE
+
+    def settle(self, fault: Fault | None) -> float | None:
+        self.settled.append(fault)
+        return None
+
+    def abandon(self) -> None:
+        self.abandoned += 1
+
+
+def run(takers: Sequence[Taker], stop: StopFlag, tick: Callable[[], int]) -> None:
+    settings = TransferSettings(concurrency=2)
+    Engine(settings, Governor(2), stop).run(iter(takers), tick)
+
+
+def test_others_get_a_word_in(url: str) -> None:
+    takers = [Taker(url), Taker(url)]
+    seen = [0]
+
+    def tick() -> int:
+        seen.append(sum(taker.size for taker in takers))
+        return seen[-1]
+
+    run(takers, StopFlag(), tick)
+    assert [taker.size for taker in takers] == [SIZE, SIZE]
+    assert [taker.settled for taker in takers] == [[None], [None]]
+    # A turn deals with a connection three times at most.
+    assert max(after - before for before, after in pairwise(seen)) < 14 * MIB
+
+
+def test_a_stop_is_heard_while_bytes_pour_in(url: str) -> None:
+    taker, stop = Taker(url), StopFlag()
+
+    def tick() -> int:
+        if taker.size:
+            stop.set()
+        return taker.size
+
+    with pytest.raises(Interrupted):
+        run([taker], stop, tick)
+    assert 0 < taker.size < SIZE
+    assert (taker.settled, taker.abandoned) == ([], 1)
+
+
+@pytest.mark.parametrize("most", [1, 100_000, 200_000, 2 * MIB, 2 * MIB + 1, 5 * MIB])
+def test_broken_off_wherever_it_is(url: str, most: int) -> None:
+    broken, whole = Taker(url, most), Taker(url)
+    run([broken, whole], StopFlag(), lambda: broken.size + whole.size)
+    assert most <= broken.size < most + 2 * MIB
+    assert len(broken.settled) == 1
+    assert broken.settled[0] is not None
+    assert (whole.size, whole.settled) == (SIZE, [None])
+
+
+@pytest.mark.parametrize("most", [1, 300_000, 3 * MIB])
+def test_an_error_comes_out_wherever_it_is(url: str, most: int) -> None:
+    failing, other = Taker(url, most, StorageError("full")), Taker(url)
+    with pytest.raises(StorageError, match="full"):
+        run([failing, other], StopFlag(), lambda: failing.size)
+    assert (failing.settled, failing.abandoned) == ([], 1)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_what_was_held_back_comes_in_order(kit: Kit, server: FaultServer, framing: str) -> None:
+    truths = {f"/{number}.tif": content(number, 99_991) * 60 for number in range(3)}
+    for path, truth in truths.items():
+        server.put(path, truth)
+        kit.want(path)
+        if framing == "chunks":
+            server.always(path, chunked())
+    assert kit.run().fetched == 3
+    for path, truth in truths.items():
+        # Digests, for a difference of megabytes would take pytest minutes to show.
+        found = hashlib.sha256(kit.final(path).read_bytes()).hexdigest()
+        assert found == hashlib.sha256(truth).hexdigest()
