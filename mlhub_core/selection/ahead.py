@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HELD_ROWS = 50_000
 """So many chosen rows are held at most."""
-_FEW = 4
+_FEW = 16
 """Rows are few where they are less than one of so many."""
 _BATCH_ROWS = 8_192
 
@@ -44,14 +44,12 @@ class ReadAhead:
         self._rows = 0
 
     def begin(self, group: RowGroup, mask: Mask) -> None:
-        """Begin to read some rows of a row group; too many in all, and nothing is held at all."""
+        """Begin to read some rows of a row group, if they are not too many in all."""
         rows = int(np.count_nonzero(mask))
-        self._rows += rows
-        if self._rows <= HELD_ROWS:
+        if self._rows + rows <= HELD_ROWS:
+            self._rows += rows
             reading = self._pool.submit(chosen_rows, self._index, group.number, mask)
             self._reading[group.number] = rows, reading
-        else:
-            self._forget()
 
     def take(self, number: int, mask: Mask) -> pa.Table | None:
         """The rows, once they are read; None if they were not begun, or are others by now."""
@@ -69,14 +67,10 @@ class ReadAhead:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._forget()
-        self._pool.shutdown()
-        self._index.__exit__(kind, error, trace)
-
-    def _forget(self) -> None:
         for _, reading in self._reading.values():
             reading.cancel()
-        self._reading.clear()
+        self._pool.shutdown()
+        self._index.__exit__(kind, error, trace)
 
 
 def chosen_rows(index: IndexReader, number: int, mask: Mask) -> Any:
