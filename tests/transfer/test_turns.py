@@ -31,14 +31,17 @@ def url() -> Iterator[str]:
     """A server that hands everything to the kernel at once, and so is always ahead of us."""
     with socket.create_server(("127.0.0.1", 0)) as listening, tempfile.TemporaryFile() as file:
         file.truncate(SIZE)
-        head = f"HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n".encode()
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE
 
         def serve(connection: socket.socket) -> None:
             with connection:
                 try:
-                    while connection.recv(65536):
-                        connection.sendall(head)
+                    while asked := connection.recv(65536):
+                        endless = b"GET /endless" in asked
+                        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" if endless else head)
                         connection.sendfile(file, 0)
+                        if endless:
+                            return
                 except OSError:
                     pass  # the client has broken it off
 
@@ -140,6 +143,12 @@ def test_an_error_comes_out_wherever_it_is(url: str, most: int) -> None:
     with pytest.raises(StorageError, match="full"):
         run([failing, other], StopFlag(), lambda: failing.size)
     assert (failing.settled, failing.abandoned) == ([], 1)
+
+
+def test_the_end_of_the_connection_ends_a_body_too(url: str) -> None:
+    takers = [Taker(f"{url}endless"), Taker(f"{url}endless")]
+    run(takers, StopFlag(), lambda: sum(taker.size for taker in takers))
+    assert [(taker.size, taker.settled) for taker in takers] == [(SIZE, [None])] * 2
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
