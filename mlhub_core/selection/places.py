@@ -63,7 +63,9 @@ class InBox:
         )
 
     def mask(self, group: RowGroup, among: Mask) -> tuple[Mask, Mask | None]:
-        """The covering first; the items' own boxes where that touches, and not before."""
+        """The items' own boxes; where not all have one, those only that the covering leaves."""
+        if group.is_full("item_bbox.xmin"):
+            return touching(group.sides("item_bbox"), self._parts), None
         cover = group.sides("bbox")
         lacking = None if group.is_full("bbox.xmin") else np.isnan(cover[0])
         mask = touching(cover, self._parts)
