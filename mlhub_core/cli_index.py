@@ -98,9 +98,10 @@ def index_archive(
 def _index(options: argparse.Namespace) -> None:
     limits = archive_limits(options)
     set_verbosity(quiet=options.quiet, verbose=options.verbose)
+    from mlhub_core.catalog.processes import rare_collections
     from mlhub_core.display import showing_progress
 
-    with showing_progress(not options.quiet) as on_progress:
+    with rare_collections(), showing_progress(not options.quiet) as on_progress:
         index = index_archive(
             options.archive,
             options.output,

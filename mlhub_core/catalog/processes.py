@@ -9,14 +9,18 @@ it does not outlive whoever started it.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import IO, Any
 
 _LENGTH = 8
+_RARELY = 100_000
+"""New objects between two looks for garbage; Python's own are 700."""
 _START = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
     "from mlhub_core.catalog.{} import serve; serve()"
@@ -53,6 +57,21 @@ def begin() -> tuple[IO[bytes], IO[bytes]]:
     # Ctrl-C goes to all processes of a terminal; the one that started us decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return sys.stdin.buffer, sys.stdout.buffer
+
+
+@contextlib.contextmanager
+def rare_collections() -> Iterator[None]:
+    """Look for cycles of garbage less often, for whoever has the process to itself.
+
+    Reading a catalog makes objects by the million and no cycles: looking for some, with a batch of
+    rows in memory, took a twentieth of the time.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(_RARELY, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def send(out: IO[bytes], message: Any) -> None:

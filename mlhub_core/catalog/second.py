@@ -9,7 +9,6 @@ batches of rows, and at the end what was found besides.
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import queue
 import subprocess
@@ -18,7 +17,7 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from mlhub_core.catalog.processes import begin, close, receive, send, start
+from mlhub_core.catalog.processes import begin, close, rare_collections, receive, send, start
 from mlhub_core.catalog.savepaths import Plan
 from mlhub_core.stop import StopFlag
 
@@ -173,16 +172,14 @@ def serve() -> None:
     from mlhub_core.catalog.reader import Reader
 
     plan: Plan = receive(source)
-    # What is read is garbage without cycles; looking for them again and again is a tenth of it all.
-    gc.freeze()
-    gc.set_threshold(100_000)
 
     def hand_on(what: str) -> Take:
         return lambda batch: send(out, (what, batch.serialize().to_pybytes()))
 
     rows = Rows(hand_on(_READY), hand_on(_ASIDE))
     reader = Reader(plan, rows)
-    with contextlib.suppress(BrokenPipeError):  # nobody is there any more to be told
+    # Without a pipe, nobody is there any more to be told.
+    with rare_collections(), contextlib.suppress(BrokenPipeError):
         for _ in range(_ROOM):
             send(out, 0)
         while (message := receive(source)) is not None:

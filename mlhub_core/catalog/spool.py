@@ -20,7 +20,7 @@ from mlhub_core.catalog.rows import Order, items_schema
 _IN_MEMORY = 128 * 1024 * 1024
 """Bytes of items in memory until they are too many for it."""
 _BUCKET = 56 * 1024 * 1024
-"""Bytes of a bucket, about; putting them in order and multiplying them out takes four times that."""
+"""Bytes of a bucket, about; ordered and multiplied out it takes four times that."""
 _MAX_BUCKETS = 200
 """Files open at a time."""
 
