@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlhub_core.buffers import mask_array
-from mlhub_core.selection.partition import Asset
+from mlhub_core.selection.partition import Asset, partition_schema
 from mlhub_core.selection.rowgroup import IndexReader, RowGroup
 
 if TYPE_CHECKING:
@@ -74,16 +74,18 @@ class ReadAhead:
 
 
 def chosen_rows(index: IndexReader, number: int, mask: Mask) -> Any:
-    """What a partition lists of some rows of a row group, ids as codes.
+    """What a partition lists of some rows of a row group.
 
     Where they are few, they are picked out of small batches, and what lies behind the last of them
     stays unread: memory that is touched for the first time costs as much as what is put there.
+    Ids are read as codes, and texts again in the end, so that what is held of a few rows is not the
+    list of all ids.
     """
     columns = list(Asset._fields)
     if mask.all():
         return index.read(number, columns)
     if _FEW * np.count_nonzero(mask) > len(mask):
-        return index.read(number, columns).filter(mask_array(mask))
+        return index.read(number, columns).filter(mask_array(mask)).cast(partition_schema())
     last = len(mask) - int(np.argmax(mask[::-1]))
     picked, first = [], 0
     for batch in index.batches(number, columns, _BATCH_ROWS):
@@ -93,4 +95,4 @@ def chosen_rows(index: IndexReader, number: int, mask: Mask) -> Any:
         first += batch.num_rows
         if first >= last:
             break
-    return pa.Table.from_batches(picked)
+    return pa.Table.from_batches(picked).cast(partition_schema())

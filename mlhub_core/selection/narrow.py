@@ -93,7 +93,7 @@ def _order(group: RowGroup, items: NDArray[np.int64], mask: Mask) -> NDArray[np.
 
 def _items(chosen: Chosen, stop: StopFlag) -> Iterator[tuple[RowGroup, NDArray[np.int64], Mask]]:
     """For each row group the numbers of the chosen items, and the rows; not if it has none."""
-    for group, mask in list(chosen):
+    for group, mask in chosen:  # of which only the row group at hand may be set meanwhile
         stop.check()
         rows = mask & group.is_item
         if rows.any():
