@@ -19,7 +19,8 @@ from mlhub_core.transfer.engine import Engine
 from mlhub_core.transfer.faults import Fault
 from mlhub_core.transfer.governor import Governor
 from mlhub_core.transfer.head import ResponseHead
-from tests.faultserver import FaultServer, chunked
+from tests.faultserver import Fault as Trouble
+from tests.faultserver import FaultServer, chunked, gzipped, reset_within, stall, truncate
 from tests.transfer.kit import Kit, content
 
 MIB = 1024 * 1024
@@ -164,3 +165,22 @@ def test_what_was_held_back_comes_in_order(kit: Kit, server: FaultServer, framin
         # Digests, for a difference of megabytes would take pytest minutes to show.
         found = hashlib.sha256(kit.final(path).read_bytes()).hexdigest()
         assert found == hashlib.sha256(truth).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "trouble", [truncate(5_000_000), reset_within(5_000_000), stall(5_000_000), gzipped()]
+)
+def test_what_breaks_off_behind_a_pause_is_continued(
+    kit: Kit, server: FaultServer, trouble: Trouble
+) -> None:
+    truth = content("long", 99_991) * 60
+    server.put("/long.tif", truth)
+    server.script("/long.tif", trouble)
+    kit.want("/long.tif")
+    result = kit.run()
+    assert result.fetched == 1
+    if trouble.cut is not None:
+        assert (result.resumed, server.count("/long.tif")) == (1, 2)
+    found = hashlib.sha256(kit.final("/long.tif").read_bytes()).hexdigest()
+    assert found == hashlib.sha256(truth).hexdigest()
+    assert kit.partials() == []
