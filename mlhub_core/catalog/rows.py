@@ -30,7 +30,7 @@ from mlhub_core.catalog.schema import box_array, box_type, index_schema, texts_t
 
 Order = np.ndarray[tuple[int], np.dtype[np.int64]]
 
-_MAX_ROWS = 100_000
+_MAX_ROWS = 25_000
 """Of a batch of items, in rows of the index."""
 _MAX_TEXT = 32 * 1024 * 1024
 """Characters and bytes of a batch: long properties make smaller batches, not more memory."""
