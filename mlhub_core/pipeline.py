@@ -7,11 +7,13 @@ here is their order, and what surrounds them.
 
 from __future__ import annotations
 
+import importlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from mlhub_core.catalog.archive import CatalogArchive, fetch_catalog
@@ -137,6 +139,10 @@ def download(
     paths = request.paths(info.id)
     log.info("%s: %s", info.id, info.title or "(no title)")
     with workspace(paths), ExitStack() as held:
+        held.enter_context(getting_ready(request, info, None, paths))
+        if not request.catalog_only:
+            # While the hub is waited for: importing takes as long as a few of its answers.
+            threading.Thread(target=_load_arrow, name="mlhub-imports").start()
         archive = fetch_catalog(
             paths,
             if_exists=request.if_exists,
@@ -178,16 +184,31 @@ def download(
 
 @contextmanager
 def getting_ready(
-    request: DownloadRequest, info: DatasetInfo, archive: CatalogArchive, paths: DownloadPaths
+    request: DownloadRequest,
+    info: DatasetInfo,
+    archive: CatalogArchive | None,
+    paths: DownloadPaths,
 ) -> Iterator[None]:
-    """Let the processes that will fetch get ready during the block, if there looks to be much."""
+    """Let the processes that will fetch get ready during the block, if there looks to be much.
+
+    Args:
+        request: What is asked for.
+        info: What the hub says.
+        archive: The catalog, whose size tells something as well; None before it is here.
+        paths: Where everything goes; its lock is held.
+    """
     settings = request.settings
     if request.catalog_only or request.dry_run or settings.runner != "threads":
         yield
         return
     size = info.estimated_dataset_size if request.wanted.is_everything else None
-    with crew_ahead(archive.size, paths, settings, size):
+    with crew_ahead(archive.size if archive else 0, paths, settings, size):
         yield
+
+
+def _load_arrow() -> None:
+    with suppress(ImportError):  # whoever needs it says what is missing
+        importlib.import_module("mlhub_core.selection.query")
 
 
 def _unpack(

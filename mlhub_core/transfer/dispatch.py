@@ -70,7 +70,7 @@ def crew_ahead(
 
     It gets ready while the catalog is read. How much there is to fetch shows in the size of the
     catalog, or in what the hub says, where nothing has been fetched yet; where something has, it is
-    better to wait and see.
+    better to wait and see. A crew that is there already stays the only one.
 
     Args:
         catalog: Bytes of the archive.
@@ -80,7 +80,8 @@ def crew_ahead(
     """
     size = _most(settings)
     much = catalog >= settings.crew_catalog_bytes or (expected or 0) >= settings.crew_bytes
-    if size < 2 or not much or paths.ledger_dir.exists():
+    there = str(paths.state_dir) in _AT_WORK
+    if there or size < 2 or not much or paths.ledger_dir.exists():
         yield
         return
     with _crew_at_work(size, paths, settings.transfer):
