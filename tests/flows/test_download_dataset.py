@@ -190,7 +190,9 @@ def test_the_catalog_only(at_demo_hub: object, tmp_path: Path) -> None:
 
 
 def test_the_catalog_left_in_its_archive(mirror: Mirror, tmp_path: Path, files_of: Files) -> None:
-    state = run(tmp_path, mirrors=mirror.mirrors, collection_filter={PLOTS: []}, unarchive=False)
+    state = run(
+        tmp_path, mirrors=mirror.mirrors, collection_filter={PLOTS: []}, limit=5, unarchive=False
+    )
     assert state.is_completed()
     assert state.result().fetched == state.result().files > 0
     steps = {entry.name.split()[0] for entry in Seen(state).task_runs}

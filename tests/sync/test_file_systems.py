@@ -52,8 +52,7 @@ def expected(*names: str) -> dict[str, bytes]:
     return far | {f"{name}/image": f"carried {name}".encode() for name in names}
 
 
-@pytest.mark.parametrize("unarchive", [True, False])
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("unarchive", "turned"), [(True, True), (False, False)])
 def test_everything_works(
     server: FaultServer,
     tmp_path: Path,
