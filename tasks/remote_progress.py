@@ -35,7 +35,7 @@ def telling(directory: str, progress: Broadcast) -> Iterator[None]:
     if worker is None:
         yield
         return
-    with progress.listen(_Teller(worker, topic_of(directory))):
+    with progress.listen(Teller(worker, topic_of(directory))):
         yield
 
 
@@ -45,13 +45,21 @@ def heard(event: tuple[float, dict[str, Any]]) -> Progress:
     return Progress(**{**fields, "stage": Stage(fields["stage"])})
 
 
-class _Teller:
+class Teller:
+    """Tells of progress once a second at most, and of each end.
+
+    Args:
+        worker: The Dask worker.
+        topic: Under which name.
+    """
+
     def __init__(self, worker: Any, topic: str) -> None:
         self._worker = worker
         self._topic = topic
         self._told = 0.0
 
     def __call__(self, message: Progress) -> None:
+        """Tell of a message, unless the last one was a moment ago."""
         now = time.monotonic()
         if message.finished or now - self._told >= _EVERY_SECONDS:
             self._told = now
