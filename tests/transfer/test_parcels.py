@@ -47,7 +47,7 @@ def test_what_comes_out_is_what_was_put_in(sizes: list[int]) -> None:
 def test_a_file_is_read_in_parcels_and_none_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "1.parquet"
     write_assets(path, rows(MANY))
-    assert len(list(parcels_of(path))) == 3
+    assert len(list(parcels_of(path))) > AHEAD
     assert list(assets_of(path)) == rows(MANY)
 
 
