@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from prefect import flow, get_run_logger, runtime
 from prefect.states import Cancelled, Completed
 
+from flows.api_client import one_client
 from flows.artifacts import progress_artifact, show_report
 from flows.cancelling import stopping_when_cancelled
 from flows.changes_artifact import show_changes
@@ -50,7 +51,7 @@ from tasks.fetch_metadata import fetch_metadata
 from tasks.filter_assets import filter_assets
 from tasks.index_assets import index_assets
 from tasks.prune_files import prune_files
-from tasks.runtime import new_run
+from tasks.runtime import new_run, with_chores
 from tasks.unarchive import unarchive
 
 
@@ -80,6 +81,7 @@ def sync_dataset(download: DownloadParameters, prune: bool = False) -> SyncRepor
     access = Access(download.profile, download.api_key_block)
     with (
         new_run() as hooks,
+        one_client(),
         core_lines_in_run_log(),
         progress_lines_in_run_log(hooks.progress),
         demo_hub() if download.demo else nullcontext(),
@@ -132,8 +134,9 @@ def _renew(
     index, changes = compare_indexes(paths, archive, beside, request.settings.limits)
     if changes is not None:
         show_changes(info.id, changes)
-    plan = filter_assets(planned(request, changes), paths, index)
-    results = download_partitions(request, paths, plan)
+    with with_chores():
+        plan = filter_assets(planned(request, changes), paths, index)
+        results = download_partitions(request, paths, plan)
     report = conclude(
         info,
         paths,
