@@ -42,17 +42,22 @@ _OVERLOADED = (429, 503)
 
 
 class Engine:
-    """Runs exchanges until there are no more.
+    """Runs exchanges until there are no more, as often as there are some.
+
+    Connections stay open from one run to the next, until :meth:`close`.
 
     Args:
         settings: Time-outs and limits.
         governor: Shared by all engines of the process.
-        stop: Looked at several times a second.
+
+    Attributes:
+        requests: Sent in the last run.
+        retries: Of these, those that were not the first of their exchange.
+        closed: Whether it can be used no more, as after a run that did not come to its end.
     """
 
-    def __init__(self, settings: TransferSettings, governor: Governor, stop: StopFlag) -> None:
+    def __init__(self, settings: TransferSettings, governor: Governor) -> None:
         self._settings = settings
-        self._stop = stop
         self._ca_bundle = ca_bundle()
         self._most = most_transfers()
         self._sockets = Sockets()
@@ -67,26 +72,34 @@ class Engine:
         self._queues: dict[str, deque[Exchange]] = {}
         self._retries: list[tuple[float, int, Exchange]] = []
         self._exhausted = False
-        self._looked = time.monotonic()
+        self._looked = 0.0
+        self._moved = 0
+        """Bytes of bodies, in runs before this one."""
         self.requests = 0
         self.retries = 0
+        self.closed = False
 
-    def run(self, source: Iterator[Exchange], tick: Callable[[], int]) -> None:
+    def run(self, source: Iterator[Exchange], tick: Callable[[], int], stop: StopFlag) -> None:
         """Run all exchanges of a source, which is pulled from as places get free.
 
         Args:
             source: What to do.
             tick: Called at least four times a second; says how many bytes of bodies have come.
+            stop: Looked at several times a second.
 
         Raises:
             Interrupted: if the stop flag was set.
             StorageError: from an exchange, or when the process may open no more files.
         """
+        self._exhausted = False
+        self._looked = time.monotonic()
+        self.requests = self.retries = 0
         try:
             while True:
-                self._stop.check()
+                stop.check()
                 self._fill(source)
                 if not (self._slots or self._retries or self._queues):
+                    self._moved += tick()
                     return
                 ended = self._expire()  # sends what was just begun
                 self._look_at_bodies()
@@ -94,12 +107,11 @@ class Engine:
                 self._look_at_bodies()
                 self._collect()
                 self._look_round()
-                self._connections.measure(tick())
+                self._connections.measure(self._moved + tick())
         except BaseException:
             self._abandon_all()
+            self.close()
             raise
-        finally:
-            self._close()
 
     # Starting
 
@@ -264,7 +276,11 @@ class Engine:
             if exchange is not None:
                 exchange.abandon()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close all connections and let go of everything; a second time does nothing."""
+        if self.closed:
+            return
+        self.closed = True
         for easy in list(self._slots):
             self._multi.remove_handle(easy)
         for slot in (*self._slots.values(), *self._spare):

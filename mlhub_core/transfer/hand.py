@@ -7,14 +7,18 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
 from mlhub_core.exceptions import MLHubException
+from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.crew import MORE, STOP, Job
+from mlhub_core.transfer.engine import Engine
+from mlhub_core.transfer.governor import governor_for
 from mlhub_core.transfer.parcels import Inbox
 from mlhub_core.transfer.run import download_partition
 
@@ -45,6 +49,28 @@ class _PipeHandler(QueueHandler):
         self._teller(record)
 
 
+class _Engines:
+    """The engine, which keeps its connections from one partition to the next."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+        self._settings: TransferSettings | None = None
+
+    def engine_for(self, settings: TransferSettings) -> Engine:
+        """One that can be used."""
+        if self._engine is None or self._engine.closed or settings != self._settings:
+            self.close()
+            self._engine = Engine(settings, governor_for(settings))
+            self._settings = settings
+        return self._engine
+
+    def close(self) -> None:
+        """Close its connections."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+
 def main(descriptor: int) -> None:
     """Run partitions until the other end of the pipe closes.
 
@@ -65,12 +91,13 @@ def main(descriptor: int) -> None:
             target=_listen, args=(pipe, orders, ended, lambda: teller(MORE)), daemon=True
         )
         listener.start()
-        while (order := orders.get()) is not None:
-            log.setLevel(order[0].log_level)
-            try:
-                teller(_outcome(*order, teller))
-            except OSError:
-                return  # nobody is there to be told
+        with closing(_Engines()) as engines:
+            while (order := orders.get()) is not None:
+                log.setLevel(order[0].log_level)
+                try:
+                    teller(_outcome(*order, teller, engines))
+                except OSError:
+                    return  # nobody is there to be told
 
 
 def _listen(
@@ -98,7 +125,7 @@ def _listen(
             inbox.put(message)
 
 
-def _outcome(job: Job, stop: StopFlag, inbox: Inbox, teller: _Teller) -> Any:
+def _outcome(job: Job, stop: StopFlag, inbox: Inbox, teller: _Teller, engines: _Engines) -> Any:
     """The result of a partition, or the exception that ended it."""
     try:
         return download_partition(
@@ -106,6 +133,7 @@ def _outcome(job: Job, stop: StopFlag, inbox: Inbox, teller: _Teller) -> Any:
             job.paths,
             if_exists=job.if_exists,
             settings=job.settings,
+            engine=engines.engine_for(job.settings),
             assets=inbox.assets(),
             stop=stop,
             on_progress=teller,

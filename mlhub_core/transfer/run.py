@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from itertools import islice
 
 from mlhub_core.http_rules import parse_checksum
@@ -53,6 +53,7 @@ def download_partition(
     if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
     settings: TransferSettings | None = None,
     governor: Governor | None = None,
+    engine: Engine | None = None,
     assets: Iterable[Asset] | None = None,
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
@@ -71,6 +72,8 @@ def download_partition(
         if_exists: What to do about files that lie there already.
         settings: How to fetch; the defaults when None.
         governor: Shared by all partitions of the process; the one for these settings when None.
+        engine: Made for these settings, whose connections outlive the partition; one of its own
+            when None.
         assets: What is in the partition, None to read it.
         stop: Looked at several times a second.
         on_progress: Told how far it is, at most ten times a second.
@@ -85,11 +88,13 @@ def download_partition(
     settings = settings or TransferSettings()
     run = _Run(partition, paths, if_exists, settings, stop or StopFlag(), on_progress)
     try:
-        engine = Engine(settings, governor or governor_for(settings), run.stop)
+        own = None if engine else Engine(settings, governor or governor_for(settings))
         listed = assets_of(partition.path) if assets is None else assets
-        with closing(run.exchanges(listed)) as exchanges:
-            engine.run(exchanges, run.tick)
-        run.requests, run.retries = engine.requests, engine.retries
+        with closing(own) if own else nullcontext(engine) as used:
+            assert used is not None
+            with closing(run.exchanges(listed)) as exchanges:
+                used.run(exchanges, run.tick, run.stop)
+            run.requests, run.retries = used.requests, used.retries
     finally:
         run.close()
     return run.result()

@@ -7,6 +7,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -96,7 +97,8 @@ class Taker:
 
 def run(takers: Sequence[Taker], stop: StopFlag, tick: Callable[[], int]) -> None:
     settings = TransferSettings(concurrency=2)
-    Engine(settings, Governor(2), stop).run(iter(takers), tick)
+    with closing(Engine(settings, Governor(2))) as engine:
+        engine.run(iter(takers), tick, stop)
 
 
 def test_others_get_a_word_in(url: str) -> None:
