@@ -106,6 +106,26 @@ def test_a_run_that_fails_shows_its_table(
     assert kept > 500
 
 
+def test_the_retry_button_fetches_what_failed_and_nothing_else(
+    site: Site, mirror: Mirror, tmp_path: Path, page: Page
+) -> None:
+    gone = sorted(path for path in mirror.files if path.endswith("B04.tif"))[:5]
+    for path in gone:
+        mirror.server.always(path, status(404))
+    fields = {"output_dir": str(tmp_path), "mirrors": mirror.mirrors}
+    run = site.start_run("on-demand", dataset="demo_crops", **fields)
+    site.wait_for(run, "FAILED")
+    mirror.heal()
+
+    open_run(page, site, run)
+    page.get_by_role("button", name="Retry").first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Retry").click()
+    done = site.wait_for(run, "COMPLETED")
+    assert done["run_count"] == 2
+    assert "871 were here already" in done["state"]["message"]
+    assert sorted(mirror.server.paths()) == gone
+
+
 def test_a_scheduled_run_that_finds_everything_there(site: Site, page: Page) -> None:
     found = site.ask("deployments/name/sync-dataset/nightly")
     every = {"active": True, "schedule": {"interval": 20, "timezone": "UTC"}}
