@@ -24,6 +24,7 @@ from pathlib import Path
 from benchmarks.catalogs import write_catalog
 from benchmarks.manners import MANNERS
 from benchmarks.memory import Peak
+from benchmarks.rivals import compile_ours
 
 _PROJECT = Path(__file__).resolve().parents[1]
 _MEMORY = Path("/dev/shm")
@@ -103,6 +104,7 @@ def table(costs: dict[str, list[Cost]], assets: int) -> str:
 def main() -> int:
     """Measure what the arguments say."""
     options = _parser().parse_args()
+    compile_ours()
     reference = Path(options.reference)
     if not reference.exists():
         print("No reference client (scripts/reference_venv.py): the others run without it.")

@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.query_data import coast, write_index
 from benchmarks.query_rivals import COAST_VERTICES
+from benchmarks.rivals import compile_ours
 
 _MEMORY = Path("/dev/shm")
 _PROJECT = Path(__file__).resolve().parents[1]
@@ -29,6 +30,7 @@ Costs = list[dict[str, Any]]
 def main() -> None:
     """Measure what was asked for and print a table of each question."""
     options = _parser().parse_args()
+    compile_ours()
     directory = options.directory or (_MEMORY if _MEMORY.is_dir() else None)
     with tempfile.TemporaryDirectory(dir=directory, prefix="mlhub-bench-") as scratch:
         work = Path(scratch)
