@@ -144,12 +144,13 @@ def check_save_paths(rows: list[dict[str, Any]]) -> None:
 PEAK = """
 import resource, sys
 from pathlib import Path
+from mlhub_core.catalog.dealing import ALONE
 from mlhub_core.catalog.index import index_assets
 from tests.catalog.kit import paths_in
 from mlhub_core.catalog.archive import CatalogArchive
 path = Path(sys.argv[1])
 archive = CatalogArchive(path, "demo", path.stat().st_size, "0")
-index = index_assets(archive, paths_in(path.parent))
+index = index_assets(archive, paths_in(path.parent), dealing=ALONE)
 print(index.assets, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -159,7 +160,8 @@ def write_large(path: Path, count: int) -> None:
         for number in range(count):
             assets = {f"B{band}": asset(f"https://x/{number}/{band}.tif") for band in range(9)}
             assets["documentation"] = asset("https://x/documentation.pdf")
-            data = json.dumps(item(f"item_{number}", assets=assets)).encode()
+            one = item(f"item_{number}", assets=assets, properties={"text": "x" * 2500})
+            data = json.dumps(one).encode()
             info = tarfile.TarInfo(place(f"item_{number}"))
             info.size = len(data)
             packed.addfile(info, io.BytesIO(data))
@@ -168,7 +170,7 @@ def write_large(path: Path, count: int) -> None:
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_catalog(tmp_path: Path) -> None:
     peaks = []
-    for count in (80_000, 120_000):  # so many that items no longer stay in memory to be sorted
+    for count in (50_000, 75_000):  # so many that items no longer stay in memory to be sorted
         path = tmp_path / f"{count}" / "demo.tar.gz"
         path.parent.mkdir()
         write_large(path, count)
@@ -177,5 +179,6 @@ def test_memory_does_not_grow_with_the_catalog(tmp_path: Path) -> None:
         ).stdout.split()
         assert int(out[0]) == count * 10
         peaks.append(int(out[1]))
-    # 400,000 more rows. A reference to each item kept by mistake was 90,000 kB.
-    assert peaks[1] - peaks[0] < 30_000, peaks
+    # Kept by mistake, items would take 5,000 bytes each more, 375,000 kB of the larger catalog. The
+    # difference of the two says less: the allocator's ups and downs are 100,000 kB.
+    assert max(peaks) < 900_000, peaks
