@@ -17,6 +17,7 @@ from tests.transfer.kit import Kit, content
 
 PLAIN = content("plain", 1000) * 300
 CODED = gzip.compress(PLAIN, mtime=0)
+EMPTY = gzip.compress(b"", mtime=0)
 PIECE = 1024 * 1024
 
 
@@ -127,7 +128,7 @@ def test_too_much_is_broken_off() -> None:
         ("a.TGZ", sent_as("gzip", CODED), {}, CODED),
         ("a.tar.gz", sent_as("gzip", gzip.compress(CODED, mtime=0)), {}, CODED),
         ("a.tar.gz", sent_as("gzip", CODED), {"file_size": len(PLAIN)}, PLAIN),
-        ("a.txt", sent_as("gzip", gzip.compress(b"", mtime=0)), {}, b""),
+        ("a.txt", sent_as("gzip", EMPTY), {}, b""),
         ("a.txt", sent_as("gzip", b""), {}, b""),
     ],
 )
@@ -160,7 +161,11 @@ def test_the_file_is_had(
         ),
         (sent_as("gzip", CODED[:-9]), {}, "compressed though not asked for, and damaged: it ends"),
         (sent_as("gzip", PLAIN), {}, "compressed though not asked for, and damaged"),
-        (sent_as("gzip", gzip.compress(b"", mtime=0)), {}, "an empty answer in place of a .tif file"),
+        (
+            sent_as("gzip", EMPTY),
+            {},
+            "an empty answer in place of a .tif file",
+        ),
         (gzipped(), {"file_size": PIECE}, "another size than in the catalog: 1048576 bytes"),
     ],
     ids=repr,
