@@ -193,7 +193,13 @@ def test_a_tar_without_end_blocks_counts_only_where_gzip_proves_it_whole(tmp_pat
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\x1f", b"<html>" + b"x" * 2000, b"PK\3\4" + b"\0" * 600, gzip.compress(b"hello", mtime=0)],
+    [
+        b"",
+        b"\x1f",
+        b"<html>" + b"x" * 2000,
+        b"PK\3\4" + b"\0" * 600,
+        gzip.compress(b"hello", mtime=0),
+    ],
 )
 def test_what_is_no_tar_says_so(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.tar.gz"
