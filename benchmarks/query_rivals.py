@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlhub_core  # noqa: F401 - before Arrow, as in the commands
 from benchmarks.query_data import coast
 
 BOX = (10.0, 44.0, 13.0, 46.4)

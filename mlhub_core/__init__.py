@@ -7,6 +7,7 @@ The names are those of the reference client, ``radiant_mlhub``. They are loaded 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core._version import __version__
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from mlhub_core.if_exists import DownloadIfExistsOpts
     from mlhub_core.models import Collection, Dataset, MLModel
     from mlhub_core.session import Session, get_session
+
+# Arrow's allocator takes memory in large pages, and the system clears two megabytes for a few
+# kilobytes of a column. It is only heard before Arrow is loaded, and what people have set stands.
+os.environ.setdefault("MIMALLOC_ALLOW_THP", "0")
 
 __all__ = [
     "Collection",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+HINT = "MIMALLOC_ALLOW_THP"
 HEAVY = ("geopandas", "pandas", "pyarrow", "numpy", "shapely", "pycurl", "pydantic", "prefect")
 
 
@@ -94,3 +96,17 @@ def test_a_download_without_a_place_loads_no_pandas_and_a_complete_re_run_little
     assert "mlhub_core.transfer.kept" in loaded
     needless = {"pandas", "geopandas", "shapely", "pystac", "pydantic", "dateutil", "prefect"}
     assert loaded.isdisjoint(needless | {"pyarrow.compute", "numpy.ma"})
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "0"), ("1", "1")])
+def test_arrow_is_told_to_leave_large_pages_unless_somebody_said_otherwise(
+    given: str | None, kept: str
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != HINT}
+    if given is not None:
+        environment[HINT] = given
+    code = f"import mlhub_core, os; print(os.environ[{HINT!r}])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.strip() == kept
