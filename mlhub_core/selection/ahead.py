@@ -43,13 +43,19 @@ class ReadAhead:
         self._reading: dict[int, tuple[int, Future[pa.Table]]] = {}
         self._rows = 0
 
-    def begin(self, group: RowGroup, mask: Mask) -> None:
-        """Begin to read some rows of a row group, if they are not too many in all."""
+    def begin(self, group: RowGroup, mask: Mask) -> bool:
+        """Begin to read some rows of a row group; False if they are too many in all."""
         rows = int(np.count_nonzero(mask))
-        if self._rows + rows <= HELD_ROWS:
-            self._rows += rows
-            reading = self._pool.submit(chosen_rows, self._index, group.number, mask)
-            self._reading[group.number] = rows, reading
+        if self._rows + rows > HELD_ROWS:
+            return False
+        self._rows += rows
+        reading = self._pool.submit(chosen_rows, self._index, group.number, mask)
+        self._reading[group.number] = rows, reading
+        return True
+
+    def look(self, number: int) -> pa.Table:
+        """The rows of a row group that were begun, once they are read; they stay here."""
+        return self._reading[number][1].result()
 
     def take(self, number: int, mask: Mask) -> pa.Table | None:
         """The rows, once they are read; None if they were not begun, or are others by now."""

@@ -29,7 +29,7 @@ from mlhub_core.selection.cut import Cutter, weights
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import PLAN_NAME, Plan, partition_count
-from mlhub_core.selection.rowgroup import IndexReader, RowGroup, open_index
+from mlhub_core.selection.rowgroup import IndexReader, RowGroup, coded, in_one, open_index
 from mlhub_core.selection.saved import reusable, seal
 from mlhub_core.selection.scan import Scan
 from mlhub_core.selection.tally import Chosen, FirstOfFile, Tally
@@ -187,6 +187,7 @@ class Query:
         self.chosen = Chosen(index)
         self.tally = Tally()
         self._firsts = FirstOfFile()
+        self._unnamed: list[int] = []
 
     def run(self) -> None:
         """Find the rows.
@@ -204,6 +205,7 @@ class Query:
             narrow(self.index, self._wanted, self.chosen, self.scan, self.stop)
             for group, mask in self.chosen:
                 self._take(group, mask)
+        self._count_items()
         # A collection's own assets have no time and no place; where those are filtered, they
         # alone do not make a match.
         rows = self.tally.item_rows if self._wanted.about_items else self.tally.rows
@@ -211,10 +213,22 @@ class Query:
             raise self.scan.nothing()
 
     def _take(self, group: RowGroup, mask: Any) -> None:
-        if self.ahead is not None:
-            self.ahead.begin(group, mask)
-        self.tally.add(group, mask)
+        if self.ahead is not None and self.ahead.begin(group, mask):
+            if self.tally.add_extent(group, mask):
+                self._unnamed.append(group.number)
+        else:
+            self.tally.add(group, mask)
         self._firsts.add(group, mask)
+
+    def _count_items(self) -> None:
+        """Count the items of rows that are read ahead: their ids need not be read twice."""
+        for number in self._unnamed:
+            assert self.ahead is not None
+            rows = self.ahead.look(number)
+            collections, items = (
+                coded(in_one(rows.column(name))) for name in ("collection_id", "item_id")
+            )
+            self.tally.add_items(collections, items, np.ones(rows.num_rows, bool))
 
     def files(self) -> tuple[Chosen, int]:
         """The rows without the second and further ones of a file, and how many they are."""

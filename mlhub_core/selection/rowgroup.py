@@ -197,22 +197,13 @@ class RowGroup:
     def column(self, name: str) -> Any:
         """A column as one Arrow array."""
         if name not in self._columns:
-            column = self.index.read(self.number, [name]).column(0)
-            self._columns[name] = (
-                column.combine_chunks() if column.num_chunks != 1 else (column.chunk(0))
-            )
+            self._columns[name] = in_one(self.index.read(self.number, [name]).column(0))
         return self._columns[name]
 
     def coded(self, name: str) -> Coded:
         """A column of texts, as codes."""
         if name not in self._coded:
-            column = self.column(name)
-            if not pa.types.is_dictionary(column.type):
-                column = column.dictionary_encode()
-            codes = values(column.indices).astype(np.int64)
-            if column.indices.null_count:
-                codes[~valid(column.indices)] = -1
-            self._coded[name] = Coded(codes, column.dictionary)
+            self._coded[name] = coded(self.column(name))
         return self._coded[name]
 
     def numbers(self, name: str) -> tuple[NDArray[np.int64], Mask]:
@@ -286,6 +277,21 @@ class RowGroup:
     def path_hashes(self) -> NDArray[np.int64]:
         """A hash of each row's save path."""
         return hashes_of(self.index.read_plain(self.number, ["save_path"]).column(0).to_pylist())
+
+
+def in_one(column: pa.ChunkedArray) -> Any:
+    """A column as one Arrow array."""
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def coded(column: Any) -> Coded:
+    """Texts of an Arrow array as codes."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    codes = values(column.indices).astype(np.int64)
+    if column.indices.null_count:
+        codes[~valid(column.indices)] = -1
+    return Coded(codes, column.dictionary)
 
 
 def _floats(array: pa.Array) -> NDArray[np.float64]:

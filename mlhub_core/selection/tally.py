@@ -9,6 +9,7 @@ import numpy as np
 
 from mlhub_core.buffers import distinct, number_array, values
 from mlhub_core.catalog.schema import BOX_FIELDS
+from mlhub_core.selection.owners import Coded, items_among
 from mlhub_core.selection.rowgroup import IndexReader, RowGroup
 from mlhub_core.selection.scan import Distinct, may_share
 from mlhub_core.selection.spatial import BBox
@@ -72,20 +73,32 @@ class Tally:
 
     def add(self, group: RowGroup, mask: Mask) -> None:
         """Take the chosen rows of a row group."""
+        if self.add_extent(group, mask):
+            self.add_items(group.coded("collection_id"), group.coded("item_id"), mask)
+
+    def add_extent(self, group: RowGroup, mask: Mask) -> int:
+        """Take the chosen rows of a row group, but for whose they are.
+
+        Returns:
+            How many of them are rows of items.
+        """
         items = mask & group.is_item
         count = int(items.sum())
         self.rows += int(mask.sum())
         self.item_rows += count
-        if not count:
-            return
-        found = group.items_among(items)
-        names = group.coded("collection_id").values
+        if count:
+            whole = count == group.rows
+            self._add_times(group, items, whole)
+            self._add_boxes(group, items, whole)
+        return count
+
+    def add_items(self, collections: Coded, items: Coded, mask: Mask) -> None:
+        """Take the items of chosen rows, by the columns of ids."""
+        found = items_among(collections, items, mask & (items.codes >= 0))
         for code in distinct(found.collections).tolist():
             here = found.collections == code
-            self._items.setdefault(names[code], Distinct()).add(found.hashes[here])
-        whole = count == group.rows
-        self._add_times(group, items, whole)
-        self._add_boxes(group, items, whole)
+            name = collections.values[code]
+            self._items.setdefault(name, Distinct()).add(found.hashes[here])
 
     def _add_times(self, group: RowGroup, items: Mask, whole: bool) -> None:
         for leaf in ("datetime", "start_datetime", "end_datetime"):
