@@ -93,10 +93,9 @@ def parse_header(block: bytes) -> Header:
     if block[257:263] == b"ustar\0" and (prefix := _text(block[345:500])):
         name = prefix + b"/" + name
     kind = _KINDS.get(flag, Kind.UNKNOWN)
-    if kind is Kind.FILE and name.endswith(b"/"):
-        kind = Kind.DIRECTORY  # v7 knows no other way to say so
-        if flag == b"\0":
-            flag = b"5"
+    if flag == b"\0" and name.endswith(b"/"):
+        # v7 knows no other way to say so. Of others, a name that is cut off here may end like that.
+        kind, flag = Kind.DIRECTORY, b"5"
     size = _number(block[124:136])
     if size < 0:
         raise ArchiveCorrupt("a negative size")

@@ -359,3 +359,13 @@ def test_pieces_and_unread_members(tmp_path: Path) -> None:
         assert collect(stream) == files
     with TarStream(path, LIMITS) as stream:
         assert [member.name for member in stream] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("cut_at", [98, 99, 100, 101])
+def test_a_long_name_may_be_cut_off_behind_a_slash(tmp_path: Path, form: int, cut_at: int) -> None:
+    name = "a" * (cut_at - 1) + "/" + "b" * 30
+    path = tmp_path / "x.tar"
+    path.write_bytes(tar_bytes({name: b"content"}, format=form))
+    [(member, data)] = read_all(path)
+    assert (member.name, member.kind, data) == (name, Kind.FILE, b"content")
