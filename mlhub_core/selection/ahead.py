@@ -8,6 +8,7 @@ many of them at most; where there are more, they are read later, a row group at 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 HELD_ROWS = 50_000
 """So many chosen rows are held at most."""
+_READERS = 2
+"""Row groups read at a time."""
 _FEW = 16
 """Rows are few where they are less than one of so many."""
 _BATCH_ROWS = 8_192
@@ -34,12 +37,15 @@ class ReadAhead:
     """Rows of an index that are being read, or are there already.
 
     Args:
-        index: The index. It is opened once more, because two threads cannot share one reader.
+        index: The index. It is opened again, because threads cannot share one reader.
     """
 
     def __init__(self, index: IndexReader) -> None:
-        self._index = IndexReader(index.path)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="mlhub-ahead")
+        self._readers = [IndexReader(index.path) for _ in range(_READERS)]
+        self._free: SimpleQueue[IndexReader] = SimpleQueue()
+        for reader in self._readers:
+            self._free.put(reader)
+        self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="mlhub-ahead")
         self._reading: dict[int, tuple[int, Future[pa.Table]]] = {}
         self._rows = 0
 
@@ -49,9 +55,16 @@ class ReadAhead:
         if self._rows + rows > HELD_ROWS:
             return False
         self._rows += rows
-        reading = self._pool.submit(chosen_rows, self._index, group.number, mask)
+        reading = self._pool.submit(self._read, group.number, mask)
         self._reading[group.number] = rows, reading
         return True
+
+    def _read(self, number: int, mask: Mask) -> pa.Table:
+        reader = self._free.get()
+        try:
+            return chosen_rows(reader, number, mask)
+        finally:
+            self._free.put(reader)
 
     def look(self, number: int) -> pa.Table:
         """The rows of a row group that were begun, once they are read; they stay here."""
@@ -76,7 +89,8 @@ class ReadAhead:
         for _, reading in self._reading.values():
             reading.cancel()
         self._pool.shutdown()
-        self._index.__exit__(kind, error, trace)
+        for reader in self._readers:
+            reader.__exit__(kind, error, trace)
 
 
 def chosen_rows(index: IndexReader, number: int, mask: Mask) -> Any:

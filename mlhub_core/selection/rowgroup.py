@@ -67,7 +67,6 @@ class IndexReader:
         try:
             self.metadata = footer(path)
             self._file = pq.ParquetFile(path, metadata=self.metadata, read_dictionary=_CODED)
-            self._plain = pq.ParquetFile(path, metadata=self.metadata)
         except FileNotFoundError as error:
             raise InvalidArgument(f"{path}: there is no such file; name an asset index.") from error
         except (pa.ArrowInvalid, IsADirectoryError) as error:
@@ -86,7 +85,13 @@ class IndexReader:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        self._plain.close()
+        if "_plain" in vars(self):
+            self._plain.close()
+
+    @cached_property
+    def _plain(self) -> pq.ParquetFile:
+        """The file once more, for texts as they are; few questions need it."""
+        return pq.ParquetFile(self.path, metadata=self.metadata)
 
     @property
     def rows(self) -> int:
@@ -122,7 +127,8 @@ class IndexReader:
 
     def read(self, number: int, columns: list[str]) -> pa.Table:
         """Columns of a row group, texts as codes."""
-        return self._file.read_row_group(number, columns=columns, use_threads=len(columns) > 1)
+        several = len(columns) > 1 or columns[0] in ("bbox", "item_bbox")  # of four columns each
+        return self._file.read_row_group(number, columns=columns, use_threads=several)
 
     def batches(self, number: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
         """Columns of a row group, some rows at a time, texts as codes."""
