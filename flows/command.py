@@ -24,6 +24,7 @@ from mlhub_core.arguments import (
 )
 from mlhub_core.cli import configure_logging, demo_hub, reporting_errors
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.say import say
 
 if TYPE_CHECKING:
     from mlhub_core.parameters import DownloadParameters
@@ -170,7 +171,7 @@ def _dry_run(parameters: DownloadParameters) -> None:
 
 def _say(line: str, quiet: bool) -> None:
     if not quiet:
-        print(line, file=sys.stderr, flush=True)
+        say(line)
 
 
 def _check_imports() -> None:

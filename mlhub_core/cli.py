@@ -30,6 +30,7 @@ from mlhub_core.cli_query import add_query_command
 from mlhub_core.exceptions import Interrupted, InvalidArgument, MLHubException
 from mlhub_core.exit_status import ExitStatus, exit_status
 from mlhub_core.logs import set_verbosity
+from mlhub_core.say import say
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -116,7 +117,7 @@ def reporting_errors(program: str) -> Iterator[Callable[[], int]]:
     except (MLHubException, KeyboardInterrupt) as error:
         status = exit_status(error)
         message = str(error) or "Stopped. What is finished is kept; the same command goes on there."
-        print(f"{program}: {message}", file=sys.stderr)
+        say(f"{program}: {message}")
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does. Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -147,7 +148,7 @@ def _list_datasets(options: argparse.Namespace) -> None:
     for dataset in found:
         print(f"{dataset.get('id')!s:<{width}}  {dataset.get('title') or ''}")
     if not found:
-        print("No dataset matches.", file=sys.stderr)
+        say("No dataset matches.")
 
 
 def _show_dataset(options: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.say import say
 from mlhub_core.selection.plan import format_bytes
 
 if TYPE_CHECKING:
@@ -106,10 +107,6 @@ class StageTotal:
         return f"{stage.value}: " + ", ".join(pieces or ["started"])
 
 
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
 class PlainLines:
     """Writes a line when a stage ends, and one now and then while it runs.
 
@@ -119,7 +116,7 @@ class PlainLines:
     """
 
     def __init__(
-        self, write: Callable[[str], None] = _to_stderr, interval: float = _LINE_INTERVAL
+        self, write: Callable[[str], None] = say, interval: float = _LINE_INTERVAL
     ) -> None:
         self._write = write
         self._interval = interval

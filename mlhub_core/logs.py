@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
+
+from mlhub_core.say import say
 
 _LOGGER = "mlhub_core"
 
@@ -25,7 +26,7 @@ class DefaultHandler(logging.Handler):
         if logging.getLogger().handlers and not self._always:
             return  # somebody has configured logging by now: the line is shown there
         try:
-            print(self.format(record), file=sys.stderr)
+            say(self.format(record))
         except (OSError, ValueError):
             self.handleError(record)
 
