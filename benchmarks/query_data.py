@@ -57,7 +57,7 @@ def write_index(path: Path, rows: int, *, seed: int = 1) -> int:
         bounds = (float(WEST), float(SOUTH), float(EAST), float(NORTH))
         writer.add_key_value_metadata(
             {
-                FACTS_KEY: json.dumps({"paths_differ": True}),
+                FACTS_KEY: json.dumps({"paths_differ": True, "boxes_agree": True}),
                 "geo": geo_metadata(["Polygon"], bounds),
                 IDENTITY_KEY: json.dumps(
                     {"version": 0, "dataset_id": "bench", "sha256": f"{seed}"}

@@ -110,11 +110,12 @@ class IndexFile:
             made_from: What tells this index from others.
             paths_differ: Whether no two rows share a save path, but for those of common assets.
         """
+        facts = {"paths_differ": paths_differ, "boxes_agree": extent.boxes_agree}
         self._writer.add_key_value_metadata(
             {
                 "geo": geo_metadata(extent.kinds, extent.bounds),
                 IDENTITY_KEY: json.dumps(made_from),
-                FACTS_KEY: json.dumps({"paths_differ": paths_differ}),
+                FACTS_KEY: json.dumps(facts),
             }
         )
         self._writer.close()

@@ -246,11 +246,18 @@ def item_columns(items: Sequence[ItemEntry | None]) -> dict[str, pa.Array]:
 
 
 class Extent:
-    """What the index as a whole spans, for its metadata."""
+    """What the index as a whole spans, for its metadata.
+
+    Attributes:
+        kinds: Of geometries.
+        bounds: Around everything; None where nothing has a place.
+        boxes_agree: Whether the box of every item, as it gives it, is the one that covers it.
+    """
 
     def __init__(self) -> None:
         self.kinds: set[str] = set()
         self.bounds: Bounds | None = None
+        self.boxes_agree = True
 
     def include(self, item: ItemEntry) -> None:
         """Widen it by an item."""
@@ -258,12 +265,14 @@ class Extent:
             self.kinds.add(item.shape.kind)
         if item.cover is not None:
             self._widen(item.cover)
+        self.boxes_agree = self.boxes_agree and item.bbox == item.cover
 
     def merge(self, other: Extent) -> None:
         """Widen it by another one."""
         self.kinds |= other.kinds
         if other.bounds is not None:
             self._widen(other.bounds)
+        self.boxes_agree = self.boxes_agree and other.boxes_agree
 
     def _widen(self, cover: Bounds) -> None:
         if self.bounds is None:

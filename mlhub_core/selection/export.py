@@ -20,9 +20,10 @@ from mlhub_core.catalog.schema import FACTS_KEY, index_schema
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.index_reader import open_index
 from mlhub_core.selection.plan import counted, format_bytes, moment_text
 from mlhub_core.selection.query import Query
-from mlhub_core.selection.rowgroup import RowGroup, open_index
+from mlhub_core.selection.rowgroup import RowGroup
 from mlhub_core.stop import StopFlag
 
 STDOUT = "-"

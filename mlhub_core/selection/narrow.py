@@ -15,8 +15,9 @@ import numpy as np
 
 from mlhub_core.buffers import distinct, mask_array
 from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.index_reader import IndexReader
 from mlhub_core.selection.predicates import matching
-from mlhub_core.selection.rowgroup import IndexReader, RowGroup
+from mlhub_core.selection.rowgroup import RowGroup
 from mlhub_core.selection.scan import FileCount, Scan
 from mlhub_core.selection.tally import Chosen
 from mlhub_core.stop import StopFlag

@@ -62,6 +62,10 @@ class InBox:
             for part in self._parts
         )
 
+    def column(self, group: RowGroup) -> str | None:
+        """One of the two boxes."""
+        return group.box_column("item_bbox" if group.is_full("item_bbox.xmin") else "bbox")
+
     def mask(self, group: RowGroup, among: Mask) -> tuple[Mask, Mask | None]:
         """The items' own boxes; where not all have one, those only that the covering leaves."""
         if group.is_full("item_bbox.xmin"):

@@ -40,6 +40,9 @@ class Predicate(Protocol):
     def verdict(self, group: RowGroup) -> bool | None:
         """Whether all rows match, or none; None where that is not known."""
 
+    def column(self, group: RowGroup) -> str | None:
+        """The column that :meth:`mask` reads first, for who reads it early; None of no one."""
+
     def mask(self, group: RowGroup, among: Mask) -> tuple[Mask, Mask | None]:
         """Rows that match, and those that have nothing to look at.
 
@@ -69,6 +72,10 @@ class OfCollections:
         if low == high and not self._wanted[here[0]]:
             return True
         return None
+
+    def column(self, group: RowGroup) -> str | None:
+        """The ids."""
+        return "collection_id"
 
     def mask(self, group: RowGroup, among: Mask) -> tuple[Mask, Mask | None]:
         """Each different collection is looked up once, each different key once."""
@@ -114,6 +121,10 @@ class InTime:
         )
         return True if inside else None
 
+    def column(self, group: RowGroup) -> str | None:
+        """Moments, if there are any."""
+        return None if group.is_void("datetime") else "datetime"
+
     def mask(self, group: RowGroup, among: Mask) -> tuple[Mask, Mask | None]:
         """Compares numbers."""
         moment, has_moment = group.numbers("datetime")
@@ -151,6 +162,10 @@ class OfMediaType:
         """None of a row group that names no media type."""
         return False if group.is_void("media_type") else None
 
+    def column(self, group: RowGroup) -> str | None:
+        """The media types."""
+        return "media_type"
+
     def mask(self, group: RowGroup, among: Mask) -> tuple[Mask, Mask | None]:
         """Each different media type is looked at once."""
         column = group.coded("media_type")
@@ -177,6 +192,10 @@ class OfRole:
     def verdict(self, group: RowGroup) -> bool | None:
         """Statistics say nothing of lists."""
         return None
+
+    def column(self, group: RowGroup) -> str | None:
+        """The roles."""
+        return "roles"
 
     def mask(self, group: RowGroup, among: Mask) -> tuple[Mask, Mask | None]:
         """Counts those of each row by where its list begins and ends."""

@@ -40,6 +40,10 @@ class WithProperties:
         """Statistics say nothing of properties."""
         return None
 
+    def column(self, group: RowGroup) -> str | None:
+        """The properties."""
+        return "properties"
+
     def mask(self, group: RowGroup, among: Mask) -> tuple[Mask, Mask | None]:
         """Equal properties are looked at once; with ``id`` or ``collection``, each item is."""
         rows = np.flatnonzero(among & group.is_item)

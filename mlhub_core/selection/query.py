@@ -27,9 +27,10 @@ from mlhub_core.selection.ahead import HELD_ROWS, ReadAhead, chosen_rows
 from mlhub_core.selection.asset_db import is_current, write_asset_db
 from mlhub_core.selection.cut import Cutter, weights
 from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.index_reader import IndexReader, open_index
 from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import PLAN_NAME, Plan, partition_count
-from mlhub_core.selection.rowgroup import IndexReader, RowGroup, coded, in_one, open_index
+from mlhub_core.selection.rowgroup import RowGroup, coded, in_one
 from mlhub_core.selection.saved import reusable, seal
 from mlhub_core.selection.scan import Scan
 from mlhub_core.selection.tally import Chosen, FirstOfFile, Tally
@@ -268,9 +269,9 @@ def _write(
         return ()
     rows: Iterable[pa.Table] = _rows(query, files)
     if count <= HELD_ROWS:
-        rows = list(rows)
-        sizes = [part.column("file_size").combine_chunks() for part in rows]
-        weight = sum(float(weights(some).sum()) for some in sizes)
+        held = pa.concat_tables(rows)
+        weight = float(weights(in_one(held.column("file_size"))).sum())
+        rows = [held]
     else:
         weight = _weight(files)
     cutter = Cutter(directory, partition_count(count, workers), weight)

@@ -7,31 +7,26 @@ them is asked once for each different one. A row group is what is held in memory
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mlhub_core.buffers import truths, valid, values
-from mlhub_core.catalog.schema import BOX_FIELDS, FACTS_KEY, index_schema
-from mlhub_core.exceptions import InvalidArgument, StorageError
-from mlhub_core.selection.footer import footer
+from mlhub_core.catalog.schema import BOX_FIELDS
 from mlhub_core.selection.owners import Coded, Items, Owners, hashes_of, items_among, owners_of
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from numpy.typing import NDArray
+
+    from mlhub_core.selection.index_reader import IndexReader
 
     Mask = NDArray[np.bool_]
     Side = NDArray[np.float64]
     Sides = tuple[Side, Side, Side, Side]
-
-_CODED = ["collection_id", "item_id", "asset_key", "media_type", "properties"]
 
 
 class Span(NamedTuple):
@@ -48,118 +43,8 @@ class Span(NamedTuple):
     nulls: int | None
 
 
+_BOXES = ("item_bbox", "bbox")
 _UNKNOWN = Span(None, None, None)
-
-
-class IndexReader:
-    """The asset index, open for a query.
-
-    Args:
-        path: The GeoParquet file.
-
-    Raises:
-        InvalidArgument: if it is none.
-        OSError: if it cannot be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.metadata = footer(path)
-            self._file = pq.ParquetFile(path, metadata=self.metadata, read_dictionary=_CODED)
-        except FileNotFoundError as error:
-            raise InvalidArgument(f"{path}: there is no such file; name an asset index.") from error
-        except (pa.ArrowInvalid, IsADirectoryError) as error:
-            raise InvalidArgument(
-                f"{path} is no asset index ({str(error).splitlines()[0]}): name a Parquet file "
-                "that `mlhub download` or `mlhub index` wrote."
-            ) from error
-        missing = set(index_schema().names) - set(self._file.schema_arrow.names)
-        if missing:
-            raise InvalidArgument(
-                f"{path} is no asset index: it has no column {', '.join(sorted(missing))}."
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        if "_plain" in vars(self):
-            self._plain.close()
-
-    @cached_property
-    def _plain(self) -> pq.ParquetFile:
-        """The file once more, for texts as they are; few questions need it."""
-        return pq.ParquetFile(self.path, metadata=self.metadata)
-
-    @property
-    def rows(self) -> int:
-        """How many assets it lists."""
-        return int(self.metadata.num_rows)
-
-    @cached_property
-    def paths_differ(self) -> bool:
-        """Whether all rows but those of common assets are known to have paths of their own."""
-        facts = self.noted(FACTS_KEY)
-        return isinstance(facts, dict) and facts.get("paths_differ") is True
-
-    def noted(self, key: str) -> Any:
-        """What the file's metadata hold under a key, as JSON; None where that is nothing."""
-        try:
-            return json.loads((self.metadata.metadata or {}).get(key.encode(), b"null"))
-        except ValueError:
-            return None
-
-    @cached_property
-    def leaves(self) -> dict[str, int]:
-        """The number of each Parquet column, by its path."""
-        schema = self._file.schema
-        return {schema.column(number).path: number for number in range(len(schema))}
-
-    def groups(self) -> Iterator[RowGroup]:
-        """The row groups, in order."""
-        first = 0
-        for number in range(self.metadata.num_row_groups):
-            group = RowGroup(self, number, first)
-            first += group.rows
-            yield group
-
-    def read(self, number: int, columns: list[str]) -> pa.Table:
-        """Columns of a row group, texts as codes."""
-        several = len(columns) > 1 or columns[0] in ("bbox", "item_bbox")  # of four columns each
-        return self._file.read_row_group(number, columns=columns, use_threads=several)
-
-    def batches(self, number: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """Columns of a row group, some rows at a time, texts as codes."""
-        found: Iterator[pa.RecordBatch] = self._file.iter_batches(rows, [number], columns)
-        return found
-
-    def read_plain(self, number: int, columns: list[str]) -> pa.Table:
-        """Columns of a row group, texts as they are."""
-        return self._plain.read_row_group(number, columns=columns)
-
-
-@contextmanager
-def open_index(path: Path) -> Iterator[IndexReader]:
-    """Open an index; what goes wrong while it is read becomes an error of ours.
-
-    Raises:
-        InvalidArgument: if it is no asset index.
-        StorageError: if it is damaged or cannot be read.
-    """
-    try:
-        with IndexReader(path) as reader:
-            yield reader
-    except pa.ArrowException as error:
-        raise StorageError(
-            f"{path} cannot be read: {str(error).splitlines()[0]}. Remove it, and the next "
-            "download makes it anew."
-        ) from error
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 class RowGroup:
@@ -178,6 +63,7 @@ class RowGroup:
         self._metadata = index.metadata.row_group(number)
         self.rows = int(self._metadata.num_rows)
         self._columns: dict[str, Any] = {}
+        self._expected: dict[str, Future[pa.Table]] = {}
         self._coded: dict[str, Coded] = {}
 
     def span(self, leaf: str) -> Span:
@@ -200,10 +86,21 @@ class RowGroup:
         """Whether the statistics say that every row has a value."""
         return self.span(leaf).nulls == 0
 
+    def expect(self, name: str, reading: Future[pa.Table]) -> None:
+        """Take a column from somebody who reads it already, once it is asked for."""
+        self._expected[name] = reading
+
     def column(self, name: str) -> Any:
         """A column as one Arrow array."""
         if name not in self._columns:
-            self._columns[name] = in_one(self.index.read(self.number, [name]).column(0))
+            reading = self._expected.pop(name, None)
+            several = name in _BOXES  # of four columns each
+            table = (
+                reading.result()
+                if reading
+                else self.index.read(self.number, [name], threads=several)
+            )
+            self._columns[name] = in_one(table.column(0))
         return self._columns[name]
 
     def coded(self, name: str) -> Coded:
@@ -223,12 +120,19 @@ class RowGroup:
         numbers = values(column)
         return (numbers if known.all() else np.where(known, numbers, 0)), known
 
+    def box_column(self, name: str) -> str | None:
+        """The column that a column of boxes is read from; None where no row has one."""
+        if self.index.boxes_agree:
+            name = "item_bbox"  # which most filters have read already
+        return None if self.is_void(f"{name}.{BOX_FIELDS[0]}") else name
+
     def sides(self, name: str) -> Sides:
         """A column of boxes: west, south, east and north of each row; NaN for null."""
-        if self.is_void(f"{name}.{BOX_FIELDS[0]}"):
+        column_name = self.box_column(name)
+        if column_name is None:
             nothing = np.full(self.rows, np.nan)
             return nothing, nothing, nothing, nothing
-        column = self.column(name)
+        column = self.column(column_name)
         parts = dict(zip([field.name for field in column.type], column.flatten(), strict=True))
         west, south, east, north = (_floats(parts[side]) for side in BOX_FIELDS)
         return west, south, east, north

@@ -15,9 +15,11 @@ from mlhub_core.buffers import distinct
 from mlhub_core.exceptions import NothingMatches
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.index_reader import IndexReader
 from mlhub_core.selection.plan import counted
 from mlhub_core.selection.predicates import predicates
-from mlhub_core.selection.rowgroup import IndexReader, RowGroup
+from mlhub_core.selection.rowgroup import RowGroup
+from mlhub_core.selection.scout import Judged, judged
 from mlhub_core.stop import StopFlag
 
 if TYPE_CHECKING:
@@ -105,20 +107,25 @@ class Scan:
     def matches(self) -> Iterator[tuple[RowGroup, Mask]]:
         """The rows that match, for each row group that has any."""
         done = 0
-        for group in self._index.groups():
+        for group, verdict in self._judged():
             self._stop.check()
-            mask = self._look(group)
+            mask = self._look(group, verdict)
             if mask is not None:
                 yield group, mask
             done += group.rows
             self._on_progress(Progress(Stage.FILTER, done, self._index.rows))
         self._on_progress(Progress(Stage.FILTER, done, self._index.rows, finished=True))
 
-    def _look(self, group: RowGroup) -> Mask | None:
+    def _judged(self) -> Iterator[Judged]:
+        if self._predicates:
+            return judged(self._index, self._predicates[0])
+        return ((group, True) for group in self._index.groups())
+
+    def _look(self, group: RowGroup, first: bool | None) -> Mask | None:
         self._all.add_all(group)
         mask: Mask | None = None
-        for predicate, left in zip(self._predicates, self._left, strict=True):
-            verdict = predicate.verdict(group)
+        for number, (predicate, left) in enumerate(zip(self._predicates, self._left, strict=True)):
+            verdict = predicate.verdict(group) if number else first
             if verdict is False:
                 return None
             mask = np.ones(group.rows, bool) if mask is None else mask

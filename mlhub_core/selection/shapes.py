@@ -53,6 +53,10 @@ class InShape:
             return False
         return True if shapely.covers(self._shape, box) else None
 
+    def column(self, group: RowGroup) -> str | None:
+        """The boxes that cover the items."""
+        return group.box_column("bbox")
+
     def mask(self, group: RowGroup, among: Mask) -> tuple[Mask, Mask | None]:
         """Each item once; those first that the box around the shape leaves."""
         cover = group.sides("bbox")

@@ -9,8 +9,9 @@ import numpy as np
 
 from mlhub_core.buffers import distinct, number_array, values
 from mlhub_core.catalog.schema import BOX_FIELDS
+from mlhub_core.selection.index_reader import IndexReader
 from mlhub_core.selection.owners import Coded, items_among
-from mlhub_core.selection.rowgroup import IndexReader, RowGroup
+from mlhub_core.selection.rowgroup import RowGroup
 from mlhub_core.selection.scan import Distinct, may_share
 from mlhub_core.selection.spatial import BBox
 

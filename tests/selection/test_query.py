@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -144,9 +145,21 @@ CONDITIONS: Json = {
 }
 
 
+# A box and the geometry that fills it, as most items have them, or neither.
+AGREEING = st.one_of(
+    st.just({"bbox": None, "geometry": None}),
+    boxes()
+    .map(lambda box: [*sorted(box[::2]), *sorted(box[1::2])])
+    .map(lambda sides: [sides[0], sides[2], sides[1], sides[3]])
+    .map(lambda box: {"bbox": box, "geometry": _polygon(box)}),
+)
+ODD = st.fixed_dictionaries({"bbox": BBOXES, "geometry": st.one_of(GEOMETRIES, NO_GEOMETRIES)})
+
+
 @st.composite
 def items(draw: st.DrawFn) -> list[Json]:
     made = []
+    places = draw(st.sampled_from([AGREEING, ODD]))
     for number in range(draw(st.integers(1, 7))):
         name = f"i{number}"
         assets: Json = {}
@@ -161,8 +174,7 @@ def items(draw: st.DrawFn) -> list[Json]:
             item(
                 name,
                 draw(st.sampled_from(COLLECTIONS)),
-                bbox=draw(BBOXES),
-                geometry=draw(st.one_of(GEOMETRIES, NO_GEOMETRIES)),
+                **draw(places),
                 properties={**draw(times()), **draw(CLOUDS)},
                 assets=assets,
             )
@@ -252,12 +264,9 @@ class Naive:
         )
 
     def _in_place(self, one: Json) -> bool:
-        geometry = one.get("geometry")
-        own = shapely.geometry.shape(geometry) if geometry else shapely.Point()
-        box = one.get("bbox")
+        box, own = _box(one), _own(one)
         if box is not None:
-            half = len(box) // 2
-            box = [box[0], box[1], box[half], box[half + 1]]
+            pass
         elif not own.is_empty:
             box = list(own.bounds)
         else:
@@ -269,6 +278,34 @@ class Naive:
         if self.wanted.intersects_with == "geometry" and not own.is_empty:
             return bool(own.intersects(shape))
         return any(shape.intersects(_shape(part)) for part in _parts(box))
+
+
+def _own(one: Json) -> Any:
+    geometry = one.get("geometry")
+    return shapely.geometry.shape(geometry) if geometry else shapely.Point()
+
+
+def _box(one: Json) -> list[float] | None:
+    box = one.get("bbox")
+    if box is None:
+        return None
+    half = len(box) // 2
+    return [box[0], box[1], box[half], box[half + 1]]
+
+
+def _cover(one: Json) -> list[float] | None:
+    """What holds the box and the geometry of an item."""
+    parts = [part for part in (_box(one), list(_own(one).bounds)) if part and part[1] == part[1]]
+    if any(west > east for west, _, east, _ in parts):
+        parts.append([-180.0, parts[0][1], 180.0, parts[0][3]])
+    return _around(parts)
+
+
+def _around(parts: list[list[float]]) -> list[float] | None:
+    if not parts:
+        return None
+    sides = list(zip(*parts, strict=True))
+    return [min(sides[0]), min(sides[1]), max(sides[2]), max(sides[3])]
 
 
 def _is_type(wanted: str, found: str | None) -> bool:
@@ -329,6 +366,8 @@ def _plan(
     """The plan and the rows of the index, of a catalog of these items."""
     paths = paths_in(where)
     index = index_assets(write_archive(where, tree(*made)), paths)
+    facts = json.loads(pq.read_metadata(index.path).metadata[b"mlhub_facts"])
+    assert facts["boxes_agree"] == all(_box(one) == _cover(one) for one in made)
     if group is not None:
         regroup(index.path, *group)
     table = pq.read_table(
@@ -385,6 +424,8 @@ def _compare(made: list[Json], wanted: AssetFilter, workers: int, group: tuple[i
     sizes = [asset.file_size for asset in assets]
     assert plan.known_bytes == sum(size for size in sizes if size is not None)
     assert plan.unknown_sizes == sizes.count(None)
+    covers = [_cover(one) for one in made if found[one["id"]]]
+    assert (plan.box and list(plan.box)) == _around([cover for cover in covers if cover])
     assert plan.funnel[0] == ("in the dataset", len(set(places.values())))
     counts = [count for _, count in plan.funnel]
     assert counts == sorted(counts, reverse=True)

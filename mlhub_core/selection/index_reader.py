@@ -1,0 +1,140 @@
+"""The asset index, open for a query: its row groups, its columns, and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlhub_core.catalog.schema import FACTS_KEY, index_schema
+from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.selection.footer import footer
+from mlhub_core.selection.rowgroup import RowGroup
+
+_CODED = ["collection_id", "item_id", "asset_key", "media_type", "properties"]
+
+
+class IndexReader:
+    """The asset index, open for a query.
+
+    Args:
+        path: The GeoParquet file.
+
+    Raises:
+        InvalidArgument: if it is none.
+        OSError: if it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.metadata = footer(path)
+            self._file = pq.ParquetFile(path, metadata=self.metadata, read_dictionary=_CODED)
+        except FileNotFoundError as error:
+            raise InvalidArgument(f"{path}: there is no such file; name an asset index.") from error
+        except (pa.ArrowInvalid, IsADirectoryError) as error:
+            raise InvalidArgument(
+                f"{path} is no asset index ({str(error).splitlines()[0]}): name a Parquet file "
+                "that `mlhub download` or `mlhub index` wrote."
+            ) from error
+        missing = set(index_schema().names) - set(self._file.schema_arrow.names)
+        if missing:
+            raise InvalidArgument(
+                f"{path} is no asset index: it has no column {', '.join(sorted(missing))}."
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if "_plain" in vars(self):
+            self._plain.close()
+
+    @cached_property
+    def _plain(self) -> pq.ParquetFile:
+        """The file once more, for texts as they are; few questions need it."""
+        return pq.ParquetFile(self.path, metadata=self.metadata)
+
+    @property
+    def rows(self) -> int:
+        """How many assets it lists."""
+        return int(self.metadata.num_rows)
+
+    @cached_property
+    def paths_differ(self) -> bool:
+        """Whether all rows but those of common assets are known to have paths of their own."""
+        return self._is_fact("paths_differ")
+
+    @cached_property
+    def boxes_agree(self) -> bool:
+        """Whether the two boxes of each row are known to be the same."""
+        return self._is_fact("boxes_agree")
+
+    def _is_fact(self, name: str) -> bool:
+        facts = self.noted(FACTS_KEY)
+        return isinstance(facts, dict) and facts.get(name) is True
+
+    def noted(self, key: str) -> Any:
+        """What the file's metadata hold under a key, as JSON; None where that is nothing."""
+        try:
+            return json.loads((self.metadata.metadata or {}).get(key.encode(), b"null"))
+        except ValueError:
+            return None
+
+    @cached_property
+    def leaves(self) -> dict[str, int]:
+        """The number of each Parquet column, by its path."""
+        schema = self._file.schema
+        return {schema.column(number).path: number for number in range(len(schema))}
+
+    def groups(self) -> Iterator[RowGroup]:
+        """The row groups, in order."""
+        first = 0
+        for number in range(self.metadata.num_row_groups):
+            group = RowGroup(self, number, first)
+            first += group.rows
+            yield group
+
+    def read(self, number: int, columns: list[str], *, threads: bool = False) -> pa.Table:
+        """Columns of a row group, texts as codes. Several threads pay where much is wanted."""
+        return self._file.read_row_group(number, columns=columns, use_threads=threads)
+
+    def batches(self, number: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """Columns of a row group, some rows at a time, texts as codes."""
+        found: Iterator[pa.RecordBatch] = self._file.iter_batches(
+            rows, [number], columns, use_threads=False
+        )
+        return found
+
+    def read_plain(self, number: int, columns: list[str]) -> pa.Table:
+        """Columns of a row group, texts as they are."""
+        return self._plain.read_row_group(number, columns=columns)
+
+
+@contextmanager
+def open_index(path: Path) -> Iterator[IndexReader]:
+    """Open an index; what goes wrong while it is read becomes an error of ours.
+
+    Raises:
+        InvalidArgument: if it is no asset index.
+        StorageError: if it is damaged or cannot be read.
+    """
+    try:
+        with IndexReader(path) as reader:
+            yield reader
+    except pa.ArrowException as error:
+        raise StorageError(
+            f"{path} cannot be read: {str(error).splitlines()[0]}. Remove it, and the next "
+            "download makes it anew."
+        ) from error
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error

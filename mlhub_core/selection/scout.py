@@ -1,0 +1,47 @@
+"""Reads what the first filter looks at a row group early, while the one before is looked at.
+
+Arrow reads without the interpreter's lock, so the two go side by side. Row groups that statistics
+decide are passed over; one column of two row groups is held at most.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from mlhub_core.selection.index_reader import IndexReader
+from mlhub_core.selection.rowgroup import RowGroup
+
+if TYPE_CHECKING:
+    from mlhub_core.selection.predicates import Predicate
+
+Judged = tuple[RowGroup, bool | None]
+"""A row group, and what a filter says of all its rows by its statistics."""
+
+
+def judged(index: IndexReader, first: Predicate) -> Iterator[Judged]:
+    """The row groups of an index, in order, with the verdicts of the first filter.
+
+    Args:
+        index: The index. It is opened again, because threads cannot share one reader.
+        first: The filter that is asked first.
+    """
+    with IndexReader(index.path) as reader, ThreadPoolExecutor(1, "mlhub-scout") as pool:
+        waiting: deque[Judged] = deque()
+        try:
+            for group in index.groups():
+                verdict = first.verdict(group)
+                if verdict is None and (column := first.column(group)) is not None:
+                    group.expect(column, pool.submit(reader.read, group.number, [column]))
+                    yield from _all_of(waiting)
+                waiting.append((group, verdict))
+            yield from _all_of(waiting)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _all_of(waiting: deque[Judged]) -> Iterator[Judged]:
+    while waiting:
+        yield waiting.popleft()
