@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "deployments" / "README.md").read_text("utf-8")
 BIN = Path(sys.executable).parent
 PATIENCE = 300.0
+# A server on SQLite says 503 while its database is locked; Prefect's own client tries again, too.
+LOCKED = Retry(total=10, status_forcelist=[503], allowed_methods=None, backoff_factor=0.2)
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -70,6 +72,7 @@ class Site:
     def send(self, method: str, path: str, body: object = None) -> requests.Response:
         with requests.Session() as session:
             session.trust_env = False
+            session.mount("http://", HTTPAdapter(max_retries=LOCKED))
             answer = session.request(method, f"{self.api}/{path}", json=body)
         answer.raise_for_status()
         return answer
