@@ -17,6 +17,9 @@ from mlhub_core.selection.rowgroup import RowGroup
 if TYPE_CHECKING:
     from mlhub_core.selection.predicates import Predicate
 
+_MOST = 64
+"""Row groups that are held back while the next one to be looked into is searched for."""
+
 Judged = tuple[RowGroup, bool | None]
 """A row group, and what a filter says of all its rows by its statistics."""
 
@@ -36,6 +39,10 @@ def judged(index: IndexReader, first: Predicate) -> Iterator[Judged]:
                 if verdict is None and (column := first.column(group)) is not None:
                     group.expect(column, pool.submit(reader.read, group.number, [column]))
                     yield from _all_of(waiting)
+                elif not waiting or len(waiting) == _MOST:
+                    yield from _all_of(waiting)
+                    yield group, verdict
+                    continue
                 waiting.append((group, verdict))
             yield from _all_of(waiting)
         finally:
