@@ -120,6 +120,8 @@ def test_the_retry_button_fetches_what_failed_and_nothing_else(
     open_run(page, site, run)
     page.get_by_role("button", name="Retry").first.click()
     page.get_by_role("dialog").get_by_role("button", name="Retry").click()
+    while site.flow_run(run)["state_type"] == "FAILED":  # until what the button asks for arrives
+        time.sleep(0.2)
     done = site.wait_for(run, "COMPLETED")
     assert done["run_count"] == 2
     assert "871 were here already" in done["state"]["message"]
