@@ -31,6 +31,7 @@ from mlhub_core.exceptions import Interrupted, InvalidArgument, MLHubException
 from mlhub_core.exit_status import ExitStatus, exit_status
 from mlhub_core.logs import set_verbosity
 from mlhub_core.say import say
+from mlhub_core.streams import have_standard_streams
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -111,6 +112,7 @@ def reporting_errors(program: str) -> Iterator[Callable[[], int]]:
     Yields:
         A function that gives the exit status once the block is over.
     """
+    have_standard_streams()
     status = ExitStatus.OK
     try:
         yield lambda: int(status)

@@ -231,7 +231,8 @@ def showing_progress(wanted: bool = True) -> Iterator[ProgressSink]:
     if not wanted:
         yield ignore
         return
-    with TerminalBars() if sys.stderr.isatty() else PlainLines() as sink:
+    at_terminal = sys.stderr is not None and sys.stderr.isatty()
+    with TerminalBars() if at_terminal else PlainLines() as sink:
         yield sink
 
 

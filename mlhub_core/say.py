@@ -18,5 +18,8 @@ def say(line: str) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    stream = sys.stderr
+    if stream is None:  # the process was started with it closed: nobody wants to hear anything
+        return
+    stream.write(f"{line}\n")
+    stream.flush()
