@@ -18,4 +18,5 @@ def have_standard_streams() -> None:
         if getattr(sys, name) is None:
             # The lowest free number, which is the one that is missing.
             stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - for good
+            os.set_inheritable(stream.fileno(), True)  # or processes of ours would miss them
             setattr(sys, name, stream)

@@ -38,6 +38,16 @@ def test_the_status_tells_what_nobody_hears(
     assert b"Traceback" not in done.stdout + done.stderr
 
 
+def test_processes_that_a_command_starts_have_them(tmp_path: Path) -> None:
+    child = "import sys; sys.exit(None in (sys.stdin, sys.stdout, sys.stderr))"
+    code = (
+        "import subprocess, sys; from mlhub_core.streams import have_standard_streams; "
+        f"have_standard_streams(); sys.exit(subprocess.call([sys.executable, '-c', {child!r}]))"
+    )
+    started = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    assert subprocess.run(started, cwd=tmp_path, timeout=100).returncode == 0
+
+
 def test_the_library_shows_no_progress_where_there_is_no_standard_error(
     at_demo_hub: DemoHub, tmp_path: Path
 ) -> None:
