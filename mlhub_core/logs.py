@@ -27,7 +27,7 @@ class DefaultHandler(logging.Handler):
             return  # somebody has configured logging by now: the line is shown there
         try:
             say(self.format(record))
-        except (OSError, ValueError):
+        except ValueError:  # the stream that somebody put there is closed
             self.handleError(record)
 
 

@@ -50,3 +50,20 @@ def test_a_line_is_one_write(at_demo_hub: DemoHub, tmp_path: Path, words: list[s
 def test_the_command_of_the_flow_says_so_too(at_demo_hub: DemoHub, tmp_path: Path) -> None:
     packets = writes(["flows.command", "demo_crop", "--output-dir", "out"], tmp_path)
     assert [packet.count(b"\n") for packet in packets] == [1]
+
+
+def test_a_download_goes_on_when_nobody_listens_any_more(
+    at_demo_hub: DemoHub, tmp_path: Path
+) -> None:
+    words = ["download", "demo_crops", "--output-dir", "out", "--datetime", "2021-03"]
+    code = f"import sys; from {_MLHUB} import main; sys.exit(main({words!r}))"
+    reading, writing = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=writing
+    ) as process:
+        os.close(writing)
+        assert os.read(reading, 1)
+        os.close(reading)
+        output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0
+    assert b"files are here" in output
