@@ -130,11 +130,16 @@ def open_index(path: Path) -> Iterator[IndexReader]:
         with IndexReader(path) as reader:
             yield reader
     except pa.ArrowException as error:
-        raise StorageError(
-            f"{path} cannot be read: {str(error).splitlines()[0]}. Remove it, and the next "
-            "download makes it anew."
-        ) from error
+        raise damaged(path, error) from error
     except OSError as error:
         if isinstance(error, StorageError):
             raise
         raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def damaged(path: Path, error: pa.ArrowException) -> StorageError:
+    """The error for an index that Arrow cannot read."""
+    return StorageError(
+        f"{path} cannot be read: {str(error).splitlines()[0]}. Remove it, and the next "
+        "download makes it anew."
+    )

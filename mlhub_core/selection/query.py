@@ -27,7 +27,7 @@ from mlhub_core.selection.ahead import HELD_ROWS, ReadAhead, chosen_rows
 from mlhub_core.selection.asset_db import is_current, write_asset_db
 from mlhub_core.selection.cut import Cutter, weights
 from mlhub_core.selection.filters import AssetFilter
-from mlhub_core.selection.index_reader import IndexReader, open_index
+from mlhub_core.selection.index_reader import IndexReader, damaged, open_index
 from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import PLAN_NAME, Plan, partition_count
 from mlhub_core.selection.rowgroup import RowGroup, coded, in_one
@@ -107,10 +107,7 @@ def _told(index: Path, target: Path) -> Iterator[None]:
     try:
         yield
     except pa.ArrowException as error:
-        raise StorageError(
-            f"{index} cannot be read: {str(error).splitlines()[0]}. Remove it, and the next "
-            "download makes it anew."
-        ) from error
+        raise damaged(index, error) from error
     except OSError as error:
         if isinstance(error, StorageError):
             raise
