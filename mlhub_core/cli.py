@@ -31,7 +31,7 @@ from mlhub_core.exceptions import Interrupted, InvalidArgument, MLHubException
 from mlhub_core.exit_status import ExitStatus, exit_status
 from mlhub_core.logs import set_verbosity
 from mlhub_core.say import say
-from mlhub_core.streams import have_standard_streams
+from mlhub_core.streams import have_standard_streams, silence
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -121,8 +121,7 @@ def reporting_errors(program: str) -> Iterator[Callable[[], int]]:
         message = str(error) or "Stopped. What is finished is kept; the same command goes on there."
         say(f"{program}: {message}")
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does. Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)  # whoever read our output has gone, as `head` does
 
 
 @contextmanager

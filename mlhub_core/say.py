@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import suppress
-from typing import TextIO
+
+from mlhub_core.streams import silence
 
 
 def say(line: str) -> None:
@@ -28,12 +27,4 @@ def say(line: str) -> None:
         stream.write(f"{line}\n")
         stream.flush()
     except OSError:
-        _say_no_more(stream)
-
-
-def _say_no_more(stream: TextIO) -> None:
-    """Let what is still in a stream's buffer go nowhere: Python would try it again at its end."""
-    with suppress(OSError, ValueError):  # it may be none that has a file
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)
+        silence(stream)

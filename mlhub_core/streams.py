@@ -1,9 +1,11 @@
-"""The standard streams of a command, where whoever started it has closed them."""
+"""The standard streams of a command, where nobody is, or is any more, at their other end."""
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from typing import TextIO
 
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
@@ -20,3 +22,14 @@ def have_standard_streams() -> None:
             stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - for good
             os.set_inheritable(stream.fileno(), True)  # or processes of ours would miss them
             setattr(sys, name, stream)
+
+
+def silence(stream: TextIO) -> None:
+    """Let all that is, or will be, written to a stream go nowhere.
+
+    What is still in its buffer, Python would try to write again at its end, and complain.
+    """
+    with suppress(OSError, ValueError):  # it may be none that has a file
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)

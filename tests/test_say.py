@@ -37,7 +37,7 @@ def writes(words: list[str], cwd: Path) -> list[bytes]:
     [
         [_MLHUB, "download", "demo_crops", "--output-dir", "out", "--catalog-only"],
         [_MLHUB, "download", "demo_crop", "--output-dir", "out"],
-        [_MLHUB, "list", "--text", "no such words"],
+        [_MLHUB, "datasets", "list", "--text", "no such words"],
     ],
     ids=["progress", "an error", "nothing found"],
 )

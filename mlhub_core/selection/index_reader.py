@@ -126,20 +126,29 @@ def open_index(path: Path) -> Iterator[IndexReader]:
         InvalidArgument: if it is no asset index.
         StorageError: if it is damaged or cannot be read.
     """
+    with telling(path, f"{path} cannot be read"), IndexReader(path) as reader:
+        yield reader
+
+
+@contextmanager
+def telling(index: Path, refused: str) -> Iterator[None]:
+    """Tell what Arrow and the disk refuse in the way of this library.
+
+    Args:
+        index: The index, which is damaged if it is Arrow that refuses.
+        refused: What cannot be done if it is the disk.
+
+    Raises:
+        StorageError: for both.
+    """
     try:
-        with IndexReader(path) as reader:
-            yield reader
+        yield
     except pa.ArrowException as error:
-        raise damaged(path, error) from error
+        raise StorageError(
+            f"{index} cannot be read: {str(error).splitlines()[0]}. Remove it, and the next "
+            "download makes it anew."
+        ) from error
     except OSError as error:
         if isinstance(error, StorageError):
             raise
-        raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-def damaged(path: Path, error: pa.ArrowException) -> StorageError:
-    """The error for an index that Arrow cannot read."""
-    return StorageError(
-        f"{path} cannot be read: {str(error).splitlines()[0]}. Remove it, and the next "
-        "download makes it anew."
-    )
+        raise StorageError(f"{refused}: {error.strerror or error}.") from error

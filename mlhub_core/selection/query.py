@@ -10,7 +10,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from mlhub_core.selection.ahead import HELD_ROWS, ReadAhead, chosen_rows
 from mlhub_core.selection.asset_db import is_current, write_asset_db
 from mlhub_core.selection.cut import Cutter, weights
 from mlhub_core.selection.filters import AssetFilter
-from mlhub_core.selection.index_reader import IndexReader, damaged, open_index
+from mlhub_core.selection.index_reader import IndexReader, open_index, telling
 from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import PLAN_NAME, Plan, partition_count
 from mlhub_core.selection.rowgroup import RowGroup, coded, in_one
@@ -76,7 +75,7 @@ def plan_assets(
         Interrupted: if stopped.
     """
     stop = stop or StopFlag()
-    with _told(index, directory):
+    with telling(index, f"{directory} cannot be written"):
         made_from = identity(index, wanted, workers)
         plan = reusable(directory / PLAN_NAME, made_from)
         if plan and (asset_db is None or is_current(asset_db, made_from)):
@@ -91,7 +90,7 @@ def plan_assets(
         chosen, table = query.chosen, asset_db
 
         def write(stop: StopFlag) -> None:
-            with _told(index, table), IndexReader(index) as reader:
+            with telling(index, f"{table} cannot be written"), IndexReader(index) as reader:
                 write_asset_db(table, reader, chosen, made_from, stop)
 
         if chores is None:
@@ -99,19 +98,6 @@ def plan_assets(
         else:
             chores.add(write)
     return plan
-
-
-@contextmanager
-def _told(index: Path, target: Path) -> Iterator[None]:
-    """Tell what Arrow and the disk refuse in the way of this library."""
-    try:
-        yield
-    except pa.ArrowException as error:
-        raise damaged(index, error) from error
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(f"{target} cannot be written: {error.strerror or error}.") from error
 
 
 def identity(index: Path, wanted: AssetFilter, workers: int) -> dict[str, Any]:

@@ -31,8 +31,9 @@ def judged(index: IndexReader, first: Predicate) -> Iterator[Judged]:
         index: The index. It is opened again, because threads cannot share one reader.
         first: The filter that is asked first.
     """
-    with IndexReader(index.path) as reader, ThreadPoolExecutor(1, "mlhub-scout") as pool:
-        waiting: deque[Judged] = deque()
+    waiting: deque[Judged] = deque()
+    pool = ThreadPoolExecutor(1, "mlhub-scout")
+    with IndexReader(index.path) as reader:
         try:
             for group in index.groups():
                 verdict = first.verdict(group)
