@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mlhub_core.selection.partition import Asset
 from mlhub_core.settings import TransferSettings
@@ -14,6 +14,8 @@ from mlhub_core.transfer.head import ResponseHead
 from mlhub_core.transfer.ledger import Entry, State, source_digest
 from mlhub_core.transfer.partials import Partials
 from mlhub_core.transfer.storage import Places
+
+_VERIFIED = State.VERIFIED  # a member of an enumeration takes its time to look up
 
 
 class How(Enum):
@@ -24,6 +26,26 @@ class How(Enum):
     ADOPTED = "it lay there"
 
 
+class Taken(NamedTuple):
+    """A small file that lies at its place.
+
+    Attributes:
+        asset: The asset.
+        size: Bytes.
+        sha256: Digest.
+        head: Of the answer that it came with.
+    """
+
+    asset: Asset
+    size: int
+    sha256: str
+    head: ResponseHead
+
+    def entry(self) -> Entry:
+        """What the ledger is told about it."""
+        return entry_of(self.asset, self.size, self.sha256, _VERIFIED, self.head)
+
+
 class Desk(Protocol):
     """What exchanges of one partition share."""
 
@@ -31,6 +53,8 @@ class Desk(Protocol):
     places: Places
     partials: Partials
     check: Callable[[], None]
+    taken: list[Taken]
+    """Small files at their places, to be recorded together at the end of a turn of the loop."""
 
     def moved(self, count: int) -> None:
         """Bytes of a body have come."""
@@ -67,5 +91,5 @@ def entry_of(
         fields.get("last-modified"),
         source_digest(asset.href),
         state,
-        round(time.time(), 3),
+        time.time_ns() // 1_000_000 / 1000,
     )

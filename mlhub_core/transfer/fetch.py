@@ -38,6 +38,7 @@ from mlhub_core.transfer.verdict import Again, Ask, Kind, Take, Verdict, digests
 logger = logging.getLogger(__name__)
 
 _NEVER = sys.maxsize
+_WHOLE = Kind.WHOLE
 
 
 class Fetch:
@@ -98,7 +99,7 @@ class Fetch:
         self._attempts += 1
         self._verdict = None
         self._status = None
-        if self._kind is Kind.WHOLE:
+        if self._kind is _WHOLE:
             self._ask = None  # only made where an answer has to be judged
             return fields_for(self.host)
         if self._kind is Kind.CONTINUE and self._body is None:
@@ -106,9 +107,9 @@ class Fetch:
         self._ask = ask = self._next_ask()
         return request_fields(ask, self.host, self._validator)
 
-    def take(self, head: ResponseHead, pieces: list[bytes]) -> bool:
+    def take(self, head: ResponseHead, pieces: Sequence[bytes | memoryview]) -> bool:
         """Take a small answer that came whole, if nothing is odd about it."""
-        return self._kind is Kind.WHOLE and take_small(self._asset, head, pieces, self._desk)
+        return self._kind is _WHOLE and take_small(self._asset, head, pieces, self._desk)
 
     def begin(self, head: ResponseHead) -> bool:
         """Judge a response by its head; False when its body is not wanted."""

@@ -46,6 +46,9 @@ class Note:
 class Partials:
     """The partial files of one download.
 
+    Attributes:
+        scratch: A name for a file that is written in one go, which nobody else has.
+
     Args:
         directory: ``.mlhub/partial``.
 
@@ -55,7 +58,7 @@ class Partials:
 
     def __init__(self, directory: Path) -> None:
         self._directory = str(directory)
-        self._scratch = f"{directory}/{os.getpid()}-"
+        self.scratch = f"{directory}/{os.getpid()}-{next(_numbers)}{_PART}"
         try:
             directory.mkdir(parents=True, exist_ok=True)
             # Read once: asking the disk about every asset would cost more than the asset.
@@ -70,10 +73,6 @@ class Partials:
     def path(self, save_path: str) -> str:
         """Where an asset is written while it is not whole."""
         return self._stem(save_path) + _PART
-
-    def scratch(self) -> str:
-        """A name for a file that is written in one go; nobody has it at the same time."""
-        return f"{self._scratch}{next(_numbers)}{_PART}"
 
     def _stem(self, save_path: str) -> str:
         name = hashlib.sha256(save_path.encode("utf-8", "surrogatepass")).hexdigest()[:32]

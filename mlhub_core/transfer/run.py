@@ -18,7 +18,7 @@ from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.body import digest_file
 from mlhub_core.transfer.carried import take_carried
 from mlhub_core.transfer.decide import Action, Situation, decide
-from mlhub_core.transfer.desk import How, entry_of
+from mlhub_core.transfer.desk import How, Taken, entry_of
 from mlhub_core.transfer.engine import Engine
 from mlhub_core.transfer.failures import Failure, FailureWriter
 from mlhub_core.transfer.fetch import Fetch
@@ -43,6 +43,10 @@ _CHECK_EVERY = 256
 _FLUSH_SECONDS = 0.05
 _PROGRESS_SECONDS = 0.1
 
+_WHOLE = Kind.WHOLE
+# Members of enumerations, which take their time to look up.
+_ADOPTED, _RESUMED = How.ADOPTED, How.RESUMED
+_WHOLE = Kind.WHOLE
 _KINDS = {Action.PROBE: Kind.PROBE, Action.CONTINUE: Kind.CONTINUE}
 
 
@@ -117,6 +121,7 @@ class _Run:
         self.check = stop.check
         self.partials = Partials(paths.partial_dir)
         self.places = Places(paths.asset_dir)
+        self.taken: list[Taken] = []
         self.requests = 0
         self.retries = 0
         self._partition = partition
@@ -173,9 +178,9 @@ class _Run:
             return None
         local = self.places.size_and_mtime(asset.save_path)
         if local is None and not self.partials.any():
-            action = Action.FETCH  # as the table says for every choice, only sooner
-        else:
-            action = decide(self._situation(asset, entry, local))
+            # As the table says for every choice, only sooner.
+            return self._fetch(asset, _WHOLE, None)
+        action = decide(self._situation(asset, entry, local))
         if action is Action.KEEP:
             assert entry is not None
             self._counts["kept"] += 1
@@ -189,7 +194,7 @@ class _Run:
             if self._compares(asset):
                 return None
             action = Action.FETCH
-        return self._fetch(asset, action, local)
+        return self._fetch(asset, _KINDS.get(action, _WHOLE), local)
 
     def _situation(
         self, asset: Asset, entry: Entry | None, local: tuple[int, float] | None
@@ -223,11 +228,9 @@ class _Run:
         entry = entry_of(asset, size, sha256, state)
         self.finished(asset, entry, How.ADOPTED)
 
-    def _fetch(self, asset: Asset, action: Action, local: tuple[int, float] | None) -> Fetch | None:
+    def _fetch(self, asset: Asset, kind: Kind, local: tuple[int, float] | None) -> Fetch | None:
         source = locate(asset.href, self._paths.output_dir, self._catalog_dir, self.settings)
         if isinstance(source, Remote):
-            # An enumeration member takes its time as a key.
-            kind = Kind.WHOLE if action is Action.FETCH else _KINDS[action]
             return Fetch(asset, source, kind, self, local)
         if isinstance(source, Carried):
             take_carried(asset, source.path, self)
@@ -245,13 +248,24 @@ class _Run:
         """An asset lies at its place."""
         self._writer.add(entry)
         self._bytes_here += entry.size
-        if how is How.ADOPTED:
+        if how is _ADOPTED:
             self._counts["adopted"] += 1
         else:
             self._counts["fetched"] += 1
-            self._counts["resumed"] += how is How.RESUMED
+            self._counts["resumed"] += how is _RESUMED
         if self._debugging:
             logger.debug("%s: %s, %d bytes", asset.save_path, how.value, entry.size)
+
+    def _record_taken(self) -> None:
+        taken, self.taken = self.taken, []
+        self._writer.add_all([one.entry() for one in taken])
+        size = sum(one.size for one in taken)
+        self._moved += size
+        self._bytes_here += size
+        self._counts["fetched"] += len(taken)
+        if self._debugging:
+            for one in taken:
+                logger.debug("%s: %s, %d bytes", one.asset.save_path, "fetched", one.size)
 
     def failed(self, asset: Asset, failure: Failure) -> None:
         """An asset cannot be had."""
@@ -267,6 +281,8 @@ class _Run:
             Bytes of bodies that have come so far.
         """
         # One write for the few files of a turn of the loop: a kill loses no more than those.
+        if self.taken:
+            self._record_taken()
         self._writer.flush()
         now = time.monotonic()
         if now - self._flushed >= _FLUSH_SECONDS:
@@ -301,6 +317,7 @@ class _Run:
         with ExitStack() as stack:
             stack.callback(self._failures.close)
             stack.callback(self._writer.close)
+            self._record_taken()
 
     def result(self) -> PartitionResult:
         """The counts, once the run is over."""

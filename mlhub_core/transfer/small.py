@@ -7,18 +7,25 @@ other it is asked.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from mlhub_core.selection.partition import Asset
-from mlhub_core.transfer.desk import Desk, How, entry_of
+from mlhub_core.transfer.desk import Desk, Taken
 from mlhub_core.transfer.head import ResponseHead
-from mlhub_core.transfer.ledger import State
 
-_PLAIN_FIELDS = frozenset({"content-length", "content-type", "date", "etag", "last-modified"})
+_PLAIN_FIELDS = frozenset(
+    {"connection", "content-length", "content-type", "date", "etag", "last-modified"}
+)
 """Without encodings, digests and parts, of which there is more to say."""
 
 
-def take_small(asset: Asset, head: ResponseHead, pieces: list[bytes], desk: Desk) -> bool:
-    """Put a file into its place and record it, if its answer is as nearly all are.
+def take_small(
+    asset: Asset, head: ResponseHead, pieces: Sequence[bytes | memoryview], desk: Desk
+) -> bool:
+    """Put a file into its place and on the desk's list, if its answer is as nearly all are.
+
+    What there is to record is recorded for several files together: between one file's bytes and the
+    next one's, the processor's cache has forgotten how.
 
     Args:
         asset: The asset.
@@ -44,7 +51,6 @@ def take_small(asset: Asset, head: ResponseHead, pieces: list[bytes], desk: Desk
     if not size or "html" in fields.get("content-type", "").lower():
         return False
     sha256 = hashlib.sha256(data).hexdigest()
-    desk.places.put(data, desk.partials.scratch(), asset.save_path)
-    desk.moved(size)
-    desk.finished(asset, entry_of(asset, size, sha256, State.VERIFIED, head), How.FETCHED)
+    desk.places.put(data, desk.partials.scratch, asset.save_path)
+    desk.taken.append(Taken(asset, size, sha256, head))
     return True

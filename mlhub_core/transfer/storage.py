@@ -68,7 +68,7 @@ class Places:
         Raises:
             StorageError: if the disk refuses.
         """
-        path = self.path(save_path)
+        path = f"{self._root}/{save_path}"
         parent = path.rpartition("/")[0]
         if parent == self._absent:
             return None
@@ -129,7 +129,7 @@ class Places:
         """Forget which directories exist: one of them has gone."""
         self._made.clear()
 
-    def put(self, data: bytes, scratch: str, save_path: str) -> None:
+    def put(self, data: bytes | memoryview, scratch: str, save_path: str) -> None:
         """Write a file into its final place, by way of another name.
 
         Args:
@@ -148,7 +148,13 @@ class Places:
                     written += os.write(fd, data[written:])
             finally:
                 os.close(fd)  # NFS tells of a full disk here
-            self.move(scratch, save_path)
+            path = f"{self._root}/{save_path}"
+            if path.rpartition("/")[0] not in self._made:
+                self.prepare(save_path)
+            try:
+                os.replace(scratch, path)
+            except FileNotFoundError:
+                self._move_again(scratch, save_path)
         except OSError as error:  # StorageError, of the move, is one too
             with suppress(OSError):  # it may be what could not be made
                 os.unlink(scratch)
