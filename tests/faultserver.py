@@ -220,6 +220,13 @@ class FaultServer:
             self.requests.clear()
             self.connections = self.most_open = 0
 
+    def unsee(self, path: str) -> None:
+        """Forget requests for a path, and the connections that only those came over."""
+        with self._lock:
+            gone = {request.connection for request in self.requests if request.path == path}
+            self.requests = [request for request in self.requests if request.path != path]
+            self.connections -= len(gone - {request.connection for request in self.requests})
+
     def wait_quiet(self) -> None:
         """Wait until all connections have ended, as they do with the process of the client."""
         with self._quiet:

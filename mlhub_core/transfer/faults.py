@@ -62,6 +62,26 @@ UNWANTED = Fault("broken off by us")
 """The rest of the body is of no use; why, its exchange says."""
 
 
+NO_ANSWER = Fault(*_CAUSES[pycurl.E_GOT_NOTHING][:1], "empty reply", crowded=True)
+"""The connection was closed where a response should have begun."""
+
+
+def broken_off(error: OSError) -> Fault:
+    """What an error of a socket means that was connected."""
+    cause, again = _CAUSES[pycurl.E_RECV_ERROR]
+    return Fault(cause, error.strerror or "", again, crowded=True)
+
+
+def cut_short(left: int) -> Fault:
+    """A connection that was closed within a body.
+
+    Args:
+        left: Bytes that were still to come.
+    """
+    cause, again = _CAUSES[pycurl.E_PARTIAL_FILE]
+    return Fault(cause, f"closed with {left} bytes remaining", again)
+
+
 def fault_of(code: int, message: str) -> Fault:
     """What a libcurl error code means."""
     cause, again = _CAUSES.get(code, (f"transfer error {code}", Again.LATER))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 _WANTED = frozenset(
     {
+        "connection",
         "content-encoding",
         "content-length",
         "content-md5",
@@ -25,6 +26,13 @@ _WANTED = frozenset(
 
 _VARYING = frozenset({"content-length", "content-md5", "content-range", "etag"})
 """Fields that are another with every file: their lines are not worth remembering."""
+_USUAL = {
+    b"Content-Length": "content-length",
+    b"ETag": "etag",
+    b"content-length": "content-length",
+    b"etag": "etag",
+}
+"""How servers write those that come with every file."""
 _MOST_LINES = 1_000
 _LONGEST_LINE = 200
 """What is remembered, before the memory of it is dropped."""
@@ -34,6 +42,8 @@ _Line = tuple[str, str]
 _OTHER: _Line = ("", "")
 _END: _Line = ("", "end")
 _STATUS = "status"
+_FOLDS = (b" ", b"\t")
+_FOLDED: _Line = ("", "goes on from the line before")
 
 _lines: dict[bytes, _Line] = {}
 """What a line says. Servers send nearly the same ones with every file, and to read them anew costs
@@ -49,6 +59,32 @@ class ResponseHead(NamedTuple):
     def get(self, name: str) -> str | None:
         """A field's value, None when it is absent."""
         return self.fields.get(name)
+
+
+def parse_block(block: bytes) -> ResponseHead | None:
+    """Read one head, as it came over a connection.
+
+    Args:
+        block: From the status line on, without the empty line and the line end before it.
+
+    Returns:
+        None where it is none of HTTP/1.1, says one thing twice, or goes on from line to line.
+    """
+    if block[:9] != b"HTTP/1.1 ":
+        return None
+    fields: dict[str, str] = {}
+    count = 0
+    known = _lines.get
+    for line in block.split(b"\r\n"):
+        found = known(line) or _read(line)
+        if found is not _OTHER:
+            name, value = found
+            fields[name] = value
+            count += 1
+    status = fields.pop(_STATUS)
+    if count != len(fields) + 1 or not status or "" in fields:
+        return None
+    return ResponseHead(int(status), fields)
 
 
 def parse_head(lines: Sequence[bytes]) -> ResponseHead | None:
@@ -75,6 +111,8 @@ def parse_head(lines: Sequence[bytes]) -> ResponseHead | None:
             complete = False
         elif found is _END:
             complete = True
+        elif found is _FOLDED:
+            continue
         elif not complete and name not in fields:  # behind the end come trailers
             fields[name] = value
     return ResponseHead(status, fields) if complete and status is not None else None
@@ -83,8 +121,13 @@ def parse_head(lines: Sequence[bytes]) -> ResponseHead | None:
 def _read(line: bytes) -> _Line:
     """Read a line, and remember it if it may come again."""
     name, colon, value = line.partition(b":")
+    often = _USUAL.get(name)
+    if often is not None:
+        return often, value.strip().decode("latin-1")
     key = name.decode("latin-1").lower()
     found = _OTHER
+    if line[:1] in _FOLDS:
+        return _FOLDED
     if line[:5] == b"HTTP/":
         words = line.split(None, 2)
         found = _STATUS, words[1].decode() if len(words) > 1 and words[1].isdigit() else ""

@@ -1,4 +1,7 @@
-"""A slot: one of libcurl's easy handles, set up once and used for one request after another."""
+"""A slot: one of libcurl's easy handles, set up once and used for one request after another.
+
+Or for a connection only, on which a :class:`~mlhub_core.transfer.line.Line` then asks.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,15 @@ from typing import Any
 
 import pycurl
 
-from mlhub_core.http_rules import parse_length
 from mlhub_core.settings import USER_AGENT, TransferSettings
 from mlhub_core.transfer.exchange import Exchange
 from mlhub_core.transfer.faults import Fault
-from mlhub_core.transfer.head import ResponseHead, parse_head
+from mlhub_core.transfer.head import parse_head
+from mlhub_core.transfer.reception import HELD, Reception
 
-_DRAIN = 64 * 1024
-"""An unwanted body up to this size is read and dropped, which keeps the connection."""
 _BUFFER = 1024 * 1024
 """Bytes that libcurl reads at once, if there are as many; one such buffer for all handles. Reading
 less wakes the sender more often, which costs both sides more than the copying does."""
-_HELD = 128 * 1024
-"""Bytes of a body that come before it is judged, unless it ends sooner."""
 _MOST_HELD = 64
 """Pieces of one, the same: of a byte each they would cost more memory than they bring."""
 _AT_A_TIME = 8
@@ -33,62 +32,37 @@ flag included."""
 _monotonic = time.monotonic
 
 
-class Slot:
+class Slot(Reception):
     """An easy handle and the request that it is used for.
 
     Attributes:
         easy: The handle.
-        exchange: Whom the request is for, None between two.
-        head: Of the response.
-        begun: Whether the response has been judged.
-        closes: Whether the connection is closed afterwards.
-        moved: When something came last, by the monotonic clock.
-        share: Bytes of the body that came in this turn of the loop.
-        crash: What an exchange raised while libcurl was calling.
-        pieces: Of a body, that libcurl has brought and nobody has looked at.
+        fields: Header lines of the request.
+        connects: Whether it is for a connection only.
+        most_held: Bytes of a body that come before it is judged, unless it ends sooner.
 
     Args:
         settings: Time-outs and limits.
         ca_bundle: The file with the certificates that are trusted.
     """
 
+    # fmt: off
     __slots__ = (
-        "_drained",
-        "_fields",
-        "_held",
-        "_lines",
-        "_most_held",
-        "_paused",
-        "_wanted",
-        "begun",
-        "closes",
-        "crash",
-        "easy",
-        "exchange",
-        "head",
-        "moved",
-        "pieces",
-        "share",
+        "_forbids", "_held", "_lines", "_paused", "connects", "easy", "fields", "most_held",
     )
+    # fmt: on
 
     def __init__(self, settings: TransferSettings, ca_bundle: str) -> None:
+        super().__init__()
         self.easy: Any = pycurl.Curl()
-        self.exchange: Exchange | None = None
-        self.head: ResponseHead | None = None
-        self.begun = False
-        self.closes = False
-        self.moved = 0.0
-        self.share = 0
+        self.fields: list[str] = []
+        self.connects = False
+        self._forbids = False
         self._paused = False
-        self.crash: Exception | None = None
-        self.pieces: list[bytes] = []
         self._lines: list[bytes] = []
-        self._fields: list[str] | None = None
-        self._wanted = False
-        self._drained = 0
         self._held = 0
         """Pieces that wait for the rest, or for enough to judge."""
-        self._most_held = min(_HELD, settings.resume_threshold)
+        self.most_held = min(HELD, settings.resume_threshold)
         self._set_up(settings, ca_bundle)
 
     def _set_up(self, settings: TransferSettings, ca_bundle: str) -> None:
@@ -107,40 +81,47 @@ class Slot:
         easy.setopt(pycurl.CAINFO, ca_bundle)
         easy.setopt(pycurl.BUFFERSIZE, _BUFFER)
 
-    def prepare(self, exchange: Exchange, fields: list[str], *, closes: bool) -> None:
+    def prepare(
+        self, exchange: Exchange, fields: list[str], *, closes: bool, connects: bool
+    ) -> None:
         """Get ready for a request.
 
         Args:
             exchange: Whom it is for.
             fields: Its header lines.
             closes: Whether the connection is closed afterwards.
+            connects: Whether only to make a connection, a new one.
         """
+        self.expect(exchange)
         self._lines.clear()
-        self.pieces.clear()
         self._held = 0
-        self.crash = None
-        self.head = None
-        self.begun = self._wanted = self._paused = False
-        self.share = 0
-        self._drained = 0
-        self.exchange = exchange
-        self.moved = _monotonic()
+        self._paused = False
         easy = self.easy
         easy.setopt(pycurl.URL, exchange.url)
-        if fields is not self._fields:
+        if fields is not self.fields:
             easy.setopt(pycurl.HTTPHEADER, fields)
-            self._fields = fields
-        if closes is not self.closes:
-            easy.setopt(pycurl.FORBID_REUSE, closes)
-            self.closes = closes
+            self.fields = fields
+        self.closes = closes
+        forbids = closes and not connects  # or it would be closed before it is used
+        if forbids is not self._forbids:
+            easy.setopt(pycurl.FORBID_REUSE, forbids)
+            self._forbids = forbids
+        if connects is not self.connects:
+            easy.setopt(pycurl.CONNECT_ONLY, connects)
+            easy.setopt(pycurl.FRESH_CONNECT, connects)
+            self.connects = connects
 
     def take(self) -> bool:
         """Have a small response that came whole taken at once; False where it has to be judged."""
-        exchange = self.exchange
-        if self.begun or not self.pieces or exchange is None:
-            return False
-        self.head = head = parse_head(self._lines)
-        return head is not None and exchange.take(head, self.pieces)
+        if not self.begun and self.pieces:
+            self.head = parse_head(self._lines)
+        return super().take()
+
+    def conclude(self, fault: Fault | None) -> None:
+        """Judge a response that is over, or broken off; hand over the last of it."""
+        if not self.begun:
+            self.head = parse_head(self._lines)
+        super().conclude(fault)
 
     def _receiver(self) -> Callable[[bytes], int | None]:
         """What libcurl calls with a piece of a body."""
@@ -181,45 +162,8 @@ class Slot:
             self._held = count
             self.moved = _monotonic()
             # Most files are smaller than this: nothing is decided before they are there.
-            if count < _MOST_HELD and sum(map(len, self.pieces)) < self._most_held:
+            if count < _MOST_HELD and sum(map(len, self.pieces)) < self.most_held:
                 return True
-            self._begin(parse_head(self._lines))
+            self.begin(parse_head(self._lines))
         self.moved = _monotonic()
-        return self._hand_over()
-
-    def conclude(self, fault: Fault | None) -> None:
-        """Judge a response that is over, or broken off, and has not been; hand over the last of it.
-
-        Unless what is here is a redirect, and what broke is the way to its target.
-        """
-        if not self.begun:
-            head = parse_head(self._lines)
-            if fault is not None and (head is None or 300 <= head.status < 400):
-                return
-            self._begin(head)
-        self._hand_over()
-
-    def _begin(self, head: ResponseHead | None) -> None:
-        self.begun = True
-        self.head = head
-        if head is not None and self.exchange is not None:
-            self._wanted = self.exchange.begin(head)
-
-    def _hand_over(self) -> bool:
-        pieces = self.pieces
-        if not pieces:
-            return True
-        size = sum(map(len, pieces))
-        self.share += size
-        if self._wanted:
-            assert self.exchange is not None
-            further = self.exchange.write(pieces)
-        else:
-            further = self._may_drain(size)
-        pieces.clear()
-        return further
-
-    def _may_drain(self, size: int) -> bool:
-        self._drained += size
-        length = parse_length(self.head.get("content-length")) if self.head else None
-        return max(self._drained, length or 0) <= _DRAIN
+        return self.hand_over()
