@@ -396,6 +396,18 @@ def test_after_an_odd_answer_libcurl_does_the_rest(
     assert server.most_open <= 3
 
 
+@pytest.mark.parametrize("name", ["LOCALHOST", "me:secret@localhost"])
+def test_hosts_that_are_not_as_urls_have_them_keep_connections_too(
+    kit: Kit, server: FaultServer, name: str
+) -> None:
+    kit.settings = quick(concurrency=2)
+    for number in range(30):
+        server.put(f"/{number}.tif", content(number, 500))
+        kit.want(f"/{number}.tif", href=f"http://{name}:{server.port}/{number}.tif")
+    assert kit.run().fetched == 30
+    assert server.connections <= 2
+
+
 def test_odd_urls_among_others(kit: Kit, server: FaultServer) -> None:
     kit.settings, kit.over_lines = quick(concurrency=2), True
     for number in range(40):

@@ -52,14 +52,17 @@ def test_transfers_stay_within_the_limit_on_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
+@pytest.mark.parametrize("name", ["http_proxy", "all_proxy", "ALL_PROXY"])
 def test_a_proxy_of_the_environment(
-    kit: Kit, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+    kit: Kit, server: FaultServer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setenv("http_proxy", server.url(""))
-    server.put("http://assets.invalid/a.tif", b"by proxy")
-    kit.want("/a.tif", href="http://assets.invalid/a.tif")
-    assert kit.run().fetched == 1
-    assert kit.final("/a.tif").read_bytes() == b"by proxy"
+    monkeypatch.setenv(name, server.url(""))
+    for number in range(20):  # of which the last ones come after it is known how the host answers
+        url = f"http://assets.invalid/{number}.tif"
+        server.put(url, b"by proxy")
+        kit.want(f"/{number}.tif", href=url)
+    assert kit.run().fetched == 20
+    assert kit.final("/19.tif").read_bytes() == b"by proxy"
 
 
 @pytest.fixture
