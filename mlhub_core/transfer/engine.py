@@ -239,7 +239,9 @@ class Engine:
         if slot.connects and fault is None:
             line = self._lines.take_over(slot, exchange.host)
             if line is not None:
-                brought = line.send(exchange, slot.fields, slot.closes)
+                # Its host may have turned out odd while the connection was made.
+                closes = slot.closes or not self._lines.suit(exchange)
+                brought = line.send(exchange, slot.fields, closes)
                 if brought is not _MORE:
                     self._end_line(line, brought)
                 return

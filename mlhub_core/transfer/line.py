@@ -140,11 +140,10 @@ class Line(Reception):
 
     def _ended(self, fault: Fault) -> Read:
         """The host closed the connection, in one way or another."""
-        self.closes = True
-        if self.head is not None:
-            fault = cut_short(self._left) if fault is NO_ANSWER else fault
-        elif self._answered and not self._early:
+        if self.head is None and self._answered and not self._early:
             return _STALE
+        if self.head is not None and fault is NO_ANSWER:
+            fault = cut_short(self._left)
         self.give_up(fault)
         return _OVER
 

@@ -190,12 +190,22 @@ def test_a_connection_that_was_closed_before_it_was_asked_again(connection: Wire
     assert connection.line.send(Taker(), [], False) is Read.STALE
 
 
+def test_what_is_to_be_closed_when_it_is_over(connection: Wire) -> None:
+    connection.ask(Taker())
+    connection.bring([response(b"x")])
+    for closes in (True, False):
+        connection.line.send(Taker(), [], closes)
+        assert connection.bring([response(b"x")]) == [Read.OVER]
+        assert connection.line.closes is closes
+
+
 def test_a_connection_that_is_closed_while_it_is_asked_again(connection: Wire) -> None:
     connection.ask(Taker())
     connection.bring([response(b"x")])
     connection.ask(Taker())
     connection.host.close()
     assert connection.line.read() is Read.STALE
+    assert not connection.line.closes  # the next one need not be
 
 
 def test_a_body_that_nobody_wants_is_dropped_while_it_is_short(connection: Wire) -> None:

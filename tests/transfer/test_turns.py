@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,7 +23,7 @@ from mlhub_core.transfer.governor import Governor
 from mlhub_core.transfer.head import ResponseHead
 from tests.faultserver import Fault as Trouble
 from tests.faultserver import FaultServer, chunked, gzipped, reset_within, stall, truncate
-from tests.transfer.kit import Kit, content
+from tests.transfer.kit import BOTH_WAYS, Kit, Visit, content
 
 MIB = 1024 * 1024
 SIZE = 64 * MIB
@@ -39,6 +40,9 @@ def url() -> Iterator[str]:
             with connection:
                 try:
                     while asked := connection.recv(65536):
+                        if b"GET /hello" in asked:
+                            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+                            continue
                         endless = b"GET /endless" in asked
                         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" if endless else head)
                         connection.sendfile(file, 0)
@@ -68,6 +72,7 @@ class Taker:
     most: int = SIZE
     error: Exception | None = None
     host: str = "host"
+    over_line: bool = False
     size: int = 0
     settled: list[Fault | None] = field(default_factory=list)
     abandoned: int = 0
@@ -75,7 +80,7 @@ class Taker:
     def fields(self) -> list[str]:
         return []
 
-    def take(self, head: ResponseHead, pieces: list[bytes]) -> bool:
+    def take(self, head: ResponseHead, pieces: Sequence[bytes | memoryview]) -> bool:
         return False
 
     def begin(self, head: ResponseHead) -> bool:
@@ -98,41 +103,55 @@ class Taker:
 def run(takers: Sequence[Taker], stop: StopFlag, tick: Callable[[], int]) -> None:
     settings = TransferSettings(concurrency=2)
     with closing(Engine(settings, Governor(2))) as engine:
+        if takers[0].over_line:
+            hello = f"http://{takers[0].host}/hello"
+            engine.run(iter([Visit(hello, takers[0].host)]), lambda: 0, StopFlag())
         engine.run(iter(takers), tick, stop)
 
 
-def test_others_get_a_word_in(url: str) -> None:
-    takers = [Taker(url), Taker(url)]
+@pytest.fixture(params=["libcurl", "line"])
+def taker(request: pytest.FixtureRequest) -> Callable[..., Taker]:
+    """Makes takers for libcurl, or for a connection of our own."""
+
+    def make(url: str, most: int = SIZE, error: Exception | None = None) -> Taker:
+        host = urlsplit(url).netloc
+        return Taker(url, most, error, host=host, over_line=request.param == "line")
+
+    return make
+
+
+def test_others_get_a_word_in(url: str, taker: Callable[..., Taker]) -> None:
+    takers = [taker(url), taker(url)]
     seen = [0]
 
     def tick() -> int:
-        seen.append(sum(taker.size for taker in takers))
+        seen.append(sum(one.size for one in takers))
         return seen[-1]
 
     run(takers, StopFlag(), tick)
-    assert [taker.size for taker in takers] == [SIZE, SIZE]
-    assert [taker.settled for taker in takers] == [[None], [None]]
+    assert [one.size for one in takers] == [SIZE, SIZE]
+    assert [one.settled for one in takers] == [[None], [None]]
     # A turn deals with a connection three times at most.
     assert max(after - before for before, after in pairwise(seen)) < 14 * MIB
 
 
-def test_a_stop_is_heard_while_bytes_pour_in(url: str) -> None:
-    taker, stop = Taker(url), StopFlag()
+def test_a_stop_is_heard_while_bytes_pour_in(url: str, taker: Callable[..., Taker]) -> None:
+    one, stop = taker(url), StopFlag()
 
     def tick() -> int:
-        if taker.size:
+        if one.size:
             stop.set()
-        return taker.size
+        return one.size
 
     with pytest.raises(Interrupted):
-        run([taker], stop, tick)
-    assert 0 < taker.size < SIZE
-    assert (taker.settled, taker.abandoned) == ([], 1)
+        run([one], stop, tick)
+    assert 0 < one.size < SIZE
+    assert (one.settled, one.abandoned) == ([], 1)
 
 
 @pytest.mark.parametrize("most", [1, 100_000, 200_000, 2 * MIB, 2 * MIB + 1, 5 * MIB])
-def test_broken_off_wherever_it_is(url: str, most: int) -> None:
-    broken, whole = Taker(url, most), Taker(url)
+def test_broken_off_wherever_it_is(url: str, taker: Callable[..., Taker], most: int) -> None:
+    broken, whole = taker(url, most), taker(url)
     run([broken, whole], StopFlag(), lambda: broken.size + whole.size)
     assert most <= broken.size < most + 2 * MIB
     assert len(broken.settled) == 1
@@ -141,8 +160,10 @@ def test_broken_off_wherever_it_is(url: str, most: int) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 300_000, 3 * MIB])
-def test_an_error_comes_out_wherever_it_is(url: str, most: int) -> None:
-    failing, other = Taker(url, most, StorageError("full")), Taker(url)
+def test_an_error_comes_out_wherever_it_is(
+    url: str, taker: Callable[..., Taker], most: int
+) -> None:
+    failing, other = taker(url, most, StorageError("full")), taker(url)
     with pytest.raises(StorageError, match="full"):
         run([failing, other], StopFlag(), lambda: failing.size)
     assert (failing.settled, failing.abandoned) == ([], 1)
@@ -154,6 +175,7 @@ def test_the_end_of_the_connection_ends_a_body_too(url: str) -> None:
     assert [(taker.size, taker.settled) for taker in takers] == [(SIZE, [None])] * 2
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 def test_what_was_held_back_comes_in_order(kit: Kit, server: FaultServer, framing: str) -> None:
     truths = {f"/{number}.tif": content(number, 99_991) * 60 for number in range(3)}
@@ -169,6 +191,7 @@ def test_what_was_held_back_comes_in_order(kit: Kit, server: FaultServer, framin
         assert found == hashlib.sha256(truth).hexdigest()
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize(
     "trouble", [truncate(5_000_000), reset_within(5_000_000), stall(5_000_000), gzipped()]
 )
