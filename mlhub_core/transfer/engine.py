@@ -218,7 +218,8 @@ class Engine:
             return
         held_up = max(0.0, now - self._looked - 2 * _TICK)
         self._looked = now
-        self._connections.give_back_idle(self._waiting.queues)
+        for host in self._connections.give_back_idle(self._waiting.queues):
+            self._lines.close_one(host)
         limit = self._settings.stall_timeout
         for slot in list(self._multi.slots.values()):
             slot.moved += held_up

@@ -71,9 +71,15 @@ class Lines:
             Whether so; then it is to be closed after its first use.
         """
         plain = self._may_come(exchange)
-        if plain and (idle := self._idle.get(exchange.host)):
-            self._shut(idle.pop())
+        if plain:
+            self.close_one(exchange.host)
         return plain
+
+    def close_one(self, host: str) -> None:
+        """Close one on which nothing is asked, if there is one."""
+        idle = self._idle.get(host)
+        if idle:
+            self._shut(idle.pop())
 
     def _may_come(self, exchange: Exchange) -> bool:
         begins = self._plain.get(exchange.host)

@@ -406,6 +406,42 @@ def test_after_an_odd_answer_libcurl_does_the_rest(
     assert server.most_open <= 3
 
 
+def test_what_lies_idle_is_closed_when_others_want_it(server: FaultServer) -> None:
+    """One waits for a slow host, with idle connections to the one that the other asks."""
+    urls = [server.put(f"/{number}", content(number, 500)) for number in range(8)]
+    governor = Governor(2)
+    others = [Taker(url, server.host, takes=True) for url in urls]
+
+    def other() -> None:
+        with closing(Engine(quick(concurrency=2), governor)) as engine:
+            engine.run(iter(others), lambda: 0, StopFlag())
+        done.set()
+
+    idle, done = threading.Event(), threading.Event()
+    beside = threading.Thread(target=other)
+    with FaultServer() as slow, closing(Engine(quick(stall_timeout=60.0), governor)) as engine:
+        get_acquainted(engine, server)
+        slow.put("/", b"at last")
+
+        def hold() -> None:
+            idle.wait(30)
+            beside.start()
+            done.wait(30)
+
+        def tick() -> int:
+            if all(one.body for one in mine):
+                idle.set()
+            return 0
+
+        slow.when_asked("/", hold)
+        mine = [Taker(url, server.host, takes=True) for url in urls]
+        engine.run(iter([*mine, Taker(slow.url("/"), slow.host)]), tick, StopFlag())
+        assert done.is_set()
+    beside.join()
+    assert [one.body for one in others] == [content(number, 500) for number in range(8)]
+    assert server.most_open <= 2
+
+
 @pytest.mark.parametrize("name", ["LOCALHOST", "me:secret@localhost"])
 def test_hosts_that_are_not_as_urls_have_them_keep_connections_too(
     kit: Kit, server: FaultServer, name: str
