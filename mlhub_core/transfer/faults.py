@@ -62,14 +62,19 @@ UNWANTED = Fault("broken off by us")
 """The rest of the body is of no use; why, its exchange says."""
 
 
-NO_ANSWER = Fault(*_CAUSES[pycurl.E_GOT_NOTHING][:1], "empty reply", crowded=True)
+def fault_of(code: int, message: str) -> Fault:
+    """What a libcurl error code means."""
+    cause, again = _CAUSES.get(code, (f"transfer error {code}", Again.LATER))
+    return Fault(cause, redact(message), again, code in _CROWDED)
+
+
+NO_ANSWER = fault_of(pycurl.E_GOT_NOTHING, "empty reply")
 """The connection was closed where a response should have begun."""
 
 
 def broken_off(error: OSError) -> Fault:
     """What an error of a socket means that was connected."""
-    cause, again = _CAUSES[pycurl.E_RECV_ERROR]
-    return Fault(cause, error.strerror or "", again, crowded=True)
+    return fault_of(pycurl.E_RECV_ERROR, error.strerror or "")
 
 
 def cut_short(left: int) -> Fault:
@@ -78,14 +83,7 @@ def cut_short(left: int) -> Fault:
     Args:
         left: Bytes that were still to come.
     """
-    cause, again = _CAUSES[pycurl.E_PARTIAL_FILE]
-    return Fault(cause, f"closed with {left} bytes remaining", again)
-
-
-def fault_of(code: int, message: str) -> Fault:
-    """What a libcurl error code means."""
-    cause, again = _CAUSES.get(code, (f"transfer error {code}", Again.LATER))
-    return Fault(cause, redact(message), again, code in _CROWDED)
+    return fault_of(pycurl.E_PARTIAL_FILE, f"closed with {left} bytes remaining")
 
 
 def out_of_descriptors(os_errno: int) -> bool:

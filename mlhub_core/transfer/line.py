@@ -64,17 +64,16 @@ class Line(Reception):
         host: Host and port, as in URLs.
         slot: libcurl's, whose connection it is.
         buffer: Shared with the other lines.
-        most_held: Bytes of a body that come before it is judged, unless it ends sooner.
     """
 
     # fmt: off
     __slots__ = (
-        "_answered", "_begins", "_buffer", "_early", "_left", "_most_held", "_slot", "_socket",
-        "_tail", "_whole", "fault", "fd", "fields", "host",
+        "_answered", "_begins", "_buffer", "_early", "_left", "_slot", "_socket", "_tail",
+        "_whole", "fault", "fd", "fields", "host",
     )
     # fmt: on
 
-    def __init__(self, fd: int, host: str, slot: Slot, buffer: Buffer, most_held: int) -> None:
+    def __init__(self, fd: int, host: str, slot: Slot, buffer: Buffer) -> None:
         super().__init__()
         self.host = host
         self.fd = fd
@@ -84,7 +83,6 @@ class Line(Reception):
         self._socket = socket.socket(fileno=fd)
         self._socket.setblocking(False)
         self._buffer = buffer
-        self._most_held = most_held
         self._begins = len(f"http://{host}")
         self._tail = b""
         """Of a request, behind its target."""
@@ -149,7 +147,6 @@ class Line(Reception):
 
     def _read_head(self, count: int) -> Read:
         data, view = self._buffer.data, self._buffer.view
-        begin = 0
         if self._early:
             whole = self._early + data[:count]
             end = whole.find(_END)
@@ -180,7 +177,7 @@ class Line(Reception):
             return _OVER
         self.pieces.append(bytes(view[begin:count]))
         self._left = length
-        if length > self._most_held:
+        if length > self._slot.most_held:
             self.begin(head)
         return self._read_on(count - begin)
 

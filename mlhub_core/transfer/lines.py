@@ -122,7 +122,7 @@ class Lines:
         if fd == pycurl.SOCKET_BAD:
             return None
         self._multi.lend(slot)
-        line = Line(fd, host, slot, self._buffer, slot.most_held)
+        line = Line(fd, host, slot, self._buffer)
         self.open[fd] = line
         self.busy += 1
         self._sockets.keep(fd)

@@ -43,9 +43,8 @@ _CHECK_EVERY = 256
 _FLUSH_SECONDS = 0.05
 _PROGRESS_SECONDS = 0.1
 
-_WHOLE = Kind.WHOLE
 # Members of enumerations, which take their time to look up.
-_ADOPTED, _RESUMED = How.ADOPTED, How.RESUMED
+_ADOPTED, _FETCHED, _RESUMED = How.ADOPTED, How.FETCHED, How.RESUMED
 _WHOLE = Kind.WHOLE
 _KINDS = {Action.PROBE: Kind.PROBE, Action.CONTINUE: Kind.CONTINUE}
 
@@ -257,15 +256,10 @@ class _Run:
             logger.debug("%s: %s, %d bytes", asset.save_path, how.value, entry.size)
 
     def _record_taken(self) -> None:
-        taken, self.taken = self.taken, []
-        self._writer.add_all([one.entry() for one in taken])
-        size = sum(one.size for one in taken)
-        self._moved += size
-        self._bytes_here += size
-        self._counts["fetched"] += len(taken)
-        if self._debugging:
-            for one in taken:
-                logger.debug("%s: %s, %d bytes", one.asset.save_path, "fetched", one.size)
+        while self.taken:
+            one = self.taken.pop()
+            self.moved(one.size)
+            self.finished(one.asset, one.entry(), _FETCHED)
 
     def failed(self, asset: Asset, failure: Failure) -> None:
         """An asset cannot be had."""
@@ -281,8 +275,7 @@ class _Run:
             Bytes of bodies that have come so far.
         """
         # One write for the few files of a turn of the loop: a kill loses no more than those.
-        if self.taken:
-            self._record_taken()
+        self._record_taken()
         self._writer.flush()
         now = time.monotonic()
         if now - self._flushed >= _FLUSH_SECONDS:

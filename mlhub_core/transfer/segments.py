@@ -43,13 +43,9 @@ class LedgerWriter:
         Raises:
             StorageError: if the disk refuses.
         """
-        self.add_all((entry,))
+        self._pending.append(line_of(entry))
         if len(self._pending) >= _FLUSH_ENTRIES:
             self.flush()
-
-    def add_all(self, entries: Iterable[Entry]) -> None:
-        """Record some, which the next :meth:`flush` writes."""
-        self._pending.extend(map(line_of, entries))
 
     def flush(self) -> None:
         """Hand what is pending to the operating system: from here on a kill loses nothing of it.

@@ -68,7 +68,7 @@ class Places:
         Raises:
             StorageError: if the disk refuses.
         """
-        path = f"{self._root}/{save_path}"
+        path = self.path(save_path)
         parent = path.rpartition("/")[0]
         if parent == self._absent:
             return None
@@ -148,13 +148,7 @@ class Places:
                     written += os.write(fd, data[written:])
             finally:
                 os.close(fd)  # NFS tells of a full disk here
-            path = f"{self._root}/{save_path}"
-            if path.rpartition("/")[0] not in self._made:
-                self.prepare(save_path)
-            try:
-                os.replace(scratch, path)
-            except FileNotFoundError:
-                self._move_again(scratch, save_path)
+            self.move(scratch, save_path)
         except OSError as error:  # StorageError, of the move, is one too
             with suppress(OSError):  # it may be what could not be made
                 os.unlink(scratch)

@@ -96,7 +96,8 @@ class Wire:
 def wire(most_held: int = 128 * 1024, host: str = HOST) -> Wire:
     here, there = socket.socketpair()
     slot = Slot(TransferSettings(), ca_bundle())
-    return Wire(Line(here.detach(), host, slot, Buffer(), most_held), there)
+    slot.most_held = most_held
+    return Wire(Line(here.detach(), host, slot, Buffer()), there)
 
 
 @pytest.fixture
