@@ -50,6 +50,7 @@ class Fault:
     stall: bool = False  # go quiet instead of ending it
     ignore_range: bool = False
     chunked: bool = False
+    closes: bool = False  # end the connection behind a whole answer, of which the head said nothing
     unframed: bool = False  # no length at all: the end of the connection is the end of the file
     gzip: bool = False
     then_put: bytes | None = field(default=None, repr=False)  # the file changes after this answer
@@ -327,7 +328,7 @@ class FaultServer:
         if fault.stall:
             self._closing.wait()
             return False
-        if fault.cut is not None or fault.unframed:
+        if fault.cut is not None or fault.unframed or fault.closes:
             self._end(connection, fault)
             return False
         return True

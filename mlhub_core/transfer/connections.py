@@ -69,25 +69,19 @@ class Connections:
         """
         self._member.measure(time.monotonic(), moved)
 
-    def give_back_idle(self, busy: Container[str]) -> list[str]:
+    def give_back_idle(self, busy: Container[str]) -> None:
         """Let others have what lies idle because nothing is queued for a host just now.
 
         Should its connection stay open, it is one too many until the host closes it.
 
         Args:
             busy: Hosts for which something is queued.
-
-        Returns:
-            For each that is given back, its host.
         """
-        given = []
         for host, idle in self._idle.items():
             while idle and host not in busy and self._member.wanted(host):
                 idle -= 1
                 self._idle[host] = idle
                 self._give_back(host)
-                given.append(host)
-        return given
 
     def _give_back(self, host: str) -> None:
         self._leases[host] -= 1

@@ -1,7 +1,4 @@
-"""The engine: one loop, in one thread, for any number of transfers.
-
-libcurl does them, and makes all connections; over plain ones to hosts that answer in the plainest
-of ways, a :class:`~mlhub_core.transfer.line.Line` asks and reads by itself.
+"""The engine: one loop, in one thread, for any number of transfers, which libcurl does.
 
 It moves bytes and knows neither assets nor files nor keys: what is fetched, what an answer is
 worth and what comes next is up to each :class:`~mlhub_core.transfer.exchange.Exchange`.
@@ -22,12 +19,9 @@ from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.connections import Connections
 from mlhub_core.transfer.environment import most_transfers
 from mlhub_core.transfer.exchange import Exchange
-from mlhub_core.transfer.faults import NO_ANSWER, STALLED, Fault
+from mlhub_core.transfer.faults import STALLED, Fault
 from mlhub_core.transfer.governor import Governor
-from mlhub_core.transfer.line import Line, Read
-from mlhub_core.transfer.lines import Lines
 from mlhub_core.transfer.multi import Multi
-from mlhub_core.transfer.reception import Reception
 from mlhub_core.transfer.slot import Slot
 from mlhub_core.transfer.sockets import Sockets
 from mlhub_core.transfer.waiting import Waiting
@@ -42,7 +36,6 @@ _LOOK_AHEAD = 256
 """Exchanges waiting for a place, so that one busy host does not keep others idle."""
 
 _OVERLOADED = (429, 503)
-_MORE, _OVER = Read.MORE, Read.OVER
 
 
 class Engine:
@@ -53,21 +46,17 @@ class Engine:
     Args:
         settings: Time-outs and limits.
         governor: Shared by all engines of the process.
-        lines: False to leave everything to libcurl.
 
     Attributes:
         requests: Sent in the last run.
         closed: Whether it can be used no more, as after a run that did not come to its end.
     """
 
-    def __init__(
-        self, settings: TransferSettings, governor: Governor, *, lines: bool = True
-    ) -> None:
+    def __init__(self, settings: TransferSettings, governor: Governor) -> None:
         self._settings = settings
         self._most = most_transfers()
         self._sockets = Sockets()
         self._multi = Multi(settings, self._sockets)
-        self._lines = Lines(self._multi, self._sockets, wanted=lines)
         self._connections = Connections(governor, self._sockets.ring)
         self._waiting = Waiting()
         self._exhausted = False
@@ -120,7 +109,7 @@ class Engine:
         return self._waiting.retries
 
     def _under_way(self) -> int:
-        return len(self._multi.slots) + self._lines.busy
+        return len(self._multi.slots)
 
     # Starting
 
@@ -170,18 +159,7 @@ class Engine:
         self.requests += 1
         if self._debugging:
             logger.debug("GET %s", redact(exchange.url))
-        self._ask(exchange, fields, closes)
-
-    def _ask(self, exchange: Exchange, fields: list[str], closes: bool) -> None:
-        lines = self._lines
-        while (line := lines.idle(exchange)) is not None:
-            if line.send(exchange, fields, closes) is _MORE:
-                return
-            lines.close(line)
-        connects = lines.suit(exchange)
-        if not connects and lines.make_way(exchange):
-            closes = True
-        self._multi.start(exchange, fields, closes=closes, connects=connects)
+        self._multi.start(exchange, fields, closes=closes)
 
     # Waiting
 
@@ -191,17 +169,8 @@ class Engine:
         for due in (self._multi.deadline, self._waiting.next_due()):
             if due is not None:
                 timeout = min(timeout, due - now)
-        lines = self._lines.open
         for fd, bits in self._sockets.wait(timeout):
-            line = lines.get(fd)
-            if line is None:
-                self._multi.act(fd, bits)
-            elif line.exchange is None:
-                self._lines.woke(line)
-            else:
-                brought = line.read()
-                if brought is not _MORE:
-                    self._end_line(line, brought)
+            self._multi.act(fd, bits)
         self._multi.expire()
 
     def _look_at_bodies(self) -> None:
@@ -218,86 +187,48 @@ class Engine:
             return
         held_up = max(0.0, now - self._looked - 2 * _TICK)
         self._looked = now
-        for host in self._connections.give_back_idle(self._waiting.queues):
-            self._lines.close_one(host)
+        self._connections.give_back_idle(self._waiting.queues)
         limit = self._settings.stall_timeout
         for slot in list(self._multi.slots.values()):
             slot.moved += held_up
             connected = slot.easy.getinfo(pycurl.PRETRANSFER_TIME) > 0
             if connected and now - slot.moved > limit:
                 self._end_slot(slot, STALLED)
-        for line in list(self._lines.open.values()):
-            line.moved += held_up
-            if line.exchange is not None and now - line.moved > limit:
-                line.give_up(STALLED)
-                self._end_line(line, _OVER)
 
     # Finishing
 
     def _end_slot(self, slot: Slot, fault: Fault | None) -> None:
-        exchange = slot.exchange
-        assert exchange is not None
-        if slot.connects and fault is None:
-            line = self._lines.take_over(slot, exchange.host)
-            if line is not None:
-                # Its host may have turned out odd while the connection was made.
-                closes = slot.closes or not self._lines.suit(exchange)
-                brought = line.send(exchange, slot.fields, closes)
-                if brought is not _MORE:
-                    self._end_line(line, brought)
-                return
-            fault = NO_ANSWER
         self._multi.release(slot)
         try:
             self._finish(slot, fault)
-            if fault is None:
-                self._lines.learn(exchange, slot.easy, slot.head)
         finally:
             self._multi.spare(slot)
 
-    def _end_line(self, line: Line, brought: Read) -> None:
-        exchange = line.exchange
-        assert exchange is not None
-        if brought is _OVER:
-            try:
-                self._finish(line, line.fault)
-            finally:
-                if line.closes:
-                    self._lines.close(line)
-                else:
-                    self._lines.rest(line)
-            return
-        self._lines.close(line)
-        if brought is Read.ODD:
-            self._lines.refuse(line.host)
-            self.requests += 1
-        self._ask(exchange, line.fields, line.closes)
-
-    def _finish(self, answer: Reception, fault: Fault | None) -> None:
-        exchange = answer.exchange
+    def _finish(self, slot: Slot, fault: Fault | None) -> None:
+        exchange = slot.exchange
         assert exchange is not None
         overloaded = False
         try:
-            if answer.crash is not None:
-                raise answer.crash
-            if fault is None and answer.take():
+            if slot.crash is not None:
+                raise slot.crash
+            if fault is None and slot.take():
                 return
-            answer.conclude(fault)
-            overloaded = answer.head is not None and answer.head.status in _OVERLOADED
+            slot.conclude(fault)
+            overloaded = slot.head is not None and slot.head.status in _OVERLOADED
             overloaded = overloaded or (fault is not None and fault.crowded)
             delay = exchange.settle(fault)
         except BaseException:
             exchange.abandon()
             raise
         finally:
-            self._connections.used(exchange.host, overloaded=overloaded, closed=answer.closes)
+            self._connections.used(exchange.host, overloaded=overloaded, closed=slot.closes)
         if delay is not None:
             self._waiting.put_off(exchange, delay)
 
     def _abandon_all(self) -> None:
         """Let go of everything; what each has of its file is up to it."""
-        receptions = (*self._multi.slots.values(), *self._lines.open.values())
-        for exchange in (*(one.exchange for one in receptions), *self._waiting):
+        under_way = (slot.exchange for slot in self._multi.slots.values())
+        for exchange in (*under_way, *self._waiting):
             if exchange is not None:
                 exchange.abandon()
 
@@ -306,7 +237,6 @@ class Engine:
         if self.closed:
             return
         self.closed = True
-        self._lines.close_all()
         self._multi.close()
         self._connections.close()
         self._sockets.close()

@@ -12,8 +12,6 @@ import resource
 from mlhub_core.exceptions import InvalidArgument
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-_PLAIN_PROXIES = ("http_proxy", "all_proxy", "ALL_PROXY")
-"""Those of libcurl, which leaves ``HTTP_PROXY`` alone: a CGI's client could set it."""
 
 _RESERVED_DESCRIPTORS = 64
 """For the interpreter, logs, the ledger, and whatever else the process has open."""
@@ -38,11 +36,6 @@ def ca_bundle() -> str:
     import certifi
 
     return certifi.where()
-
-
-def proxied() -> bool:
-    """Whether a proxy is set for plain HTTP, be it not for every host."""
-    return any(os.environ.get(name) for name in _PLAIN_PROXIES)
 
 
 def most_transfers() -> int:

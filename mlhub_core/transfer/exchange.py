@@ -23,8 +23,8 @@ class Exchange(Protocol):
     def fields(self) -> list[str]:
         """Header lines of the next request, which is about to be sent; never changed later."""
 
-    def take(self, head: ResponseHead, pieces: Sequence[bytes | memoryview]) -> bool:
-        """Take a small response that came whole, and be done; nobody may keep its pieces.
+    def take(self, head: ResponseHead, pieces: Sequence[bytes]) -> bool:
+        """Take a small response that came whole, and be done.
 
         False, and nothing has happened, where it is for ``begin``, ``write`` and ``settle``.
         """

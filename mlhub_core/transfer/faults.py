@@ -68,24 +68,6 @@ def fault_of(code: int, message: str) -> Fault:
     return Fault(cause, redact(message), again, code in _CROWDED)
 
 
-NO_ANSWER = fault_of(pycurl.E_GOT_NOTHING, "empty reply")
-"""The connection was closed where a response should have begun."""
-
-
-def broken_off(error: OSError) -> Fault:
-    """What an error of a socket means that was connected."""
-    return fault_of(pycurl.E_RECV_ERROR, error.strerror or "")
-
-
-def cut_short(left: int) -> Fault:
-    """A connection that was closed within a body.
-
-    Args:
-        left: Bytes that were still to come.
-    """
-    return fault_of(pycurl.E_PARTIAL_FILE, f"closed with {left} bytes remaining")
-
-
 def out_of_descriptors(os_errno: int) -> bool:
     """Whether the process may open no more sockets: no fault of the server's."""
     return os_errno in _NO_DESCRIPTORS

@@ -107,7 +107,7 @@ class Fetch:
         self._ask = ask = self._next_ask()
         return request_fields(ask, self.host, self._validator)
 
-    def take(self, head: ResponseHead, pieces: Sequence[bytes | memoryview]) -> bool:
+    def take(self, head: ResponseHead, pieces: Sequence[bytes]) -> bool:
         """Take a small answer that came whole, if nothing is odd about it."""
         return self._kind is _WHOLE and take_small(self._asset, head, pieces, self._desk)
 

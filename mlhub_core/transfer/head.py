@@ -61,32 +61,6 @@ class ResponseHead(NamedTuple):
         return self.fields.get(name)
 
 
-def parse_block(block: bytes) -> ResponseHead | None:
-    """Read one head, as it came over a connection.
-
-    Args:
-        block: From the status line on, without the empty line and the line end before it.
-
-    Returns:
-        None where it is none of HTTP/1.1, says one thing twice, or goes on from line to line.
-    """
-    if block[:9] != b"HTTP/1.1 ":
-        return None
-    fields: dict[str, str] = {}
-    count = 0
-    known = _lines.get
-    for line in block.split(b"\r\n"):
-        found = known(line) or _read(line)
-        if found is not _OTHER:
-            name, value = found
-            fields[name] = value
-            count += 1
-    status = fields.pop(_STATUS)
-    if count != len(fields) + 1 or not status or "" in fields:
-        return None
-    return ResponseHead(int(status), fields)
-
-
 def parse_head(lines: Sequence[bytes]) -> ResponseHead | None:
     """Read the last head of a response, after redirects and interim answers.
 

@@ -42,17 +42,16 @@ class Multi:
         self.slots: dict[Any, Slot] = {}
         self.deadline: float | None = None
 
-    def start(self, exchange: Exchange, fields: list[str], *, closes: bool, connects: bool) -> None:
+    def start(self, exchange: Exchange, fields: list[str], *, closes: bool) -> None:
         """Begin a transfer; the next :meth:`expire` sends its request.
 
         Args:
             exchange: Whom it is for.
             fields: Header lines of the request.
             closes: Whether the connection is closed afterwards.
-            connects: Whether only to make a connection.
         """
         slot = self._spare.pop() if self._spare else Slot(self._settings, self._ca_bundle)
-        slot.prepare(exchange, fields, closes=closes, connects=connects)
+        slot.prepare(exchange, fields, closes=closes)
         self.slots[slot.easy] = slot
         self._multi.add_handle(slot.easy)
 
@@ -115,16 +114,6 @@ class Multi:
         """Keep a slot for another transfer."""
         slot.exchange = None
         self._spare.append(slot)
-
-    def lend(self, slot: Slot) -> None:
-        """Let somebody use the connection that a slot has made."""
-        del self.slots[slot.easy]
-        slot.exchange = None
-
-    def take_back(self, slot: Slot) -> None:
-        """Close a connection that was lent."""
-        self._multi.remove_handle(slot.easy)
-        self.spare(slot)
 
     def close(self) -> None:
         """Close all connections and let go of everything."""

@@ -1,6 +1,6 @@
 """A slot: one of libcurl's easy handles, set up once and used for one request after another.
 
-Or for a connection only, on which a :class:`~mlhub_core.transfer.line.Line` then asks.
+It holds the response as it comes, and says when that is judged and who gets its bytes.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from typing import Any
 
 import pycurl
 
+from mlhub_core.http_rules import parse_length
 from mlhub_core.settings import USER_AGENT, TransferSettings
 from mlhub_core.transfer.exchange import Exchange
 from mlhub_core.transfer.faults import Fault
-from mlhub_core.transfer.head import parse_head
-from mlhub_core.transfer.reception import HELD, Reception
+from mlhub_core.transfer.head import ResponseHead, parse_head
 
 _BUFFER = 1024 * 1024
 """Bytes that libcurl reads at once, if there are as many; one such buffer for all handles. Reading
 less wakes the sender more often, which costs both sides more than the copying does."""
+_HELD = 128 * 1024
+"""Bytes of a body that come before it is judged, unless it ends sooner."""
 _MOST_HELD = 64
 """Pieces of one, the same: of a byte each they would cost more memory than they bring."""
+_DRAIN = 64 * 1024
+"""An unwanted body up to this size is read and dropped, which keeps the connection."""
 _AT_A_TIME = 8
 """Pieces, of up to 16 KiB, that are looked at together."""
 _SHARE = 2 * 1024 * 1024
@@ -32,13 +36,20 @@ flag included."""
 _monotonic = time.monotonic
 
 
-class Slot(Reception):
+class Slot:
     """An easy handle and the request that it is used for.
 
     Attributes:
         easy: The handle.
         fields: Header lines of the request.
-        connects: Whether it is for a connection only.
+        exchange: Whom the request is for, None between two.
+        head: Of the response.
+        begun: Whether the response has been judged.
+        closes: Whether the connection is closed afterwards.
+        moved: When something came last, by the monotonic clock.
+        share: Bytes of the body that came in this turn of the loop.
+        crash: What the exchange raised where nobody could be told.
+        pieces: Of a body, that have come and nobody has looked at.
         most_held: Bytes of a body that come before it is judged, unless it ends sooner.
 
     Args:
@@ -48,21 +59,30 @@ class Slot(Reception):
 
     # fmt: off
     __slots__ = (
-        "_forbids", "_held", "_lines", "_paused", "connects", "easy", "fields", "most_held",
+        "_drained", "_forbids", "_held", "_lines", "_paused", "_wanted", "begun", "closes", "crash",
+        "easy", "exchange", "fields", "head", "most_held", "moved", "pieces", "share",
     )
     # fmt: on
 
     def __init__(self, settings: TransferSettings, ca_bundle: str) -> None:
-        super().__init__()
         self.easy: Any = pycurl.Curl()
         self.fields: list[str] = []
-        self.connects = False
+        self.exchange: Exchange | None = None
+        self.head: ResponseHead | None = None
+        self.begun = False
+        self.closes = False
+        self.moved = 0.0
+        self.share = 0
+        self.crash: Exception | None = None
+        self.pieces: list[bytes] = []
+        self._wanted = False
+        self._drained = 0
         self._forbids = False
         self._paused = False
         self._lines: list[bytes] = []
         self._held = 0
         """Pieces that wait for the rest, or for enough to judge."""
-        self.most_held = min(HELD, settings.resume_threshold)
+        self.most_held = min(_HELD, settings.resume_threshold)
         self._set_up(settings, ca_bundle)
 
     def _set_up(self, settings: TransferSettings, ca_bundle: str) -> None:
@@ -81,47 +101,52 @@ class Slot(Reception):
         easy.setopt(pycurl.CAINFO, ca_bundle)
         easy.setopt(pycurl.BUFFERSIZE, _BUFFER)
 
-    def prepare(
-        self, exchange: Exchange, fields: list[str], *, closes: bool, connects: bool
-    ) -> None:
-        """Get ready for a request.
+    def prepare(self, exchange: Exchange, fields: list[str], *, closes: bool) -> None:
+        """Get ready for a request and its response.
 
         Args:
             exchange: Whom it is for.
             fields: Its header lines.
             closes: Whether the connection is closed afterwards.
-            connects: Whether only to make a connection, a new one.
         """
-        self.expect(exchange)
+        self.exchange = exchange
+        self.moved = _monotonic()
+        self.pieces.clear()
+        self.head = self.crash = None
+        self.begun = self._wanted = self._paused = False
+        self.share = self._drained = self._held = 0
         self._lines.clear()
-        self._held = 0
-        self._paused = False
         easy = self.easy
         easy.setopt(pycurl.URL, exchange.url)
         if fields is not self.fields:
             easy.setopt(pycurl.HTTPHEADER, fields)
             self.fields = fields
         self.closes = closes
-        forbids = closes and not connects  # or it would be closed before it is used
-        if forbids is not self._forbids:
-            easy.setopt(pycurl.FORBID_REUSE, forbids)
-            self._forbids = forbids
-        if connects is not self.connects:
-            easy.setopt(pycurl.CONNECT_ONLY, connects)
-            easy.setopt(pycurl.FRESH_CONNECT, connects)
-            self.connects = connects
+        if closes is not self._forbids:
+            easy.setopt(pycurl.FORBID_REUSE, closes)
+            self._forbids = closes
 
     def take(self) -> bool:
         """Have a small response that came whole taken at once; False where it has to be judged."""
-        if not self.begun and self.pieces:
-            self.head = parse_head(self._lines)
-        return super().take()
+        if self.begun or not self.pieces:
+            return False
+        self.head = parse_head(self._lines)
+        if self.head is None:
+            return False
+        assert self.exchange is not None
+        return self.exchange.take(self.head, self.pieces)
 
     def conclude(self, fault: Fault | None) -> None:
-        """Judge a response that is over, or broken off; hand over the last of it."""
+        """Judge a response that is over, or broken off, and has not been; hand over the last of it.
+
+        Unless what is here is a redirect, and what broke is the way to its target.
+        """
         if not self.begun:
             self.head = parse_head(self._lines)
-        super().conclude(fault)
+            if fault is not None and (self.head is None or 300 <= self.head.status < 400):
+                return
+            self._begin(self.head)
+        self._hand_over()
 
     def _receiver(self) -> Callable[[bytes], int | None]:
         """What libcurl calls with a piece of a body."""
@@ -164,6 +189,33 @@ class Slot(Reception):
             # Most files are smaller than this: nothing is decided before they are there.
             if count < _MOST_HELD and sum(map(len, self.pieces)) < self.most_held:
                 return True
-            self.begin(parse_head(self._lines))
+            self._begin(parse_head(self._lines))
         self.moved = _monotonic()
-        return self.hand_over()
+        return self._hand_over()
+
+    def _begin(self, head: ResponseHead | None) -> None:
+        """Have the response judged."""
+        self.begun = True
+        self.head = head
+        if head is not None and self.exchange is not None:
+            self._wanted = self.exchange.begin(head)
+
+    def _hand_over(self) -> bool:
+        """Hand over what has come of a judged body; False to break the transfer off."""
+        pieces = self.pieces
+        if not pieces:
+            return True
+        size = sum(map(len, pieces))
+        self.share += size
+        if self._wanted:
+            assert self.exchange is not None
+            further = self.exchange.write(pieces)
+        else:
+            further = self._may_drain(size)
+        pieces.clear()
+        return further
+
+    def _may_drain(self, size: int) -> bool:
+        self._drained += size
+        length = parse_length(self.head.get("content-length")) if self.head else None
+        return max(self._drained, length or 0) <= _DRAIN

@@ -19,9 +19,7 @@ _PLAIN_FIELDS = frozenset(
 """Without encodings, digests and parts, of which there is more to say."""
 
 
-def take_small(
-    asset: Asset, head: ResponseHead, pieces: Sequence[bytes | memoryview], desk: Desk
-) -> bool:
+def take_small(asset: Asset, head: ResponseHead, pieces: Sequence[bytes], desk: Desk) -> bool:
     """Put a file into its place and on the desk's list, if its answer is as nearly all are.
 
     What there is to record is recorded for several files together: between one file's bytes and the

@@ -45,15 +45,11 @@ class Sockets:
             self._poll = lambda seconds: self._poller.poll(1000 * seconds)
         self._poller.register(self._alarm.fileno(), _READ)
         self._known: set[int] = set()
-        self._kept: set[int] = set()
-        """Of those, the ones that are no business of libcurl's any more."""
         self._left: set[int] = set()
         """Let go of since the last wait: most are taken up again before the next."""
 
     def watch(self, event: int, fd: int, _multi: object, _data: object) -> None:
         """Take up a socket, or let go of it."""
-        if fd in self._kept:
-            return
         mask = _MASKS.get(event)
         if mask is None:
             self._left.add(fd)
@@ -69,19 +65,6 @@ class Sockets:
             self._poller.register(fd, mask)
         except FileExistsError:
             self._poller.modify(fd, mask)
-
-    def keep(self, fd: int) -> None:
-        """Wait for what can be read of a socket until :meth:`forget`, whatever libcurl says."""
-        self.watch(pycurl.POLL_IN, fd, None, None)
-        self._kept.add(fd)
-
-    def forget(self, fd: int) -> None:
-        """Let go of a socket that was kept, before it is closed."""
-        self._kept.discard(fd)
-        self._left.discard(fd)
-        self._known.discard(fd)
-        with suppress(OSError, KeyError):
-            self._poller.unregister(fd)
 
     def wait(self, timeout: float) -> list[tuple[int, int]]:
         """Wait until something can be read or written, or :meth:`ring` is called.

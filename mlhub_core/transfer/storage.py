@@ -129,7 +129,7 @@ class Places:
         """Forget which directories exist: one of them has gone."""
         self._made.clear()
 
-    def put(self, data: bytes | memoryview, scratch: str, save_path: str) -> None:
+    def put(self, data: bytes, scratch: str, save_path: str) -> None:
         """Write a file into its final place, by way of another name.
 
         Args:

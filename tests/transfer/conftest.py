@@ -9,6 +9,6 @@ from tests.transfer.kit import Kit
 
 
 @pytest.fixture
-def kit(request: pytest.FixtureRequest, tmp_path: Path, server: FaultServer) -> Kit:
-    """A dataset on the server; over plain connections where ``BOTH_WAYS`` asks for that."""
-    return Kit(tmp_path, server, over_lines=getattr(request, "param", "") == "line")
+def kit(tmp_path: Path, server: FaultServer) -> Kit:
+    """A dataset on the server."""
+    return Kit(tmp_path, server)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pytest
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
@@ -19,16 +17,11 @@ from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.engine import Engine
 from mlhub_core.transfer.failures import merge_failures
-from mlhub_core.transfer.faults import Fault
 from mlhub_core.transfer.governor import Governor
-from mlhub_core.transfer.head import ResponseHead
 from mlhub_core.transfer.ledger import Entry, LedgerReader
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.transfer.run import download_partition
 from tests.faultserver import FaultServer
-
-BOTH_WAYS = pytest.mark.parametrize("kit", ["libcurl", "line"], indirect=True)
-"""Marks tests of what answers come to: once by libcurl, once over connections of our own."""
 
 QUICK = {
     "connect_timeout": 5.0,
@@ -55,8 +48,6 @@ class Kit:
     assets: list[Asset] = field(default_factory=list)
     settings: TransferSettings = field(default_factory=quick)
     governor: Governor | None = None
-    over_lines: bool = False
-    """Whether the host is known to answer plainly before the first asset is asked for."""
 
     @property
     def paths(self) -> DownloadPaths:
@@ -92,8 +83,6 @@ class Kit:
     ) -> PartitionResult:
         governor = self.governor or Governor(self.settings.concurrency)
         with closing(Engine(self.settings, governor)) as engine:
-            if self.over_lines:
-                get_acquainted(engine, self.server)
             return download_partition(
                 self.partition(),
                 self.paths,
@@ -137,36 +126,3 @@ def content(seed: object, size: int) -> bytes:
         out += block
         block = hashlib.sha256(block).digest()
     return bytes(out[:size])
-
-
-@dataclass
-class Visit:
-    """An exchange that takes whatever it gets."""
-
-    url: str
-    host: str
-
-    def fields(self) -> list[str]:
-        return []
-
-    def take(self, head: ResponseHead, pieces: Sequence[bytes | memoryview]) -> bool:
-        return True
-
-    def begin(self, head: ResponseHead) -> bool:
-        return False
-
-    def write(self, pieces: Sequence[bytes]) -> bool:
-        return True
-
-    def settle(self, fault: Fault | None) -> None:
-        return None
-
-    def abandon(self) -> None:
-        pass
-
-
-def get_acquainted(engine: Engine, server: FaultServer) -> None:
-    """Let an engine know that a server answers plainly, and the server forget that it was asked."""
-    server.put("/hello", b"hello")
-    engine.run(iter([Visit(server.url("/hello"), server.host)]), lambda: 0, StopFlag())
-    server.unsee("/hello")

@@ -24,9 +24,7 @@ from tests.faultserver import (
     wrong_content_range,
     wrong_md5,
 )
-from tests.transfer.kit import BOTH_WAYS, Kit, content, quick
-
-pytestmark = BOTH_WAYS
+from tests.transfer.kit import Kit, content, quick
 
 BIG = content("big", 300_000)
 NEW = content("new", 310_000)
@@ -340,8 +338,7 @@ def test_connections_are_used_again(kit: Kit, server: FaultServer) -> None:
     server.always("/7.tif", status(404))
     result = kit.run()
     assert result.fetched == 49
-    # Where it is to be seen first how the host answers, those over which it shows are closed.
-    assert server.connections <= (4 if kit.over_lines else 8)
+    assert server.connections <= 4
     assert server.most_open <= 4
 
 

@@ -8,9 +8,7 @@ import os
 import pytest
 
 from tests.faultserver import LONG_AGO, Fault, FaultServer, ignore_range, status, truncate
-from tests.transfer.kit import BOTH_WAYS, Kit, content
-
-pytestmark = BOTH_WAYS
+from tests.transfer.kit import Kit, content
 
 TRUTH = content("truth", 50_000)
 OTHER = content("other", 50_000)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests import faultserver as f
 from tests.faultserver import Fault, FaultServer
-from tests.transfer.kit import BOTH_WAYS, Kit, content, quick
+from tests.transfer.kit import Kit, content, quick
 
 PASSING = [
     f.truncate(0),
@@ -77,7 +77,6 @@ def mixed(kit: Kit, server: FaultServer, seed: int, count: int) -> None:
     account(kit, truths)
 
 
-@BOTH_WAYS
 def test_a_mix_over_many_assets(kit: Kit, server: FaultServer) -> None:
     kit.settings = quick(concurrency=16)
     mixed(kit, server, seed=1, count=400)
@@ -101,11 +100,10 @@ def test_a_mix_over_two_thousand_assets(kit: Kit, server: FaultServer, seed: int
         min_size=1,
         max_size=6,
     ),
-    st.booleans(),
 )
-def test_any_mix(cases: list[tuple[int, list[Fault], Fault | None]], over_lines: bool) -> None:
+def test_any_mix(cases: list[tuple[int, list[Fault], Fault | None]]) -> None:
     with tempfile.TemporaryDirectory() as directory, FaultServer() as server:
-        kit = Kit(Path(directory), server, over_lines=over_lines)
+        kit = Kit(Path(directory), server)
         for number, (size, script, lasting) in enumerate(cases):
             path = f"/{number}.tif"
             server.put(path, content(number, size))

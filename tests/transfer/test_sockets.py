@@ -36,22 +36,6 @@ def test_what_is_ready_is_told(sockets: Sockets) -> None:
         assert sockets.wait(0) == []
 
 
-def test_what_is_kept_is_no_business_of_libcurls_any_more(sockets: Sockets) -> None:
-    here, there = socket.socketpair()
-    with here, there:
-        sockets.watch(pycurl.POLL_OUT, here.fileno(), None, None)
-        sockets.keep(here.fileno())
-        for event in (pycurl.POLL_OUT, pycurl.POLL_REMOVE):
-            sockets.watch(event, here.fileno(), None, None)
-        assert sockets.wait(0) == []
-        there.send(b"x")
-        assert sockets.wait(5) == [(here.fileno(), pycurl.CSELECT_IN)]
-        sockets.forget(here.fileno())
-        assert sockets.wait(0) == []
-        sockets.watch(pycurl.POLL_OUT, here.fileno(), None, None)
-        assert sockets.wait(5) == [(here.fileno(), pycurl.CSELECT_OUT)]
-
-
 def test_taken_up_again_before_the_next_wait(sockets: Sockets) -> None:
     here, there = socket.socketpair()
     with here, there:

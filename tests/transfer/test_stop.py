@@ -17,9 +17,7 @@ from mlhub_core.transfer.partials import sweep_partials
 from mlhub_core.transfer.tidy import tidy_state
 from mlhub_core.workspace import workspace
 from tests.faultserver import FaultServer, stall
-from tests.transfer.kit import BOTH_WAYS, Kit, content, quick
-
-pytestmark = BOTH_WAYS
+from tests.transfer.kit import Kit, content, quick
 
 BIG = content("big", 400_000)
 NEW = content("new", 400_000)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -23,7 +22,7 @@ from mlhub_core.transfer.governor import Governor
 from mlhub_core.transfer.head import ResponseHead
 from tests.faultserver import Fault as Trouble
 from tests.faultserver import FaultServer, chunked, gzipped, reset_within, stall, truncate
-from tests.transfer.kit import BOTH_WAYS, Kit, Visit, content
+from tests.transfer.kit import Kit, content
 
 MIB = 1024 * 1024
 SIZE = 64 * MIB
@@ -40,9 +39,6 @@ def url() -> Iterator[str]:
             with connection:
                 try:
                     while asked := connection.recv(65536):
-                        if b"GET /hello" in asked:
-                            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
-                            continue
                         endless = b"GET /endless" in asked
                         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" if endless else head)
                         connection.sendfile(file, 0)
@@ -72,7 +68,6 @@ class Taker:
     most: int = SIZE
     error: Exception | None = None
     host: str = "host"
-    over_line: bool = False
     size: int = 0
     settled: list[Fault | None] = field(default_factory=list)
     abandoned: int = 0
@@ -80,7 +75,7 @@ class Taker:
     def fields(self) -> list[str]:
         return []
 
-    def take(self, head: ResponseHead, pieces: Sequence[bytes | memoryview]) -> bool:
+    def take(self, head: ResponseHead, pieces: Sequence[bytes]) -> bool:
         return False
 
     def begin(self, head: ResponseHead) -> bool:
@@ -103,25 +98,11 @@ class Taker:
 def run(takers: Sequence[Taker], stop: StopFlag, tick: Callable[[], int]) -> None:
     settings = TransferSettings(concurrency=2)
     with closing(Engine(settings, Governor(2))) as engine:
-        if takers[0].over_line:
-            hello = f"http://{takers[0].host}/hello"
-            engine.run(iter([Visit(hello, takers[0].host)]), lambda: 0, StopFlag())
         engine.run(iter(takers), tick, stop)
 
 
-@pytest.fixture(params=["libcurl", "line"])
-def taker(request: pytest.FixtureRequest) -> Callable[..., Taker]:
-    """Makes takers for libcurl, or for a connection of our own."""
-
-    def make(url: str, most: int = SIZE, error: Exception | None = None) -> Taker:
-        host = urlsplit(url).netloc
-        return Taker(url, most, error, host=host, over_line=request.param == "line")
-
-    return make
-
-
-def test_others_get_a_word_in(url: str, taker: Callable[..., Taker]) -> None:
-    takers = [taker(url), taker(url)]
+def test_others_get_a_word_in(url: str) -> None:
+    takers = [Taker(url), Taker(url)]
     seen = [0]
 
     def tick() -> int:
@@ -135,8 +116,8 @@ def test_others_get_a_word_in(url: str, taker: Callable[..., Taker]) -> None:
     assert max(after - before for before, after in pairwise(seen)) < 14 * MIB
 
 
-def test_a_stop_is_heard_while_bytes_pour_in(url: str, taker: Callable[..., Taker]) -> None:
-    one, stop = taker(url), StopFlag()
+def test_a_stop_is_heard_while_bytes_pour_in(url: str) -> None:
+    one, stop = Taker(url), StopFlag()
 
     def tick() -> int:
         if one.size:
@@ -150,8 +131,8 @@ def test_a_stop_is_heard_while_bytes_pour_in(url: str, taker: Callable[..., Take
 
 
 @pytest.mark.parametrize("most", [1, 100_000, 200_000, 2 * MIB, 2 * MIB + 1, 5 * MIB])
-def test_broken_off_wherever_it_is(url: str, taker: Callable[..., Taker], most: int) -> None:
-    broken, whole = taker(url, most), taker(url)
+def test_broken_off_wherever_it_is(url: str, most: int) -> None:
+    broken, whole = Taker(url, most), Taker(url)
     run([broken, whole], StopFlag(), lambda: broken.size + whole.size)
     assert most <= broken.size < most + 2 * MIB
     assert len(broken.settled) == 1
@@ -160,10 +141,8 @@ def test_broken_off_wherever_it_is(url: str, taker: Callable[..., Taker], most: 
 
 
 @pytest.mark.parametrize("most", [1, 300_000, 3 * MIB])
-def test_an_error_comes_out_wherever_it_is(
-    url: str, taker: Callable[..., Taker], most: int
-) -> None:
-    failing, other = taker(url, most, StorageError("full")), taker(url)
+def test_an_error_comes_out_wherever_it_is(url: str, most: int) -> None:
+    failing, other = Taker(url, most, StorageError("full")), Taker(url)
     with pytest.raises(StorageError, match="full"):
         run([failing, other], StopFlag(), lambda: failing.size)
     assert (failing.settled, failing.abandoned) == ([], 1)
@@ -175,7 +154,6 @@ def test_the_end_of_the_connection_ends_a_body_too(url: str) -> None:
     assert [(taker.size, taker.settled) for taker in takers] == [(SIZE, [None])] * 2
 
 
-@BOTH_WAYS
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 def test_what_was_held_back_comes_in_order(kit: Kit, server: FaultServer, framing: str) -> None:
     truths = {f"/{number}.tif": content(number, 99_991) * 60 for number in range(3)}
@@ -191,7 +169,6 @@ def test_what_was_held_back_comes_in_order(kit: Kit, server: FaultServer, framin
         assert found == hashlib.sha256(truth).hexdigest()
 
 
-@BOTH_WAYS
 @pytest.mark.parametrize(
     "trouble", [truncate(5_000_000), reset_within(5_000_000), stall(5_000_000), gzipped()]
 )
