@@ -14,7 +14,7 @@ from mlhub_core.settings import TransferSettings
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _PLAIN = re.compile(r"[\x21-\x7e]+")
-_USUAL = re.compile(r"https?://([a-z0-9.-]+(?::(?:[1-5][0-9]{4}|[0-9]{1,4}))?)/[\x21-\x7e]*")
+_USUAL = re.compile(r"https?://([a-z0-9.-]+(?::(?:[1-5][0-9]{4}|[1-9][0-9]{0,3}))?)/[\x21-\x7e]*")
 """URLs that need no reading, as are most: nothing in them to encode or to fold."""
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _PATH_SAFE = "/-_.~!$&'()*+,;=:@"

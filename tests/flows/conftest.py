@@ -27,7 +27,16 @@ def prefect_server() -> Iterator[str]:
         server.wait_until_up()
         with temporary_settings({PREFECT_API_URL: server.url}):
             yield server.url
-            drain()
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on() -> Iterator[None]:
+    """End what Prefect leaves running: its websocket draws from `random` every 20 seconds.
+
+    Hypothesis takes that for a strategy that does, whichever test it hits.
+    """
+    yield
+    drain()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlhub_core.settings import TransferSettings
@@ -78,6 +78,8 @@ def test_any_href_is_judged(href: str) -> None:
         assert found.path.is_relative_to(CATALOG)
 
 
+@example("http://0:0/")
+@example("http://h:0080/")
 @given(st.from_regex(r"https?://[A-Za-z0-9.@:-]{1,20}(/[!-~]{0,10})?", fullmatch=True))
 def test_a_usual_url_is_judged_like_any_other(href: str) -> None:
     # A mirror that does not apply keeps from the short way.
