@@ -13,6 +13,7 @@ from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.logs import set_verbosity
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.state import check_state_files
 from mlhub_core.stop import StopFlag
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def index_archive(
     found = describe(source, dataset_id, stop)
     paths = StandalonePaths.beside(Path(output).expanduser().absolute(), found)
     stop = StopFlag(parent=stop)
+    check_state_files(paths.output.parent)
     try:
         paths.state_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

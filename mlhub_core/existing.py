@@ -8,9 +8,9 @@ from typing import Any
 
 from mlhub_core.catalog.asset_index import STATE_NAME
 from mlhub_core.catalog.extract import MARKER_NAME
-from mlhub_core.catalog.state import read_state
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.layout import STATE_DIRECTORY, DownloadPaths, safe_name
+from mlhub_core.state import check_state_files, read_state
 
 _SIGNS = ("ledger", STATE_NAME, MARKER_NAME)
 """What only a download of a dataset leaves in ``.mlhub``; the client's archives make one too."""
@@ -27,12 +27,13 @@ def existing_download(directory: str | Path) -> DownloadPaths:
 
     Raises:
         InvalidArgument: if it is none, or was renamed.
-        StorageError: if its state cannot be read.
+        StorageError: if its state cannot be read, or is not plain files.
     """
     if not str(directory):
         raise InvalidArgument("directory is empty: name the directory of a dataset.")
     root = Path(os.path.abspath(Path(directory).expanduser()))
     state = root / STATE_DIRECTORY
+    check_state_files(root)
     if not _is_download(root):
         raise InvalidArgument(
             f"{root} is not the directory of a downloaded dataset (it has no {STATE_DIRECTORY} "

@@ -30,6 +30,7 @@ from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.redact import redact
 from mlhub_core.session import Session
 from mlhub_core.settings import AZURE_STORAGE_VERSION, MIB
+from mlhub_core.state import open_state
 from mlhub_core.stop import StopFlag
 
 log = logging.getLogger(__name__)
@@ -213,7 +214,9 @@ class FileFetcher:
 
     def _receive(self, response: requests.Response, offset: int, basis: _Basis) -> FetchedFile:
         if basis is _Basis.FOREIGN and offset:
-            shutil.copyfile(self._target, self._partial)  # the original stays until we are done
+            # The original stays until we are done.
+            with self._target.open("rb") as source, open_state(self._partial, "wb") as copy:
+                shutil.copyfileobj(source, copy)
         total = _total(response)
         encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
         etag = None if encoded else http_rules.strong_etag(response.headers.get("ETag"))
@@ -232,7 +235,7 @@ class FileFetcher:
 
     def _write_body(self, response: requests.Response, offset: int, total: int | None) -> int:
         position = offset
-        with self._partial.open("r+b" if offset else "wb") as file:
+        with open_state(self._partial, "r+b" if offset else "wb") as file:
             file.seek(offset)
             file.truncate()
             try:

@@ -8,6 +8,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mlhub_core.state import open_state
+
 
 @dataclass(frozen=True, slots=True)
 class FetchedFile:
@@ -71,7 +73,8 @@ def state_name(target: Path) -> str:
 def read_note(path: Path) -> Note:
     """Read a note; one that is missing or damaged counts as empty, and costs one request."""
     try:
-        fields = json.loads(path.read_text("utf-8"))
+        with open_state(path) as file:
+            fields = json.load(file)
         return Note(int(fields["size"]), fields["sha256"], fields["etag"])
     except (OSError, ValueError, KeyError, TypeError):
         return Note()
@@ -80,5 +83,6 @@ def read_note(path: Path) -> Note:
 def write_note(path: Path, note: Note) -> None:
     """Write a note, all of it or nothing."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(asdict(note)), "utf-8")
+    with open_state(temporary, "w") as file:
+        json.dump(asdict(note), file)
     os.replace(temporary, path)

@@ -27,9 +27,10 @@ COMMON_ASSET_KEYS = frozenset(
 )
 """Keys whose file usually is one and the same for a whole dataset."""
 
-_RESERVED_IN_DATASET = frozenset(
-    {COMMON_DIRECTORY, STATE_DIRECTORY, INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME, "catalog.json"}
-)
+_OURS = frozenset({STATE_DIRECTORY, INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME})
+_OUR_STEM = INDEX_NAME.rpartition(".")[0] + "."
+_OUR_INITIALS = frozenset(".mMeE")
+_RESERVED_IN_DATASET = _OURS | {COMMON_DIRECTORY, "catalog.json"}
 _RESERVED_IN_COLLECTION = frozenset({COMMON_DIRECTORY, "collection.json"})
 
 _MAX_NAME_BYTES = 200
@@ -111,6 +112,14 @@ def encode_first(name: str) -> str:
 def case_key(name: str) -> str:
     """What two names share exactly when some file system takes them for the same."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def is_ours(name: str) -> bool:
+    """Whether a name in the dataset's directory is that of our state, in whatever case."""
+    if name[:1] not in _OUR_INITIALS:  # most names: nothing to fold
+        return False
+    folded = case_key(name)
+    return folded in _OURS or folded.startswith(_OUR_STEM)
 
 
 def encode_case(name: str) -> str:

@@ -7,6 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
+from mlhub_core.state import open_state
+
 
 def move_file(source: Path, target: Path) -> None:
     """Give a file its final name; whoever looks sees the old file there, or all of the new one.
@@ -29,7 +31,10 @@ def move_file(source: Path, target: Path) -> None:
             raise
     beside = target.with_name(f".{target.name}.part")
     try:
-        shutil.copy2(source, beside)
+        beside.unlink(missing_ok=True)  # of a run that was killed here; or a link, never followed
+        with source.open("rb") as old, open_state(beside, "xb") as new:
+            shutil.copyfileobj(old, new)
+        shutil.copystat(source, beside)
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)

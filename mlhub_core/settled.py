@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlhub_core.catalog.asset_index import STATE_NAME
-from mlhub_core.catalog.state import read_state, write_state
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.state import read_state, write_state
 
 SETTLED_NAME = "settled.json"
 

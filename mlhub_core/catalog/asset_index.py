@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mlhub_core.catalog.archive import CatalogArchive
-from mlhub_core.catalog.state import read_state, write_state
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.state import read_state, write_state
 
 INDEX_VERSION = 2
 """Raised whenever the same archive gives another index: older ones are then built anew."""

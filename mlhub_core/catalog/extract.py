@@ -22,12 +22,12 @@ from typing import Any
 from mlhub_core.catalog.apart import extract_apart
 from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.catalog.extraction import Job, Unarchived, extract_here
-from mlhub_core.catalog.state import read_state, remove_state, write_state
 from mlhub_core.exceptions import CatalogError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import MIB, ArchiveLimits
+from mlhub_core.state import read_state, remove_state, write_state
 from mlhub_core.stop import StopFlag
 
 __all__ = ["MARKER_NAME", "Unarchived", "unarchive"]

@@ -8,22 +8,12 @@ from __future__ import annotations
 
 import re
 
-from mlhub_core.layout import (
-    ASSET_DB_NAME,
-    COMMON_DIRECTORY,
-    ERR_REPORT_NAME,
-    INDEX_NAME,
-    STATE_DIRECTORY,
-    case_key,
-    safe_name,
-)
+from mlhub_core.layout import COMMON_DIRECTORY, case_key, is_ours, safe_name
 
 _MAX_COMPONENT_BYTES = 255
 _MAX_PATH_BYTES = 3800
 """Linux takes 4,096 for the whole path, of which the output directory needs some."""
 _DRIVE = re.compile(r"[A-Za-z]:")
-_OURS = frozenset({STATE_DIRECTORY, INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME})
-_OUR_STEM = INDEX_NAME.rpartition(".")[0] + "."
 
 
 def relative_name(raw: str) -> tuple[str, str]:
@@ -111,10 +101,8 @@ class Placement:
         if not path:
             return "", "it stands where the dataset's directory goes"
         first, deeper, _ = path.partition("/")
-        if first[0] in "._mMeE":
-            folded = case_key(first)
-            if folded in _OURS or folded.startswith(_OUR_STEM):
-                return "", "it stands where our own state goes"
-            if folded == COMMON_DIRECTORY and not deeper:
-                return "", "it stands where the directory of common assets goes"
+        if is_ours(first):
+            return "", "it stands where our own state goes"
+        if first[0] == "_" and not deeper and case_key(first) == COMMON_DIRECTORY:
+            return "", "it stands where the directory of common assets goes"
         return path, ""

@@ -38,7 +38,8 @@ class Tree:
 
     Args:
         root: The directory; made if need be.
-        within: Symbolic links met below ``root``, ``root`` included, must not lead out of here.
+        within: Symbolic links met below ``root`` must not lead out of here. ``root`` itself may be
+            one, to anywhere: it is the user's.
 
     Raises:
         StorageError: if the disk refuses.
@@ -46,7 +47,7 @@ class Tree:
 
     def __init__(self, root: Path, within: Path) -> None:
         self._root = str(root)
-        self._within = os.path.realpath(within)
+        self._within = os.path.realpath(within), os.path.realpath(root)
         self._directories: set[str] = set()
         # A hash a file: enough to tell, in the rare case of a clash, whether what is in the way
         # came from the archive or was there before.
@@ -147,16 +148,16 @@ class Tree:
             self._directories.add(directory)
 
     def _check_directory(self, full: str) -> None:
-        mode = os.lstat(full).st_mode
+        mode = os.stat(full).st_mode if full == self._root else os.lstat(full).st_mode
         if stat.S_ISDIR(mode):
             return
         if not stat.S_ISLNK(mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         target = os.path.realpath(full)
-        if os.path.commonpath((target, self._within)) != self._within:
+        if not any(os.path.commonpath((target, within)) == within for within in self._within):
             raise StorageError(
-                f"{full} is a symbolic link that leads out of {self._within}: remove it, or "
-                "choose another output directory."
+                f"{full} is a symbolic link that leads out of {self._within[0]}, which is not "
+                "followed: put a directory in its place, or choose another output directory."
             )
         if not os.path.isdir(target):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from mlhub_core.catalog.state import read_state, write_state
 from mlhub_core.exceptions import StorageError
 from mlhub_core.selection.index_reader import IndexReader
 from mlhub_core.selection.rowgroup import RowGroup
 from mlhub_core.selection.tally import Chosen
+from mlhub_core.state import read_state, write_state
 from mlhub_core.stop import StopFlag
 
 _CREATE = """CREATE TABLE assets (

@@ -17,6 +17,7 @@ from typing import Any
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.selection.partition import Partition, read_assets
+from mlhub_core.state import open_state
 
 PLAN_NAME = "plan.json"
 MAX_PARTITIONS = 64
@@ -86,7 +87,8 @@ class Plan:
         path = self.directory / PLAN_NAME
         temporary = path.with_suffix(".tmp")
         text = json.dumps(asdict(self), default=str, indent=1)
-        temporary.write_text(text, "utf-8")
+        with open_state(temporary, "w") as file:
+            file.write(text)
         os.replace(temporary, path)
         return path
 

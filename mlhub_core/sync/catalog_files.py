@@ -21,6 +21,7 @@ from mlhub_core.fetched import known_file
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.settled import indexed_archive
+from mlhub_core.state import open_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.names import NameSet
 
@@ -79,7 +80,7 @@ def note_gone(
             held.unlink(missing_ok=True)
             return
         now = names_of(archive.path, archive.dataset_id, limits, stop)
-        with (paths.state_dir / LIST_NAME).open("a", encoding="utf-8") as file:
+        with open_state(paths.state_dir / LIST_NAME, "a") as file:
             for batch in _names(held, archive.dataset_id, limits, stop):
                 kept = now.holds(batch)
                 gone = [name for name, there in zip(batch, kept, strict=True) if not there]
@@ -94,7 +95,7 @@ def note_gone(
 def listed_as_gone(paths: DownloadPaths) -> Iterator[str]:
     """What is on the list; paths relative to the catalog's directory."""
     try:
-        with (paths.state_dir / LIST_NAME).open(encoding="utf-8") as file:
+        with open_state(paths.state_dir / LIST_NAME) as file:
             for line in file:
                 yield line.rstrip("\n")
     except FileNotFoundError:

@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlhub_core.catalog.state import read_state, write_state
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.redact import redact
+from mlhub_core.state import open_state, read_state, write_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.sync.diff import ADDED, CHANGED, Diff
 from mlhub_core.sync.fingerprints import BATCH_ROWS
@@ -90,7 +90,7 @@ def apply(
     stop = stop or StopFlag()
     try:
         shared = _shared(diff, old, new, stop)
-        with part.open("w", encoding="utf-8", errors="replace", newline="") as file:
+        with open_state(part, "w", errors="replace", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(HEADER)
             marker = _Marker(paths, shared)
@@ -143,7 +143,7 @@ def first_changes(table: Path, count: int) -> list[dict[str, str]]:
         StorageError: if it cannot be read.
     """
     try:
-        with table.open(encoding="utf-8", newline="") as file:
+        with open_state(table, newline="") as file:
             return list(islice(csv.DictReader(file), count))
     except OSError as error:
         raise StorageError(f"Cannot read {table}: {error.strerror or error}.") from error

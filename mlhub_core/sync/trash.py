@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.state import TRASH_NAME, open_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.sync.catalog_files import LIST_NAME as CATALOG_LIST
 from mlhub_core.sync.catalog_files import listed_as_gone, names_of
@@ -30,7 +31,6 @@ from mlhub_core.transfer.storage import is_safe
 
 log = logging.getLogger(__name__)
 
-TRASH_NAME = "trash"
 _LIST_NAME = "gone.txt"
 _BATCH = 2_000
 _INDEX_ROWS = 65_536
@@ -68,9 +68,9 @@ def prune(
     moved = 0
     try:
         kept = _save_paths(paths, stop)
-        with listed.open("w", encoding="utf-8") as file:
+        with open_state(listed, "w") as file:
             file.writelines(f"{path}\n" for path in _gone(paths, kept, stop))
-        with listed.open(encoding="utf-8") as file:
+        with open_state(listed) as file:
             while batch := [line.rstrip("\n") for line in islice(file, _BATCH)]:
                 stop.check()
                 moved += sum(_move(paths.asset_dir, path, trash) for path in batch)

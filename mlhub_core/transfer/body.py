@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from mlhub_core.exceptions import StorageError
+from mlhub_core.state import open_state
 from mlhub_core.transfer.storage import storage_error
 
 _GATHER = 128 * 1024
@@ -133,7 +134,7 @@ class Body:
             check: Called between blocks; raises to stop.
         """
         try:
-            with open(self.path, "rb", buffering=0) as file:
+            with open_state(self.path, "rb", buffering=0) as file:
                 while block := file.read(_BLOCK):
                     check()
                     _update(self._hashers, block)
@@ -153,7 +154,7 @@ class Body:
             return
         self.close()
         try:
-            with open(self.path, "rb", buffering=0) as file:
+            with open_state(self.path, "rb", buffering=0) as file:
                 while block := file.read(_BLOCK):
                     check()
                     yield block

@@ -15,12 +15,12 @@ from typing import Any
 from mlhub_core.catalog.extract import MARKER_NAME
 from mlhub_core.catalog.members import Placement
 from mlhub_core.catalog.oddities import shown
-from mlhub_core.catalog.state import read_state
 from mlhub_core.catalog.tarheader import Kind as MemberKind
 from mlhub_core.catalog.tarstream import Member, TarStream
 from mlhub_core.exceptions import CatalogError
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.state import read_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.body import digest_file
 from mlhub_core.transfer.findings import Finding, Findings, Part, read_findings

@@ -14,6 +14,7 @@ from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.layout import STATE_DIRECTORY
 from mlhub_core.redact import redact
 from mlhub_core.selection.partition import Asset
+from mlhub_core.state import open_state
 
 HEADER = ("error", "dataset", "collection", "item", "asset key", "URL")
 """Columns of ``err_report.csv``."""
@@ -84,7 +85,7 @@ class FailureWriter:
         try:
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self.path.open("w", encoding="utf-8", errors="replace", newline="")
+                self._file = open_state(self.path, "w", errors="replace", newline="")
                 csv.writer(self._file).writerow(_SEGMENT)
             csv.writer(self._file).writerow(row)
         except OSError as error:
@@ -144,7 +145,7 @@ def merge_failures(
             err_report.unlink(missing_ok=True)
             return counts
         beside.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        with open_state(temporary, "w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(HEADER)
             if first is not None:
@@ -170,7 +171,7 @@ def read_failures(err_report: Path) -> Iterator[list[str]]:
         StorageError: if it cannot be read.
     """
     try:
-        with err_report.open(encoding="utf-8", errors="replace", newline="") as file:
+        with open_state(err_report, errors="replace", newline="") as file:
             rows = csv.reader(file)
             if tuple(next(rows, HEADER)) != HEADER:
                 raise InvalidArgument(
@@ -196,7 +197,7 @@ class _Writer(Protocol):
 
 
 def _copy_rows(segment: Path, writer: _Writer, counts: Counter[tuple[str, str]]) -> None:
-    with segment.open(encoding="utf-8", newline="") as file:
+    with open_state(segment, newline="") as file:
         for row in csv.DictReader(file):
             cause, detail = row["cause"], row["detail"]
             counts[cause, row["host"]] += 1

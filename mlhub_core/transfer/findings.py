@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import NamedTuple, Self, TextIO
 
 from mlhub_core.exceptions import StorageError
+from mlhub_core.state import open_state
 
 _FIRST = 20
 """Findings of a kind that are kept in memory, to be shown."""
@@ -107,9 +108,7 @@ class Findings:
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 # Names of foreign files need not be UTF-8.
-                self._file = self.path.open(
-                    "w", encoding="utf-8", errors="surrogateescape", newline=""
-                )
+                self._file = open_state(self.path, "w", errors="surrogateescape", newline="")
                 csv.writer(self._file).writerow(_HEADER)
             csv.writer(self._file).writerow(finding)
         except OSError as error:
@@ -136,7 +135,7 @@ def read_findings(path: Path) -> Iterator[Finding]:
         StorageError: if it cannot be read.
     """
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with open_state(path, errors="surrogateescape", newline="") as file:
             rows = csv.reader(file)
             next(rows, None)
             for kind, name, detail, part in rows:

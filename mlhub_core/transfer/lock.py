@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from mlhub_core.exceptions import DirectoryBusy, StorageError
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.state import check_state_files, open_descriptor
 
 _HELD: dict[str, int] = {}
 """Descriptors of the locks that this process holds, by path."""
@@ -36,11 +37,12 @@ def directory_lock(paths: DownloadPaths) -> Iterator[None]:
 
     Raises:
         DirectoryBusy: if another run holds it; the message names its process.
-        StorageError: if the directory cannot be written.
+        StorageError: if the directory cannot be written, or state in it is not plain files.
     """
+    check_state_files(paths.asset_dir)
     try:
         paths.state_dir.mkdir(parents=True, exist_ok=True)
-        fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fd = open_descriptor(paths.lock, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise StorageError(
             f"Cannot write in {paths.asset_dir}: {error.strerror}. Name another output directory."
@@ -48,13 +50,20 @@ def directory_lock(paths: DownloadPaths) -> Iterator[None]:
     try:
         _lock(fd, paths)
         _HELD[str(paths.lock)] = fd
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+        _sign(fd)
         yield
     finally:
         if _HELD.get(str(paths.lock)) == fd:
             del _HELD[str(paths.lock)]
         os.close(fd)
+
+
+def _sign(fd: int) -> None:
+    """Write down who holds the lock, for messages of others."""
+    if os.fstat(fd).st_nlink > 1:
+        return  # a file of somebody else's may be the same one, by a hard link
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
 
 
 def _lock(fd: int, paths: DownloadPaths) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 
 from mlhub_core.exceptions import StorageError
+from mlhub_core.state import open_state
 from mlhub_core.transfer.storage import storage_error
 
 _PART = ".part"
@@ -90,7 +91,7 @@ class Partials:
             return None
         try:
             size = os.stat(stem + _PART).st_size
-            with open(stem + _NOTE, "rb") as file:
+            with open_state(stem + _NOTE, "rb") as file:
                 return _parse(file.read()), size
         except (OSError, ValueError, TypeError, KeyError):
             return None  # a torn note: the file is fetched from its beginning
@@ -104,7 +105,7 @@ class Partials:
         stem = self._stem(save_path)
         data = {name: getattr(note, name) for name in Note.__slots__}
         try:
-            with open(stem + _NOTE, "wb") as file:
+            with open_state(stem + _NOTE, "wb") as file:
                 file.write(orjson.dumps(data))
         except OSError as error:
             raise storage_error(f"write {stem}{_NOTE}", error) from error

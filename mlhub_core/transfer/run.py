@@ -193,6 +193,8 @@ class _Run:
             if self._compares(asset):
                 return None
             action = Action.FETCH
+        if action is Action.PROBE and self.places.leads_out(asset.save_path):
+            action = Action.FETCH  # what a link out of the directory leads to is not copied
         return self._fetch(asset, _KINDS.get(action, _WHOLE), local)
 
     def _situation(

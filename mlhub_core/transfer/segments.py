@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mlhub_core.exceptions import StorageError
+from mlhub_core.state import open_descriptor, open_state
 from mlhub_core.transfer.entry import Entry, Row, entry_of_row, line_of, row_of_line
 from mlhub_core.transfer.storage import storage_error
 
@@ -59,7 +60,7 @@ class LedgerWriter:
         try:
             if self._fd is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+                self._fd = open_descriptor(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             view = memoryview(data)
             while view:
                 view = view[os.write(self._fd, view) :]
@@ -99,7 +100,7 @@ class SegmentIndex:
 
     def _read(self, segment: Path) -> None:
         try:
-            with segment.open("rb") as file:
+            with open_state(segment, "rb") as file:
                 descriptor = os.dup(file.fileno())
                 self._files.append(descriptor)
                 start = 0
@@ -183,7 +184,7 @@ def rows_of(segments: Iterable[Path]) -> Iterator[Row]:
     """
     for segment in segments:
         try:
-            with segment.open("rb") as file:
+            with open_state(segment, "rb") as file:
                 for line in file:
                     row = row_of_line(line)
                     if row is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-from mlhub_core.layout import https_url
+from mlhub_core.layout import https_url, is_ours
 from mlhub_core.settings import TransferSettings
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -108,9 +108,13 @@ def _remote(url: str) -> Remote | Unusable:
 def _carried(href: str, output_dir: Path, catalog_dir: Path) -> Carried | Unusable:
     try:
         path = (output_dir / href).resolve()
-        inside = path.is_relative_to(catalog_dir.resolve())
+        root = catalog_dir.resolve()
+        inside = path.is_relative_to(root)
+        ours = inside and path != root and is_ours(path.relative_to(root).parts[0])
     except (OSError, RuntimeError, ValueError):  # a loop of links, an unencodable name
         return Unusable("malformed URL")
     if not inside:
         return Unusable("leads out of the catalog archive")
+    if ours:
+        return Unusable("leads to our own state")
     return Carried(path)

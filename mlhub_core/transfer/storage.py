@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlhub_core.exceptions import StorageError
+from mlhub_core.layout import STATE_DIRECTORY
 
 _USUAL = re.compile(r"(?:[^./\\\0][^/\\\0]*/)*[^./\\\0][^/\\\0]*")
 """Save paths of which no part is empty or begins with a dot, as are nearly all."""
@@ -39,7 +40,7 @@ def is_safe(save_path: str) -> bool:
     parts = save_path.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\x00" in save_path:
         return False
-    return parts[0].casefold() != ".mlhub" and "\\" not in save_path
+    return parts[0].casefold() != STATE_DIRECTORY and "\\" not in save_path
 
 
 class Places:
@@ -117,10 +118,16 @@ class Places:
             raise storage_error(f"make the directory {directory}", error) from error
         if not self._is_inside(real):
             raise StorageError(
-                f"{directory} leads out of {self._root} by a symbolic link: remove the link."
+                f"{directory} leads out of {self._root} by a symbolic link, which is not followed: "
+                "put a directory in its place, or name another output directory (which may itself "
+                "be a link)."
             )
         if not link and self._is_inside(os.path.dirname(real)):
             self._made.add(above)
+
+    def leads_out(self, save_path: str) -> bool:
+        """Whether what lies at a final place lies elsewhere, by a symbolic link."""
+        return not self._is_inside(os.path.realpath(self.path(save_path)))
 
     def _is_inside(self, real: str) -> bool:
         return real == self._real or real.startswith(self._real + os.sep)
