@@ -1,7 +1,8 @@
 """Find, filter and download geospatial machine-learning datasets published as MLHub catalogs.
 
-The names are those of the reference client, ``radiant_mlhub``. They are loaded when first used:
-``import mlhub_core`` itself is quick, and brings in neither GeoPandas nor PyArrow.
+The names are those of the reference client, ``radiant_mlhub``, the modules among them included:
+``client``, ``exceptions``, ``if_exists``, ``models`` and ``session``. They are loaded when first
+used: ``import mlhub_core`` itself is quick, and brings in neither GeoPandas nor PyArrow.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ from typing import TYPE_CHECKING, Any
 from mlhub_core._version import __version__
 
 if TYPE_CHECKING:
+    from mlhub_core import client as client
+    from mlhub_core import exceptions as exceptions
+    from mlhub_core import if_exists as if_exists
+    from mlhub_core import models as models
+    from mlhub_core import session as session
     from mlhub_core.if_exists import DownloadIfExistsOpts
     from mlhub_core.models import Collection, Dataset, MLModel
     from mlhub_core.session import Session, get_session
@@ -39,13 +45,16 @@ _HOMES = {
     "Session": "mlhub_core.session",
     "get_session": "mlhub_core.session",
 }
+_MODULES = ("client", "exceptions", "if_exists", "models", "session")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"mlhub_core.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted((*__all__, *_MODULES))

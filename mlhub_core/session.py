@@ -73,6 +73,11 @@ class Session(requests.Session):
         key = "with a key" if self._api_key else "without a key"
         return f"<Session for {redact(self.root_url)} {key}>"
 
+    @property
+    def api_key(self) -> str | None:
+        """The key, None where none is sent. A secret: not to be printed."""
+        return self._api_key
+
     @classmethod
     def from_env(cls) -> Session:
         """A session with the key in ``MLHUB_API_KEY``.

@@ -1,6 +1,7 @@
 """Low-level functions for the endpoints of the MLHub API, with the reference client's names."""
 
 from mlhub_core.client.archives import download_collection_archive, get_collection_archive_info
+from mlhub_core.client.catalog_downloader import CatalogDownloader, CatalogDownloaderConfig
 from mlhub_core.client.collections import (
     get_collection,
     get_collection_item,
@@ -14,9 +15,18 @@ from mlhub_core.client.datasets import (
     get_dataset_by_id,
     list_datasets,
 )
+from mlhub_core.client.datetime_utils import (
+    one_to_one_check,
+    one_to_range_check,
+    range_to_range_check,
+)
 from mlhub_core.client.ml_models import get_model_by_id, list_models
+from mlhub_core.client.resumable_downloader import ResumableDownloader
 
 __all__ = [
+    "CatalogDownloader",
+    "CatalogDownloaderConfig",
+    "ResumableDownloader",
     "download_collection_archive",
     "get_catalog_info",
     "get_collection",
@@ -30,4 +40,7 @@ __all__ = [
     "list_collections",
     "list_datasets",
     "list_models",
+    "one_to_one_check",
+    "one_to_range_check",
+    "range_to_range_check",
 ]

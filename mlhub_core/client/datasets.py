@@ -7,7 +7,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from mlhub_core.client._entity import fetch_list, fetch_object, segment
+from mlhub_core.client.archives import download_collection_archive, get_collection_archive_info
 from mlhub_core.client.search import as_words, matches
+
+__all__ = [
+    "download_collection_archive",
+    "get_catalog_info",
+    "get_collection_archive_info",
+    "get_dataset",
+    "get_dataset_by_doi",
+    "get_dataset_by_id",
+    "list_datasets",
+]
 
 TagOrTagList = str | Iterable[str]
 TextOrTextList = str | Iterable[str]
