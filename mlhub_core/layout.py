@@ -281,6 +281,11 @@ class DownloadPaths:
         return self.state_dir / "ledger"
 
     @property
+    def failures_dir(self) -> Path:
+        """What a run could not have, one segment a partition, until it is over."""
+        return self.state_dir / "failures"
+
+    @property
     def partial_dir(self) -> Path:
         """Files being written, and what is kept of interrupted ones."""
         return self.state_dir / "partial"

@@ -11,7 +11,8 @@ import importlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -34,7 +35,7 @@ from mlhub_core.settings import RunSettings
 from mlhub_core.settled import settle
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.dispatch import crew_ahead, crew_for, download_partition
-from mlhub_core.transfer.failures import merge_failures
+from mlhub_core.transfer.failures import ASSET_COLUMNS, earlier_failures, merge_failures
 from mlhub_core.transfer.report import DownloadReport, add_up
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.workspace import workspace
@@ -74,7 +75,7 @@ def conclude(
     Raises:
         StorageError: if the disk refuses.
     """
-    causes = merge_failures(results, paths.err_report)
+    causes = _merge_failures(paths, plan, results, wanted)
     sums = add_up(results)
     totals: dict[str, Any] = {**sums, "files": plan.files if plan else 0}
     if plan and wanted is not None and not sums["failed"] and sums["files"] == plan.files:
@@ -99,6 +100,24 @@ def conclude(
     what = "catalog saved to %s" if report.catalog_only else "assets saved to %s"
     log.info(what, paths.catalog_dir if report.catalog_only else paths.asset_dir)
     return report
+
+
+def _merge_failures(
+    paths: DownloadPaths,
+    plan: Plan | None,
+    results: tuple[PartitionResult, ...],
+    wanted: AssetFilter | None,
+) -> Counter[tuple[str, str]]:
+    """Write the report of failures anew; rows about what this run did not try stay in it."""
+    if plan is None or not results:
+        return Counter()
+    kept: Iterable[list[str]] = ()
+    if paths.err_report.exists() and not (wanted and wanted.is_everything):
+        from mlhub_core.selection.pick import without_tried  # pandas and Arrow, seldom needed here
+
+        earlier = earlier_failures(paths.err_report)
+        kept = without_tried(paths.index, plan.partitions, earlier, ASSET_COLUMNS)
+    return merge_failures(results, paths.err_report, kept=kept)
 
 
 def download(

@@ -28,7 +28,7 @@ from mlhub_core.state import remove_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.body import digest_file
 from mlhub_core.transfer.catalog_check import check_catalog
-from mlhub_core.transfer.failures import merge_failures, read_failures
+from mlhub_core.transfer.failures import ASSET_COLUMNS, merge_failures, read_failures
 from mlhub_core.transfer.findings import Finding, Findings, Kind, Part, read_findings
 from mlhub_core.transfer.ledger import mark_damaged
 from mlhub_core.transfer.report import DownloadReport, add_up
@@ -251,7 +251,7 @@ def _pick(
 
 
 def _asset_of(row: list[str]) -> tuple[str, str, str]:
-    _, _, collection_id, item_id, asset_key, _ = row
+    collection_id, item_id, asset_key = row[ASSET_COLUMNS]
     return collection_id, item_id, asset_key
 
 

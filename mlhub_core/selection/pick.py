@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -106,6 +106,42 @@ def pick_assets(
         ) from error
 
 
+def without_tried(
+    index: Path, partitions: Iterable[Partition], rows: Iterable[list[str]], key: slice
+) -> Iterator[list[str]]:
+    """Leave out rows about assets whose files are in a partition, whichever item names the file.
+
+    Args:
+        index: The asset index.
+        partitions: What was tried.
+        rows: Such as those of ``err_report.csv``.
+        key: Where a row has its :data:`ASSET_KEY`.
+    """
+    tried = [partition.path for partition in partitions]
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, _AT_A_TIME)):
+        names = {_joined(tuple(row[key])) for row in chunk}
+        places = dict(_found(index, ASSET_KEY, names))
+        done = {place for path in tried for place, _ in _found(path, PATH_KEY, places.values())}
+        yield from (row for row in chunk if places.get(_joined(tuple(row[key]))) not in done)
+
+
+def _found(path: Path, columns: Key, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Of the rows of an index or a partition that are asked for by name: name and save path."""
+    wanted = pa.array(names, pa.string())
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[*columns, *PATH_KEY]):
+            found = _names(batch, columns)
+            mask = pc.is_in(found, value_set=wanted)
+            places = batch.column("save_path").filter(mask).to_pylist()
+            yield from zip(found.filter(mask).to_pylist(), places, strict=True)
+
+
+def _names(batch: pa.RecordBatch, columns: Key) -> pa.Array:
+    parts = [pc.fill_null(batch.column(name), "") for name in columns]
+    return pc.binary_join_element_wise(*parts, _SEPARATOR) if len(parts) > 1 else parts[0]
+
+
 class _Picker:
     def __init__(self, selection: Path, columns: Key, take_carried: bool, stop: StopFlag) -> None:
         self._selection = selection
@@ -124,13 +160,9 @@ class _Picker:
         with pq.ParquetFile(index) as file:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(Asset._fields)):
                 self._stop.check()
-                mask = pc.is_in(self._names(batch), value_set=wanted)
+                mask = pc.is_in(_names(batch, self._columns), value_set=wanted)
                 if pc.any(mask).as_py():
                     self._write(batch.filter(mask).select(list(Asset._fields)))
-
-    def _names(self, batch: pa.RecordBatch) -> pa.Array:
-        parts = [pc.fill_null(batch.column(name), "") for name in self._columns]
-        return pc.binary_join_element_wise(*parts, _SEPARATOR) if len(parts) > 1 else parts[0]
 
     def _write(self, batch: pa.RecordBatch) -> None:
         keep = [self._take(row) for row in batch.to_pylist()]

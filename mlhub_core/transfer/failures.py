@@ -1,12 +1,18 @@
-"""Failures are values: one row each, in a segment per partition, merged at the end of a run."""
+"""Failures are values: one row each, in a segment per partition, merged at the end of a run.
+
+A row leaves ``err_report.csv`` only when a run has tried its asset.
+"""
 
 from __future__ import annotations
 
 import csv
+import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -16,10 +22,16 @@ from mlhub_core.redact import redact
 from mlhub_core.selection.partition import Asset
 from mlhub_core.state import open_state
 
+logger = logging.getLogger(__name__)
+
 HEADER = ("error", "dataset", "collection", "item", "asset key", "URL")
 """Columns of ``err_report.csv``."""
 
+ASSET_COLUMNS = slice(2, 5)
+"""Those that name an asset: collection, item and key."""
 _SEGMENT = ("cause", "detail", "status", "host", *HEADER[1:])
+_FORMULA = re.compile("'*[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-]")
+"""What spreadsheets compute where a cell begins with it; apostrophes before it are doubled up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +131,7 @@ def merge_failures(
 ) -> Counter[tuple[str, str]]:
     """Write ``err_report.csv`` out of the partitions' segments, and remove these.
 
-    When nothing failed, the report of an earlier run is removed: no file means that all is well.
+    When nothing failed and no row is kept, the report is removed: no file means that all is well.
 
     Args:
         results: The partitions' results.
@@ -134,6 +146,30 @@ def merge_failures(
         StorageError: if the disk refuses.
     """
     segments = [result.failures_path for result in results if result.failures_path is not None]
+    return _merge(segments, err_report, kept)
+
+
+def recover_failures(segments: Path, err_report: Path) -> None:
+    """Write what failed in a run that was stopped or killed into ``err_report.csv``.
+
+    Args:
+        segments: The directory of the partitions' segments.
+        err_report: The report; its rows about other assets stay.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    left = sorted(segments.glob("*.csv"))
+    if not left:
+        return
+    known = {hash(tuple(row[name] for name in HEADER[1:5])) for row in _segment_rows(left)}
+    rows = earlier_failures(err_report)
+    _merge(left, err_report, (row for row in rows if hash(tuple(row[1:5])) not in known))
+
+
+def _merge(
+    segments: list[Path], err_report: Path, kept: Iterable[Iterable[str]]
+) -> Counter[tuple[str, str]]:
     counts: Counter[tuple[str, str]] = Counter()
     # Beside the segments, under .mlhub: nothing of ours lies anywhere else.
     beside = segments[0].parent if segments else err_report.parent / STATE_DIRECTORY
@@ -148,11 +184,13 @@ def merge_failures(
         with open_state(temporary, "w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(HEADER)
-            if first is not None:
-                writer.writerow(first)
-                writer.writerows(rows)
-            for segment in segments:
-                _copy_rows(segment, writer, counts)
+            for row in rows if first is None else chain([first], rows):
+                writer.writerow(map(_defused, row))
+            for row in _segment_rows(segments):
+                cause, detail = row["cause"], row["detail"]
+                counts[cause, row["host"]] += 1
+                error = f"{cause}: {detail}" if detail else cause
+                writer.writerow(map(_defused, (error, *(row[name] for name in HEADER[1:]))))
         os.replace(temporary, err_report)
         for segment in segments:
             segment.unlink(missing_ok=True)
@@ -171,14 +209,14 @@ def read_failures(err_report: Path) -> Iterator[list[str]]:
         StorageError: if it cannot be read.
     """
     try:
-        with open_state(err_report, errors="replace", newline="") as file:
+        with open_state(err_report, encoding="utf-8-sig", errors="replace", newline="") as file:
             rows = csv.reader(file)
             if tuple(next(rows, HEADER)) != HEADER:
                 raise InvalidArgument(
                     f"{err_report} does not begin with {','.join(HEADER)}: it is not a report of "
                     "this download. Run the download again, which writes it anew."
                 )
-            yield from (row for row in rows if len(row) == len(HEADER))
+            yield from (list(map(_restored, row)) for row in rows if len(row) == len(HEADER))
     except FileNotFoundError:
         return
     except csv.Error as error:
@@ -192,17 +230,46 @@ def read_failures(err_report: Path) -> Iterator[list[str]]:
         raise StorageError(f"Cannot read {err_report}: {error.strerror or error}.") from error
 
 
-class _Writer(Protocol):
-    def writerow(self, row: Iterable[object], /) -> object: ...
+def earlier_failures(err_report: Path) -> Iterator[list[str]]:
+    """Rows of the report of earlier runs; one that cannot be read is put aside, not lost.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    try:
+        yield from read_failures(err_report)
+    except InvalidArgument as error:
+        aside = err_report.parent / STATE_DIRECTORY / f"{err_report.name}.unread"
+        logger.warning("%s It is kept as %s.", error, aside)
+        try:
+            os.replace(err_report, aside)
+        except OSError as refused:
+            raise _storage(aside, refused) from refused
 
 
-def _copy_rows(segment: Path, writer: _Writer, counts: Counter[tuple[str, str]]) -> None:
-    with open_state(segment, newline="") as file:
-        for row in csv.DictReader(file):
-            cause, detail = row["cause"], row["detail"]
-            counts[cause, row["host"]] += 1
-            error = f"{cause}: {detail}" if detail else cause
-            writer.writerow([error, *(row[name] for name in HEADER[1:])])
+def _segment_rows(segments: Iterable[Path]) -> Iterator[dict[str, str]]:
+    """Rows of segments; the last one of a run that was killed may be half a row, and is left."""
+    for segment in segments:
+        try:
+            with open_state(segment, errors="replace", newline="") as file:
+                for row in csv.DictReader(file):
+                    if len(row) == len(_SEGMENT) and None not in row.values():
+                        yield row
+        except csv.Error as error:
+            logger.warning("%s is damaged (%s): the rest of it is left out.", segment, error)
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"Cannot read {segment}: {error.strerror or error}.") from error
+
+
+def _defused(cell: str) -> str:
+    """A cell as text for spreadsheets as well, by an apostrophe before what begins a formula."""
+    return "'" + cell if _FORMULA.match(cell) else cell
+
+
+def _restored(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def _storage(path: Path, error: OSError) -> StorageError:

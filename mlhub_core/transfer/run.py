@@ -135,7 +135,7 @@ class _Run:
         self._moved = 0
         self._bytes_here = 0
         self._writer = LedgerWriter(paths.ledger_dir, partition.number)
-        segment = paths.state_dir / "failures" / f"{partition.number:05d}.csv"
+        segment = paths.failures_dir / f"{partition.number:05d}.csv"
         self._failures = FailureWriter(segment, paths.dataset_id)
 
     # Deciding

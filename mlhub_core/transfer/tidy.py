@@ -6,6 +6,7 @@ import logging
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.transfer.failures import recover_failures
 from mlhub_core.transfer.ledger import compact
 from mlhub_core.transfer.partials import sweep_partials
 
@@ -13,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def tidy_state(paths: DownloadPaths) -> None:
-    """Merge the ledger's segments and remove partial files that nothing can continue.
+    """Merge the segments of ledger and failures; remove partial files that nothing can continue.
 
     Call it under the directory's lock while no partition runs.
 
@@ -21,6 +22,7 @@ def tidy_state(paths: DownloadPaths) -> None:
         StorageError: if the disk refuses.
     """
     merged = compact(paths.ledger_dir)
+    recover_failures(paths.failures_dir, paths.err_report)
     removed = sweep_partials(paths.partial_dir)
     if merged or removed:
         logger.debug("%d ledger entries merged, %d partial files removed", merged, removed)

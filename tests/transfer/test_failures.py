@@ -2,16 +2,26 @@ from __future__ import annotations
 
 import csv
 import pickle
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlhub_core.exceptions import DownloadIncomplete, StorageError
 from mlhub_core.selection.partition import Asset
-from mlhub_core.transfer.failures import HEADER, Failure, FailureWriter, merge_failures
+from mlhub_core.transfer.failures import (
+    HEADER,
+    Failure,
+    FailureWriter,
+    merge_failures,
+    read_failures,
+)
 from mlhub_core.transfer.report import DownloadReport, add_up
 from mlhub_core.transfer.result import PartitionResult
 
+CELLS = st.characters(blacklist_categories=["Cs"])
 ASSET = Asset("c/i/a.tif", "https://u:p@h/a,b.tif?sig=hush&x=1", "c", 'i"1"\n', "a", 5)
 
 
@@ -49,6 +59,27 @@ def test_no_failures_no_report(tmp_path: Path) -> None:
     assert not merge_failures([segment(tmp_path / "1.csv")], report)
     assert not report.exists()
     assert not merge_failures([], report)
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''@x", "\uff1d1"]
+
+
+@given(st.lists(st.tuples(*[st.text(CELLS) | st.sampled_from(FORMULAS)] * len(HEADER))))
+def test_no_cell_is_a_formula_and_each_comes_back(failed: list[tuple[str, ...]]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        report = Path(directory, "err_report.csv")
+        merge_failures([], report, kept=failed)
+        assert [tuple(row) for row in read_failures(report)] == failed
+        written = [cell for row in rows(report) for cell in row] if failed else []
+        assert not [cell for cell in written if cell.startswith(tuple("=+-@\t\r"))]
+
+
+def test_a_report_of_an_earlier_version_is_read_as_it_is(tmp_path: Path) -> None:
+    old = ["gone", "ds", "'70s", "-1", "=B04", "https://h/x?id=1"]
+    report = tmp_path / "err_report.csv"
+    with report.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file).writerows([HEADER, old])
+    assert list(read_failures(report)) == [old]
 
 
 def test_a_segment_of_an_earlier_run_is_dropped(tmp_path: Path) -> None:

@@ -10,11 +10,15 @@ import pytest
 
 from mlhub_core.cli import main
 from mlhub_core.exceptions import DirectoryBusy, DownloadIncomplete, Interrupted, InvalidArgument
+from mlhub_core.pipeline import download
+from mlhub_core.progress import Progress
 from mlhub_core.repair import retry
+from mlhub_core.request import DownloadRequest
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.failures import HEADER
 from mlhub_core.transfer.lock import directory_lock
 from mlhub_core.transfer.report import DownloadReport
+from tests.acceptance.kit import DATASET, catalog_members, collection, item, publish
 from tests.faultserver import Fault, FaultServer, status
 from tests.transfer.tiny import SETTINGS, Tiny
 
@@ -144,6 +148,71 @@ def test_a_stop_leaves_the_report(tiny: Tiny) -> None:
 def test_another_run_in_the_directory(tiny: Tiny) -> None:
     with directory_lock(tiny.paths), pytest.raises(DirectoryBusy):
         go(tiny)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [["--dry-run"], ["--catalog-only"], ["--limit", "2"], ["--collection", "pictures=labels"]],
+)
+def test_a_run_that_did_not_try_them_leaves_them(tiny: Tiny, how: list[str]) -> None:
+    before = rows(tiny)
+    words = ["download", DATASET, "--output-dir", str(tiny.root), "--quiet"]
+    assert main([*words, *how]) == 0
+    assert rows(tiny) == before
+    assert main(["retry", str(tiny.directory), "--quiet"]) == 0
+    assert tiny.is_whole()
+    assert not tiny.paths.err_report.exists()
+
+
+def test_a_filtered_run_drops_what_it_has_and_keeps_the_rest(tiny: Tiny) -> None:
+    break_files(tiny, [5], status(410))
+    words = ["download", DATASET, "--output-dir", str(tiny.root), "--quiet"]
+    assert main([*words, "--limit", "6"]) == 1
+    assert [(row["item"], row["error"][:8]) for row in rows(tiny)] == [
+        ("i007", "HTTP 404"),
+        ("i005", "HTTP 410"),
+    ]
+    break_files(tiny, [5], GOOD)
+    assert main(words) == 0
+    assert not tiny.paths.err_report.exists()
+
+
+def test_what_failed_before_a_stop_is_asked_for(tiny: Tiny) -> None:
+    tiny.download()
+    for number in (2, 4):
+        tiny.final(number).unlink()
+    break_files(tiny, [2], status(404))
+    stop = StopFlag()
+    tiny.server.always(tiny.url_path(4), Fault(stall=True))
+
+    def stop_then(progress: Progress) -> None:
+        if progress.failed:
+            stop.set()
+
+    request = DownloadRequest(DATASET, tiny.root, settings=SETTINGS)
+    with pytest.raises(Interrupted):
+        download(request, stop=stop, on_progress=stop_then)
+    break_files(tiny, [2, 4], GOOD)
+    assert main(["retry", str(tiny.directory), "--quiet"]) == 0
+    assert tiny.final(2).read_bytes() == tiny.truth(2)
+
+
+def test_a_file_of_many_items_is_one_file(
+    tmp_path: Path, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.always("/assets/readme.md", status(404))
+    url = server.url("/assets/readme.md")
+    documents = [item(name, {"documentation": url}) for name in ("i1", "i2")]
+    root = publish(server, members=catalog_members(collection(), *documents))
+    monkeypatch.setenv("MLHUB_ROOT_URL", root)
+    monkeypatch.setenv("MLHUB_PROFILE", "__anonymous__")
+    words = ["download", DATASET, "--output-dir", str(tmp_path), "--quiet"]
+    assert main(words) == 1
+    server.put("/assets/readme.md", b"read me")
+    server.always("/assets/readme.md", GOOD)
+    for name in ("i1", "i2"):
+        assert main([*words, "--where", f"id = '{name}'"]) == 0
+        assert not (tmp_path / DATASET / "err_report.csv").exists()
 
 
 def test_the_command(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
