@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mlhub_core.catalog.documents import JsonObject, as_json
 from mlhub_core.catalog.hrefs import Relative, is_absolute, linked_directory, linked_id, resolve
-from mlhub_core.catalog.moments import microseconds
+from mlhub_core.catalog.moments import interval, microseconds
 from mlhub_core.catalog.places import (
     Bounds,
     InvalidPlace,
@@ -22,6 +22,8 @@ Complain = Callable[[str], None]
 
 MAX_INT64 = 2**63 - 1
 """The largest number of a column of integers."""
+_MAX_SHOWN = 60
+"""Characters of a value that is no good."""
 
 
 class AssetEntry(NamedTuple):
@@ -114,9 +116,7 @@ def read_item_head(item: JsonObject, path: str, complain: Complain, number: int 
         collection_id,
         collection_directory,
         _id(item) or _made_up_id(path, number, complain),
-        _moment(properties, "datetime", complain),
-        _moment(properties, "start_datetime", complain),
-        _moment(properties, "end_datetime", complain),
+        *_times(properties, complain),
         bbox,
         covering(bbox, shape),
         shape,
@@ -229,14 +229,44 @@ def _geometry(item: JsonObject, complain: Complain) -> Shape | None:
         return None
 
 
+def _times(properties: JsonObject, complain: Complain) -> tuple[int | None, int | None, int | None]:
+    """Its ``datetime``, start and end. An interval in ``datetime`` is start and end."""
+    start = _moment(properties, "start_datetime", complain)
+    end = _moment(properties, "end_datetime", complain)
+    text = properties.get("datetime")
+    found = interval(text) if type(text) is str and microseconds(text) is None else None
+    if found is None:
+        moment = _moment(properties, "datetime", complain)
+    else:
+        complain(f"datetime is an interval, {brief(text)}: taken for start and end")
+        moment = None
+        start, end = (start, end) if (start, end) != (None, None) else found
+    if start is not None and end is not None and start > end:
+        complain("start_datetime is after end_datetime: taken the other way round")
+        start, end = end, start
+    return moment, start, end
+
+
 def _moment(properties: JsonObject, name: str, complain: Complain) -> int | None:
     value = properties.get(name)
+    if value is None:
+        value = properties.get("dtr:" + name)  # before STAC 1.0
     if value is None:
         return None
     moment = microseconds(value) if type(value) is str else None
     if moment is None:
-        complain(f"{name} is no moment: {str(value)[:40]!r}")
+        complain(f"{name} is no moment: {brief(value)}")
     return moment
+
+
+def brief(value: Any) -> str:
+    """A value as it may be shown: a text or number cut short, of all else the kind."""
+    if isinstance(value, str | int | float):
+        text = (
+            repr(value) if isinstance(value, str) or abs(value) <= MAX_INT64 else "a large number"
+        )
+        return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…'"
+    return f"a {type(value).__name__}"
 
 
 def _properties_text(properties: JsonObject, complain: Complain) -> str:

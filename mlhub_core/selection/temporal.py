@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import calendar
-import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from mlhub_core.catalog.moments import edges
 from mlhub_core.exceptions import InvalidArgument
 
 _HOW = (
     "use a date (2016-07-01), a month (2016-07), a year (2016), a time (2016-07-01T12:00:00Z), "
     "or two of them with a slash between (2016-01-01/2016-12-31), '..' for an open end"
 )
-_YEAR = re.compile(r"\d{4}", re.ASCII)
-_MONTH = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_TIMED = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}.*", re.ASCII | re.DOTALL)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPEN = ("", "..")
 
 
@@ -89,23 +85,11 @@ def _edges(value: Any) -> tuple[datetime | None, datetime | None]:
 
 
 def _text_edges(text: str) -> tuple[datetime, datetime]:
-    try:
-        if _YEAR.fullmatch(text):
-            return _day(date(int(text), 1, 1))[0], _day(date(int(text), 12, 31))[1]
-        if month := _MONTH.fullmatch(text):
-            year, number = int(month[1]), int(month[2])
-            last = calendar.monthrange(year, number)[1]
-            return _day(date(year, number, 1))[0], _day(date(year, number, last))[1]
-        if _DATE.fullmatch(text):
-            return _day(date.fromisoformat(text))
-        if _TIMED.fullmatch(text):
-            from dateutil import parser as date_parser
-
-            moment = _utc(date_parser.isoparse(text.upper().replace(" ", "T", 1)))
-            return moment, moment
-    except (ValueError, OverflowError) as error:
-        raise InvalidArgument(f"datetime {text!r} is no date: {error}; {_HOW}.") from error
-    raise InvalidArgument(f"datetime {text!r} is no date: {_HOW}.")
+    found = edges(text)
+    if found is None:
+        raise InvalidArgument(f"datetime {text!r} is no date: {_HOW}.")
+    first, last = (_EPOCH + timedelta(microseconds=edge) for edge in found)
+    return first, last
 
 
 def _day(day: date) -> tuple[datetime, datetime]:
