@@ -1,8 +1,7 @@
 """The rules of HTTP that a downloader lives by, as pure functions.
 
 Header parsers return None for what they cannot read: a broken header counts as an absent one.
-Sources: RFC 9110 (ranges, validators, Retry-After), RFC 1864 (Content-MD5), and the STAC file
-extension with multihash for checksums.
+Sources: RFC 9110 (ranges, validators, Retry-After), RFC 1864 (Content-MD5).
 """
 
 from __future__ import annotations
@@ -19,9 +18,7 @@ from enum import Enum
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*", re.ASCII | re.I)
 _UNSATISFIED = re.compile(r"\s*bytes\s+\*/(\d{1,18})\s*", re.ASCII | re.I)
 _DIGITS = re.compile(r"\s*(\d{1,18})\s*", re.ASCII)
-_MULTIHASHES = {"1114": "sha1", "1220": "sha256", "1340": "sha512", "d50110": "md5"}
 _STRONG_DATE_AGE = 60.0
-_DIGEST_HEX_LENGTH = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,25 +143,6 @@ def parse_md5(value: str | None) -> str | None:
     except (binascii.Error, ValueError):
         return None
     return raw.hex() if len(raw) == 16 else None
-
-
-def parse_checksum(value: object) -> tuple[str, str] | None:
-    """Read ``file:checksum``, a multihash in hexadecimal.
-
-    Returns:
-        ``(algorithm, digest)`` in the names of :mod:`hashlib`, digest in lower-case hexadecimal;
-        None for algorithms other than MD5, SHA-1, SHA-256 and SHA-512 in full length.
-    """
-    if not isinstance(value, str):
-        return None
-    text = value.strip().lower()
-    if not re.fullmatch(r"[0-9a-f]+", text):
-        return None
-    for prefix, algorithm in _MULTIHASHES.items():
-        digest = text[len(prefix) :]
-        if text.startswith(prefix) and len(digest) == _DIGEST_HEX_LENGTH[algorithm]:
-            return algorithm, digest
-    return None
 
 
 def judge_range(

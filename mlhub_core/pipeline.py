@@ -36,7 +36,7 @@ from mlhub_core.settled import settle
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.dispatch import crew_ahead, crew_for, download_partition
 from mlhub_core.transfer.failures import ASSET_COLUMNS, earlier_failures, merge_failures
-from mlhub_core.transfer.report import DownloadReport, add_up
+from mlhub_core.transfer.report import DownloadReport, add_up, uncompared_text
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.workspace import workspace
 
@@ -78,6 +78,8 @@ def conclude(
     causes = _merge_failures(paths, plan, results, wanted)
     sums = add_up(results)
     totals: dict[str, Any] = {**sums, "files": plan.files if plan else 0}
+    if sums["uncompared"]:
+        log.warning("%s", uncompared_text(sums["uncompared"], sums["uncompared_example"]))
     if plan and wanted is not None and not sums["failed"] and sums["files"] == plan.files:
         settle(paths, wanted.digest())
     readers = [reader for reader in (unarchived, index) if reader]

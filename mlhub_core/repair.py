@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mlhub_core.carry import carry_out
 from mlhub_core.catalog.archive import CatalogArchive
@@ -31,7 +30,7 @@ from mlhub_core.transfer.catalog_check import check_catalog
 from mlhub_core.transfer.failures import ASSET_COLUMNS, merge_failures, read_failures
 from mlhub_core.transfer.findings import Finding, Findings, Kind, Part, read_findings
 from mlhub_core.transfer.ledger import mark_damaged
-from mlhub_core.transfer.report import DownloadReport, add_up
+from mlhub_core.transfer.report import DownloadReport, add_up, uncompared_text
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.transfer.strays import find_strays
 from mlhub_core.transfer.verify import Checked, verify_files
@@ -274,7 +273,9 @@ def _conclude(
     causes = [(cause, host, count) for (cause, host), count in counts.most_common()]
     if unknown:
         causes.append((_NOT_IN_INDEX, "", unknown))
-    totals: dict[str, Any] = {**add_up(results)}
+    totals = add_up(results)
+    if totals["uncompared"]:
+        log.warning("%s", uncompared_text(totals["uncompared"], totals["uncompared_example"]))
     totals["files"] += unknown
     totals["failed"] += unknown
     return DownloadReport(

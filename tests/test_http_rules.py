@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +13,6 @@ from mlhub_core.http_rules import (
     http_date,
     is_retryable,
     judge_range,
-    parse_checksum,
     parse_content_range,
     parse_http_date,
     parse_length,
@@ -137,22 +135,6 @@ def test_md5_there_and_back(digest: bytes) -> None:
 @pytest.mark.parametrize("text", ["AAAA", "not base64!", "A" * 200, "ÄÄ=="])
 def test_what_is_no_md5(text: str) -> None:
     assert parse_md5(text) is None
-
-
-@pytest.mark.parametrize(
-    ("prefix", "name"),
-    [("1114", "sha1"), ("1220", "sha256"), ("1340", "sha512"), ("d50110", "md5")],
-)
-def test_multihashes(prefix: str, name: str) -> None:
-    digest = hashlib.new(name, b"x").hexdigest()
-    assert parse_checksum((prefix + digest).upper()) == (name, digest)
-    assert parse_checksum(prefix + digest[:-2]) is None
-    assert parse_checksum(prefix + digest + "00") is None
-
-
-@pytest.mark.parametrize("value", [None, 7, "", "zz", "1220"])
-def test_what_is_no_multihash(value: object) -> None:
-    assert parse_checksum(value) is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -164,7 +165,7 @@ def read_assets(owner: JsonObject, directory: str, complain: Complain) -> list[A
                 media_type=as_text(asset.get("type")),
                 roles=_texts(asset.get("roles")),
                 file_size=as_size(asset.get("file:size")),
-                checksum=as_text(asset.get("file:checksum") or asset.get("checksum:multihash")),
+                checksum=as_checksum(asset.get("file:checksum") or asset.get("checksum:multihash")),
             )
         )
     return found
@@ -290,6 +291,13 @@ def as_text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def as_checksum(value: Any) -> str | None:
+    """A checksum as text, also one that is no text: who compares it says that it cannot."""
+    if value is None or isinstance(value, str):
+        return value or None
+    return reprlib.repr(value)
+
+
 def _texts(value: Any) -> list[str]:
     return [part for part in value if isinstance(part, str)] if isinstance(value, list) else []
 
@@ -297,5 +305,7 @@ def _texts(value: Any) -> list[str]:
 def as_size(value: Any) -> int | None:
     """A number of bytes that fits the column, else None."""
     if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         value = int(value)
     return value if type(value) is int and 0 <= value <= MAX_INT64 else None

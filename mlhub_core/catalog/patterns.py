@@ -12,7 +12,7 @@ from collections import defaultdict
 from typing import Any, NamedTuple
 
 from mlhub_core.catalog.documents import JsonObject
-from mlhub_core.catalog.items import MAX_INT64, as_size, as_text
+from mlhub_core.catalog.items import MAX_INT64, as_checksum, as_size
 from mlhub_core.catalog.plain import (
     COMPOUND,
     DIRECTORY,
@@ -141,7 +141,7 @@ def _sizes(assets: list[Any]) -> list[int | None]:
 
 def _checksums(assets: list[Any]) -> list[str | None]:
     sums = [asset.get("file:checksum") or asset.get("checksum:multihash") for asset in assets]
-    return [*map(as_text, sums)] if any(sums) else [None] * len(sums)
+    return [*map(as_checksum, sums)] if any(sums) else [None] * len(sums)
 
 
 def _head_length(plain: PlainAssets) -> int:

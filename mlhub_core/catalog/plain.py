@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from mlhub_core.catalog.documents import JsonObject
-from mlhub_core.catalog.items import MAX_INT64, as_size, as_text
+from mlhub_core.catalog.items import MAX_INT64, as_checksum, as_size
 from mlhub_core.catalog.savepaths import fold, stem_of, suffix_of_ending
 from mlhub_core.layout import COMMON_ASSET_KEYS
 
@@ -121,7 +121,7 @@ def plain_assets(item: JsonObject) -> PlainAssets | None:
             if size is not None and not (type(size) is int and 0 <= size <= MAX_INT64):
                 size = as_size(size)
             sizes.append(size)
-            checksums.append(as_text(get("file:checksum") or get("checksum:multihash")))
+            checksums.append(as_checksum(get("file:checksum") or get("checksum:multihash")))
     except (KeyError, TypeError, AttributeError):
         return None
     return PlainAssets(tuple(looks), hrefs, sizes, checksums)

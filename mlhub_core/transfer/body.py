@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from mlhub_core.checksums import new_hash
 from mlhub_core.exceptions import StorageError
 from mlhub_core.state import open_state
 from mlhub_core.transfer.storage import storage_error
@@ -28,7 +29,8 @@ class Body:
 
     Args:
         path: The partial file.
-        algorithms: Digests to compute beside SHA-256, in the names of :mod:`hashlib`.
+        algorithms: Digests to compute beside SHA-256, in the names of
+            :mod:`~mlhub_core.checksums`.
     """
 
     __slots__ = (
@@ -48,7 +50,7 @@ class Body:
         self._hashers: dict[str, Any] = {_SHA256: hashlib.sha256()}
         for name in algorithms:
             if name not in self._hashers:
-                self._hashers[name] = hashlib.new(name)
+                self._hashers[name] = new_hash(name)
         self._pieces: list[bytes] = []
         """What is held in memory."""
         self._held = 0
@@ -207,7 +209,7 @@ def digest_file(path: str, algorithms: Iterable[str], check: Callable[[], None])
     Raises:
         StorageError: if it cannot be read.
     """
-    hashers = {name: hashlib.new(name) for name in algorithms}
+    hashers = {name: new_hash(name) for name in algorithms}
     try:
         with open(path, "rb", buffering=0) as file:
             while block := file.read(_BLOCK):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mlhub_core.http_rules import parse_checksum
+from mlhub_core.checksums import parse_checksum
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.body import Body
 from mlhub_core.transfer.desk import Desk, How, entry_of

@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from mlhub_core.http_rules import parse_checksum
+from mlhub_core.checksums import parse_checksum
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.body import Body, digest_file
 from mlhub_core.transfer.failures import Failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlhub_core.exceptions import DownloadIncomplete
 from mlhub_core.transfer.result import PartitionResult
@@ -30,6 +31,8 @@ class DownloadReport:
         adopted: Files that lay there and were found complete, or taken unchecked.
         resumed: Files of which only the rest was fetched, a part of ``fetched``.
         failed: Assets that could not be had.
+        uncompared: Files whose checksum in the catalog could not be read, a part of the others.
+        uncompared_example: The first of them, with its checksum.
         retries: Requests that were not the first of their file.
         requests: Requests to asset hosts.
         seconds: From start to end.
@@ -54,6 +57,8 @@ class DownloadReport:
     adopted: int = 0
     resumed: int = 0
     failed: int = 0
+    uncompared: int = 0
+    uncompared_example: str = ""
     retries: int = 0
     requests: int = 0
     seconds: float = 0.0
@@ -79,6 +84,8 @@ class DownloadReport:
             lines += [f"  {text}" for text in self.odd[:_ODD_SHOWN]]
             if self.oddities > _ODD_SHOWN:
                 lines.append(f"  and {self.oddities - _ODD_SHOWN:,} more")
+        if self.uncompared:
+            lines.append(uncompared_text(self.uncompared, self.uncompared_example))
         if self.failed:
             lines.append(f"{self.failed:,} of {self.files:,} assets could not be had:")
             for cause, host, count in self.causes[:_CAUSES_SHOWN]:
@@ -123,7 +130,21 @@ class DownloadReport:
         )
 
 
-def add_up(results: Iterable[PartitionResult]) -> dict[str, int]:
+def uncompared_text(count: int, example: str) -> str:
+    """Say of how many files the checksum was not compared, and name one of them.
+
+    Args:
+        count: The files.
+        example: The first of them, with its checksum.
+    """
+    files = "1 file was" if count == 1 else f"{count:,} files were"
+    return (
+        f"{files} not compared with the checksum of the catalog, which is in no spelling or "
+        f"algorithm that is known: {example}"
+    )
+
+
+def add_up(results: Iterable[PartitionResult]) -> dict[str, Any]:
     """Sums over partitions, under the names that :class:`DownloadReport` has for them."""
     names = (
         "files",
@@ -133,11 +154,13 @@ def add_up(results: Iterable[PartitionResult]) -> dict[str, int]:
         "adopted",
         "resumed",
         "failed",
+        "uncompared",
         "retries",
         "requests",
     )
-    totals = dict.fromkeys(names, 0)
+    totals: dict[str, Any] = {**dict.fromkeys(names, 0), "uncompared_example": ""}
     for result in results:
+        totals["uncompared_example"] = totals["uncompared_example"] or result.uncompared_example
         for name in names:
             totals[name] += getattr(result, name)
     return totals

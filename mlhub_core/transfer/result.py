@@ -21,6 +21,8 @@ class PartitionResult:
         adopted: Files that lay there and were found complete, or taken unchecked with ``skip``.
         resumed: Files of which only the rest was fetched.
         failed: Assets that cannot be had.
+        uncompared: Files whose checksum in the catalog cannot be read, a part of the others.
+        uncompared_example: The first of them, with its checksum.
         failures_path: Their segment, None when none failed.
         requests: Requests sent, not counting redirects followed.
         retries: Requests that were not the first of their file.
@@ -35,6 +37,8 @@ class PartitionResult:
     adopted: int = 0
     resumed: int = 0
     failed: int = 0
+    uncompared: int = 0
+    uncompared_example: str = ""
     failures_path: Path | None = None
     requests: int = 0
     retries: int = 0

@@ -8,7 +8,8 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from itertools import islice
 
-from mlhub_core.http_rules import parse_checksum
+from mlhub_core.catalog.oddities import shown
+from mlhub_core.checksums import parse_checksum
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
@@ -130,7 +131,8 @@ class _Run:
         self._on_progress = on_progress
         self._started = time.monotonic()
         self._flushed = self._told = self._started
-        self._counts = dict.fromkeys(("fetched", "kept", "adopted", "resumed"), 0)
+        self._counts = dict.fromkeys(("fetched", "kept", "adopted", "resumed", "uncompared"), 0)
+        self._uncompared_example = ""
         self._debugging = logger.isEnabledFor(logging.DEBUG)
         self._moved = 0
         self._bytes_here = 0
@@ -184,6 +186,7 @@ class _Run:
             assert entry is not None
             self._counts["kept"] += 1
             self._bytes_here += entry.size
+            self._note_uncompared(asset)
             return None
         if action is Action.ADOPT:
             assert local is not None
@@ -247,6 +250,8 @@ class _Run:
 
     def finished(self, asset: Asset, entry: Entry, how: How) -> None:
         """An asset lies at its place."""
+        if asset.checksum is not None:
+            self._note_uncompared(asset)
         self._writer.add(entry)
         self._bytes_here += entry.size
         if how is _ADOPTED:
@@ -256,6 +261,13 @@ class _Run:
             self._counts["resumed"] += how is _RESUMED
         if self._debugging:
             logger.debug("%s: %s, %d bytes", asset.save_path, how.value, entry.size)
+
+    def _note_uncompared(self, asset: Asset) -> None:
+        """Count a file whose checksum cannot be read: nobody should believe it was compared."""
+        if asset.checksum is not None and parse_checksum(asset.checksum) is None:
+            self._counts["uncompared"] += 1
+            if not self._uncompared_example:
+                self._uncompared_example = f"{shown(asset.checksum)} of {asset.save_path}"
 
     def _record_taken(self) -> None:
         while self.taken:
@@ -326,5 +338,6 @@ class _Run:
             requests=self.requests,
             retries=self.retries,
             seconds=time.monotonic() - self._started,
+            uncompared_example=self._uncompared_example,
             **self._counts,
         )

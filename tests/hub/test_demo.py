@@ -15,8 +15,8 @@ import shapely
 from PIL import Image
 from shapely.geometry import shape
 
+from mlhub_core.checksums import parse_checksum
 from mlhub_core.exceptions import StorageError
-from mlhub_core.http_rules import parse_checksum
 from mlhub_core.hub.demo import write_demo
 from mlhub_core.hub.store import HubStore
 
