@@ -6,34 +6,50 @@
     ├── InvalidArgument (ValueError)        an argument that cannot work; says which and what would
     │   └── NothingMatches (RuntimeError)   the filters leave nothing to download
     ├── APIKeyNotFound                      no key by any of the five ways
-    ├── APIError                            the hub answered with an error
+    ├── APIError (HTTPError)                the hub answered with an error; carries the response
     │   ├── AuthenticationError             401 or 403
     │   └── EntityDoesNotExist              404
-    ├── HubUnreachable                      no answer: refused, timed out, unknown host, broken off
+    ├── HubUnreachable (ConnectionError)    no answer: refused, unknown host, broken off
+    │   └── HubTimeout (Timeout)            no answer in time
     ├── CatalogError                        the catalog archive cannot be used
     │   ├── ArchiveCorrupt                  not a readable tar.gz
     │   └── ArchiveLimitExceeded            larger than the settable caps
-    ├── FetchError                          one file could not be fetched whole
+    ├── FetchError (ConnectionError)        one file could not be fetched whole
     ├── DownloadIncomplete (OSError)        assets failed, or were found wrong; carries the report
-    ├── StorageError (OSError)              the disk refuses: full, read-only, not a directory
+    ├── StorageError (OSError)              the disk refuses: full, read-only
+    │   ├── NotADirectory (FileExistsError) a file where a directory should be
     │   └── DirectoryBusy                   another run holds the directory
+    ├── HandLost                            a process that ran a partition was killed
     └── Interrupted                         stopped by Ctrl-C, SIGTERM or a stop flag
 
-Names that the reference client has are the reference client's. Foreign exceptions (``requests``,
-``pycurl``, ``tarfile``, ``OSError``) are mapped where they arise, with ``raise … from``. All of
-them can be pickled, attributes included, because Prefect and process pools send them around. No
-message ever holds an API key or a signature.
+Names that the reference client has are the reference client's; ``HTTPError``, ``ConnectionError``
+and ``Timeout`` are those of ``requests``, which scripts for it catch. Foreign exceptions
+(``requests``, ``pycurl``, ``tarfile``, ``OSError``) are mapped where they arise, with ``raise …
+from``. All of them can be pickled, attributes and cause included, because Prefect and process pools
+send them around. No message ever holds an API key or a signature.
 """
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+import requests
 
-def _rebuild(cls: type[MLHubException], message: str, state: dict[str, Any]) -> MLHubException:
+from mlhub_core.redact import redact
+
+
+def _rebuild(
+    cls: type[MLHubException],
+    message: str,
+    state: dict[str, Any],
+    cause: BaseException | None = None,
+) -> MLHubException:
     error = cls(message)
     error.__dict__.update(state)
+    error.__cause__ = cause
     return error
 
 
@@ -52,7 +68,34 @@ class MLHubException(Exception):
         return self.message
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _rebuild, (type(self), self.message, dict(self.__dict__))
+        state = {**self.__dict__}
+        if "request" in state:
+            # Headers and bodies may hold what nobody may read where pickles are stored.
+            state.update(request=None, response=_head(state.get("response")))
+        return _rebuild, (type(self), self.message, state, _portable(self.__cause__))
+
+
+def _head(response: requests.Response | None) -> requests.Response | None:
+    """A response without headers, body and request."""
+    if response is None:
+        return None
+    head = requests.Response()
+    head.status_code, head.reason, head.url = response.status_code, response.reason, response.url
+    head._content = b""
+    return head
+
+
+def _portable(cause: BaseException | None) -> BaseException | None:
+    """A cause that can be pickled: itself, or what it says."""
+    if cause is None or isinstance(cause, MLHubException):
+        return cause
+    copy = None
+    with suppress(Exception):  # whatever foreign objects raise that were not made for it
+        copy = pickle.loads(pickle.dumps(cause))
+    # A request that a cause carries has headers: see above.
+    if type(copy) is type(cause) and not isinstance(cause, requests.RequestException):
+        return cause
+    return MLHubException(f"{type(cause).__name__}: {redact(cause)}")
 
 
 class InvalidArgument(MLHubException, ValueError):
@@ -75,16 +118,28 @@ class APIKeyNotFound(MLHubException):
     """No API key could be found by any of the documented ways."""
 
 
-class APIError(MLHubException):
+class APIError(MLHubException, requests.HTTPError):
     """The hub answered with an error status.
 
     Attributes:
         status: The HTTP status code, or None where there was none.
+        response: The answer, or None; without headers and body once it has been pickled.
+        request: What was answered, or None.
     """
 
-    def __init__(self, message: str = "", *, status: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int | None = None,
+        response: requests.Response | None = None,
+    ) -> None:
         super().__init__(message)
+        if status is None and response is not None:
+            status = response.status_code
         self.status = status
+        self.response = response
+        self.request = getattr(response, "request", None)
 
 
 class AuthenticationError(APIError):
@@ -95,8 +150,12 @@ class EntityDoesNotExist(APIError):
     """The hub knows no dataset, collection, item, model or archive of that name (404)."""
 
 
-class HubUnreachable(MLHubException):
+class HubUnreachable(MLHubException, requests.ConnectionError):
     """The hub gave no usable answer: connection refused or broken off, time-out, unknown host."""
+
+
+class HubTimeout(HubUnreachable, requests.Timeout):
+    """The hub did not answer in time."""
 
 
 class CatalogError(MLHubException):
@@ -111,7 +170,7 @@ class ArchiveLimitExceeded(CatalogError):
     """The archive holds more than the caps allow; the message names the setting that lifts it."""
 
 
-class FetchError(MLHubException):
+class FetchError(MLHubException, requests.ConnectionError):
     """One file could not be fetched whole.
 
     Attributes:
@@ -141,6 +200,22 @@ class DownloadIncomplete(MLHubException, OSError):
 
 class StorageError(MLHubException, OSError):
     """The disk refuses: full, read-only, no permission, or a file where a directory should be."""
+
+    _errno: int | None = None
+
+    @property
+    def errno(self) -> int | None:
+        """What the system said, such as ``errno.ENOSPC``; None where it was not asked."""
+        cause = self.__cause__
+        return cause.errno if self._errno is None and isinstance(cause, OSError) else self._errno
+
+    @errno.setter
+    def errno(self, value: int | None) -> None:
+        self._errno = value
+
+
+class NotADirectory(StorageError, FileExistsError, NotADirectoryError, ValueError):
+    """A file is where a directory should be: all that the reference client raised for that."""
 
 
 class DirectoryBusy(StorageError):

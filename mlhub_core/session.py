@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 import time
 from collections.abc import Collection, Iterator
 from typing import Any, NoReturn
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import requests
+from urllib3.exceptions import ReadTimeoutError
 
 from mlhub_core import http_rules
 from mlhub_core.exceptions import (
@@ -22,7 +24,9 @@ from mlhub_core.exceptions import (
     APIKeyNotFound,
     AuthenticationError,
     EntityDoesNotExist,
+    HubTimeout,
     HubUnreachable,
+    InvalidArgument,
 )
 from mlhub_core.profiles import ANONYMOUS_PROFILE, DEFAULT_PROFILE, read_api_key
 from mlhub_core.redact import redact
@@ -33,6 +37,8 @@ __all__ = ["ANONYMOUS_PROFILE", "Session", "get_session"]
 
 log = logging.getLogger(__name__)
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(?i:https?):")
+"""How an absolute URL begins; an id with a colon is none."""
 _MAX_PAGES = 1_000_000
 _POINT_AT_A_HUB = (
     "set MLHUB_ROOT_URL to a hub, start one with `mlhub serve DIR`, or try the demo with --demo"
@@ -106,7 +112,7 @@ class Session(requests.Session):
 
     def url_of(self, url: str) -> str:
         """The absolute URL of a path; absolute URLs come back as they are."""
-        if urlsplit(url).scheme in ("http", "https"):
+        if _SCHEME.match(url):
             return url
         return self.root_url + url.lstrip("/")
 
@@ -122,12 +128,14 @@ class Session(requests.Session):
             **kwargs: As for :meth:`requests.Session.request`.
 
         Raises:
+            InvalidArgument: if the URL is none.
             AuthenticationError: 401 or 403.
             EntityDoesNotExist: 404.
             APIError: any other status of 400 and above.
             HubUnreachable: no answer after all tries.
         """
         target = self.url_of(url)
+        _check_url(target)
         kwargs.setdefault("timeout", (self.settings.connect_timeout, self.settings.read_timeout))
         attempt = 1
         while True:
@@ -172,7 +180,7 @@ class Session(requests.Session):
                     f"{redact(response.url)} answered with something that is not JSON "
                     f"({response.headers.get('Content-Type', 'no content type')}): is "
                     f"{redact(self.root_url)} the root of an MLHub API? If not, {_POINT_AT_A_HUB}.",
-                    status=response.status_code,
+                    response=response,
                 ) from error
 
     def paginate(self, url: str, **kwargs: Any) -> Iterator[dict[str, Any]]:
@@ -202,12 +210,13 @@ class Session(requests.Session):
 
     def _raise_unreachable(self, url: str, error: Exception) -> NoReturn:
         reason = redact(_reason(error), self._api_key)
+        kind = HubTimeout if _is_timeout(error) else HubUnreachable
         if self.root_url == DEFAULT_ROOT_URL:
-            raise HubUnreachable(
+            raise kind(
                 f"{DEFAULT_ROOT_URL} does not answer: the public MLHub API has been switched off. "
                 f"Instead, {_POINT_AT_A_HUB}. ({reason})"
             ) from error
-        raise HubUnreachable(
+        raise kind(
             f"{redact(url)} does not answer ({reason}): is the hub running, and is MLHUB_ROOT_URL "
             f"right? Otherwise, {_POINT_AT_A_HUB}."
         ) from error
@@ -222,11 +231,11 @@ class Session(requests.Session):
             raise AuthenticationError(
                 f"The hub {what} for {url} ({status}{detail}). Check MLHUB_API_KEY, the profile, "
                 "or run `mlhub configure`.",
-                status=status,
+                response=response,
             )
         if status == 404:
-            raise EntityDoesNotExist(f"{url} does not exist (404{detail}).", status=status)
-        raise APIError(f"{url} answered {status}{detail}.", status=status)
+            raise EntityDoesNotExist(f"{url} does not exist (404{detail}).", response=response)
+        raise APIError(f"{url} answered {status}{detail}.", response=response)
 
 
 def get_session(*, api_key: str | None = None, profile: str | None = None) -> Session:
@@ -261,9 +270,26 @@ def get_session(*, api_key: str | None = None, profile: str | None = None) -> Se
         ) from error
 
 
+def _check_url(url: str) -> None:
+    """Refuse what is no URL before anything is sent; what comes later is the hub's fault."""
+    try:
+        requests.Request("GET", url).prepare()
+    except (requests.RequestException, ValueError) as error:
+        raise InvalidArgument(f"{redact(url)} is no URL ({redact(error)}).") from error
+    if not url.lower().startswith(("http://", "https://")):
+        raise InvalidArgument(f"{redact(url)} is no URL of http or https.")
+
+
 def _is_final(error: Exception) -> bool:
     """Certificate and proxy errors do not pass by trying again."""
     return isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError)
+
+
+def _is_timeout(error: Exception) -> bool:
+    """Whether no answer came in time; of a body, requests calls that a connection error."""
+    return isinstance(error, requests.Timeout) or any(
+        isinstance(argument, ReadTimeoutError) for argument in error.args
+    )
 
 
 def _reason(error: BaseException) -> str:

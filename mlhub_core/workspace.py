@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlhub_core.exceptions import InvalidArgument, NothingMatches, StorageError
+from mlhub_core.exceptions import InvalidArgument, NotADirectory, NothingMatches, StorageError
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.transfer.lock import directory_lock
 from mlhub_core.transfer.tidy import tidy_ledger, tidy_state
@@ -18,7 +18,8 @@ def check_directories(*directories: Path) -> None:
     """Check that directories can be used, without making them.
 
     Raises:
-        StorageError: if one is a file, or cannot be written, or made.
+        NotADirectory: if one is a file.
+        StorageError: if one cannot be written, or made.
     """
     for directory in directories:
         nearest = directory
@@ -27,7 +28,7 @@ def check_directories(*directories: Path) -> None:
                 raise StorageError(f"{nearest} is a link to nothing: name another directory.")
             nearest = nearest.parent
         if not nearest.is_dir():
-            raise StorageError(f"{nearest} is a file, not a directory: name another directory.")
+            raise NotADirectory(f"{nearest} is a file, not a directory: name another directory.")
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise StorageError(
                 f"{nearest} cannot be written: name another directory, or change its permissions."

@@ -83,7 +83,8 @@ def fetch_catalog(
             file = fetcher.run(if_exists)
         except EntityDoesNotExist as error:
             raise EntityDoesNotExist(
-                f'The hub has no catalog of the dataset "{paths.dataset_id}".', status=404
+                f'The hub has no catalog of the dataset "{paths.dataset_id}".',
+                response=error.response,
             ) from error
     return CatalogArchive(
         file.path, paths.dataset_id, file.size, file.sha256, file.etag, file.moved

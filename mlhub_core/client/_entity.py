@@ -47,7 +47,7 @@ def fetch_object(
         try:
             answer = session.get_json(path)
         except EntityDoesNotExist as error:
-            raise EntityDoesNotExist(missing, status=404) from error
+            raise EntityDoesNotExist(missing, response=error.response) from error
     if not isinstance(answer, dict):
         raise APIError(f"{redact(path)} did not answer with a JSON object.")
     return answer

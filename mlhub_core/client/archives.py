@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mlhub_core.client._entity import fetch_object, segment
-from mlhub_core.exceptions import EntityDoesNotExist, StorageError
+from mlhub_core.exceptions import EntityDoesNotExist, NotADirectory
 from mlhub_core.fetch import FileFetcher
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import STATE_DIRECTORY, safe_name
@@ -72,13 +72,14 @@ def download_collection_archive(
     Raises:
         EntityDoesNotExist: if there is none.
         FetchError: if it cannot be had whole.
-        StorageError: if the disk refuses, or ``output_dir`` is no directory.
+        NotADirectory: if ``output_dir`` is none.
+        StorageError: if the disk refuses.
         MLHubException: all that the session raises.
     """
     option = DownloadIfExistsOpts.of(if_exists)
     directory = (Path.cwd() if output_dir is None else Path(output_dir)).expanduser().absolute()
     if directory.exists() and not directory.is_dir():
-        raise StorageError(f"{directory} is not a directory: name another output_dir.")
+        raise NotADirectory(f"{directory} is not a directory: name another output_dir.")
     path = f"archive/{segment('archive_id', archive_id)}"
     with get_session(api_key=api_key, profile=profile) as session:
         try:
@@ -99,5 +100,5 @@ def download_collection_archive(
             raise EntityDoesNotExist(
                 f'Archive "{archive_id}" does not exist on this hub; it may still be in the '
                 "making.",
-                status=404,
+                response=error.response,
             ) from error

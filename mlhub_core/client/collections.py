@@ -88,7 +88,8 @@ def list_collection_items(
                     yield from features
             except EntityDoesNotExist as error:
                 raise EntityDoesNotExist(
-                    f'Collection "{collection_id}" does not exist on this hub.', status=404
+                    f'Collection "{collection_id}" does not exist on this hub.',
+                    response=error.response,
                 ) from error
 
     return itertools.islice(items(), limit)
