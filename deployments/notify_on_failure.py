@@ -20,6 +20,7 @@ from typing import Any
 from mlhub_core.arguments import OneLineParser
 from mlhub_core.cli import reporting_errors
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.say import say, show
 
 BLOCK = "mlhub-failures"
 AUTOMATION = "mlhub: tell of failures"
@@ -65,7 +66,7 @@ def _read_url() -> str:
 def _make(url: str) -> None:
     from flows.prefect_api import prefect_api
 
-    with prefect_api(lambda line: print(line, file=sys.stderr)):
+    with prefect_api(say):
         from prefect.client.orchestration import get_client
 
         block_id = _store(url)
@@ -74,7 +75,7 @@ def _make(url: str) -> None:
                 if entry["name"] == AUTOMATION:
                     client.request("DELETE", "/automations/{id}", path_params={"id": entry["id"]})
             client.request("POST", "/automations/", json=automation(block_id))
-    print(f"Made the automation {AUTOMATION!r}; it posts to the webhook in the block {BLOCK}.")
+    show(f"Made the automation {AUTOMATION!r}; it posts to the webhook in the block {BLOCK}.")
 
 
 def automation(block_id: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from mlhub_core.arguments import OneLineParser
 from mlhub_core.cli import reporting_errors
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.say import say, show
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -60,13 +61,13 @@ def _store(name: str) -> None:
         raise InvalidArgument("The API key is empty: paste it on one line.")
     from flows.prefect_api import prefect_api
 
-    with prefect_api(lambda line: print(line, file=sys.stderr)):
+    with prefect_api(say):
         from prefect.blocks.system import Secret
         from pydantic import SecretStr
 
         # Not Secret[str]: to Prefect that is a block of another type.
         Secret(value=SecretStr(key)).save(name, overwrite=True)
-    print(f"Stored in the Secret block {name}. Name it as api_key_block in a run's parameters.")
+    show(f"Stored in the Secret block {name}. Name it as api_key_block in a run's parameters.")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from mlhub_core.arguments import (
 )
 from mlhub_core.cli import configure_logging, demo_hub, reporting_errors
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.say import say
+from mlhub_core.layout import user_path
+from mlhub_core.say import say, show
 
 if TYPE_CHECKING:
     from mlhub_core.parameters import DownloadParameters
@@ -98,7 +99,7 @@ def _run(options: argparse.Namespace, fields: dict[str, object]) -> None:
             from flows.download_dataset import download_dataset
 
             report = download_dataset(parameters)
-    print(report.summary())
+    show(*report.summary().split("\n"))
 
 
 def _run_sync(options: argparse.Namespace, fields: dict[str, object]) -> None:
@@ -118,7 +119,7 @@ def _run_sync(options: argparse.Namespace, fields: dict[str, object]) -> None:
             from flows.sync_dataset import sync_dataset
 
             report = sync_dataset(parameters, prune=options.prune)
-    print(report.summary())
+    show(*report.summary().split("\n"))
 
 
 def _parameters(fields: dict[str, object]) -> DownloadParameters:
@@ -127,7 +128,7 @@ def _parameters(fields: dict[str, object]) -> DownloadParameters:
     parameters = DownloadParameters.create(**fields)
     return parameters.model_copy(
         # A flow run started here and one retried elsewhere must mean the same directory.
-        update={"output_dir": str(Path(parameters.output_dir or ".").expanduser().absolute())}
+        update={"output_dir": str(user_path(parameters.output_dir or "."))}
     )
 
 
@@ -165,7 +166,7 @@ def _dry_run(parameters: DownloadParameters) -> None:
     download(
         replace(parameters.request(), dry_run=True),
         profile=parameters.profile,
-        on_plan=lambda plan: print("\n".join(plan.describe() + plan.details())),
+        on_plan=lambda plan: show(*plan.describe(), *plan.details()),
     )
 
 

@@ -8,6 +8,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from mlhub_core.streams import have_standard_streams
+
 _ALL: tuple[str, list[str]] = ("the whole demo dataset", [])
 _PART: tuple[str, list[str]] = (
     "a part of it: the labels of spring, in Kenya",
@@ -31,6 +33,7 @@ def main(directory: Path) -> int:
     Returns:
         The exit status of the first command that failed, else 0.
     """
+    have_standard_streams()
     print("Starting the demo: a hub on this machine, and a Prefect API server for its runs.")
     print("Nothing leaves this machine. The server takes 10 to 60 seconds to start …", flush=True)
     # The demo's runs stay with the demo, out of your own Prefect database.

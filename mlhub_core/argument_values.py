@@ -9,11 +9,11 @@ import argparse
 import hashlib
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from mlhub_core.arguments import DEMO_DATASET, LIMITS
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.layout import user_path
 from mlhub_core.settings import ArchiveLimits, RunSettings, TransferSettings
 
 
@@ -111,7 +111,7 @@ def _planned(name: str | None) -> dict[str, str | None]:
         return {}
     from mlhub_core.selection.plan import Plan
 
-    path = Path(name).expanduser().absolute()
+    path = user_path(name)
     plan = Plan.load(path)
     return {
         "path": str(path),
@@ -158,7 +158,7 @@ def _json_file(name: str) -> dict[str, list[str]]:
     option = f"--collection-filter {name}"
     how = 'write an object such as {"my_labels": ["labels"]} into it'
     try:
-        content: Any = json.loads(Path(name).expanduser().read_text("utf-8"))
+        content: Any = json.loads(user_path(name).read_text("utf-8-sig"))
     except OSError as error:
         raise InvalidArgument(
             f"{option} cannot be read ({error.strerror}): name a JSON file."
@@ -175,11 +175,11 @@ def _intersects(name: str | None) -> dict[str, str]:
     if name is None:
         return {}
     if name == "-":
-        text = sys.stdin.read()
+        text = _piped()
         if not text.strip():
             raise InvalidArgument("--intersects - : standard input is empty; pipe GeoJSON into it.")
         return {"intersects": text.strip()}
-    path = Path(name).expanduser().absolute()
+    path = user_path(name)
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -188,6 +188,16 @@ def _intersects(name: str | None) -> dict[str, str]:
             f"--intersects {name}: {reason}; name one that holds GeoJSON, or - for standard input."
         ) from error
     return {"intersects": str(path), "intersects_sha256": digest}
+
+
+def _piped() -> str:
+    """Standard input as text, whatever the locale's encoding is."""
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(
+            f"--intersects - : standard input is not UTF-8 ({error.reason}): pipe GeoJSON into it."
+        ) from error
 
 
 def _mirror(text: str) -> tuple[str, str]:

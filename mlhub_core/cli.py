@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import os
 import signal
 import sys
@@ -30,7 +29,7 @@ from mlhub_core.cli_query import add_query_command
 from mlhub_core.exceptions import Interrupted, InvalidArgument, MLHubException
 from mlhub_core.exit_status import ExitStatus, exit_status
 from mlhub_core.logs import set_verbosity
-from mlhub_core.say import say
+from mlhub_core.say import say, show, show_json
 from mlhub_core.streams import have_standard_streams, silence
 
 
@@ -116,6 +115,7 @@ def reporting_errors(program: str) -> Iterator[Callable[[], int]]:
     status = ExitStatus.OK
     try:
         yield lambda: int(status)
+        show()  # what others printed gets out while somebody can still be told that it does not
     except (MLHubException, KeyboardInterrupt) as error:
         status = exit_status(error)
         message = str(error) or "Stopped. What is finished is kept; the same command goes on there."
@@ -143,11 +143,11 @@ def _list_datasets(options: argparse.Namespace) -> None:
 
     found = list_datasets(tags=options.tag, text=options.text, profile=options.profile)
     if options.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        show_json(found)
         return
     width = max((len(str(dataset.get("id"))) for dataset in found), default=0)
     for dataset in found:
-        print(f"{dataset.get('id')!s:<{width}}  {dataset.get('title') or ''}")
+        show(f"{dataset.get('id')!s:<{width}}  {dataset.get('title') or ''}")
     if not found:
         say("No dataset matches.")
 
@@ -159,7 +159,7 @@ def _show_dataset(options: argparse.Namespace) -> None:
 
     if options.json:
         found = get_dataset(options.dataset, profile=options.profile)
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        show_json(found)
         return
     info = fetch_metadata(options.dataset, profile=options.profile)
     sizes = (info.stac_catalog_size, info.estimated_dataset_size)
@@ -175,11 +175,11 @@ def _show_dataset(options: argparse.Namespace) -> None:
     ]
     for label, value in rows:
         if value:
-            print(f"{label:<10} {value}")
+            show(f"{label:<10} {value}")
     for collection in info.collections:
-        print(f"collection {collection.id} ({', '.join(collection.types) or 'no type'})")
+        show(f"collection {collection.id} ({', '.join(collection.types) or 'no type'})")
         if collection.license:
-            print(f"{'':<10} license {collection.license}")
+            show(f"{'':<10} license {collection.license}")
 
 
 def _download(options: argparse.Namespace) -> None:
@@ -198,7 +198,7 @@ def _download(options: argparse.Namespace) -> None:
 
     def show_plan(plan: Plan) -> None:
         if options.dry_run:
-            print("\n".join(plan.describe() + plan.details()))
+            show(*plan.describe(), *plan.details())
 
     with (
         demo_hub() if options.demo else nullcontext(),
@@ -208,7 +208,7 @@ def _download(options: argparse.Namespace) -> None:
             request, profile=options.profile, on_progress=on_progress, on_plan=show_plan
         )
     if not options.dry_run:
-        print(report.summary())
+        show(*report.summary().split("\n"))
         report.raise_for_failures()
 
 
@@ -229,7 +229,7 @@ def _sync(options: argparse.Namespace) -> None:
         report = sync(
             request, prune=options.prune, profile=options.profile, on_progress=on_progress
         )
-    print(report.summary())
+    show(*report.summary().split("\n"))
     report.raise_for_failures()
 
 
@@ -269,7 +269,7 @@ def _configure(options: argparse.Namespace) -> None:
     else:
         api_key = sys.stdin.readline()
     path = write_api_key(options.profile, api_key)
-    print(f"Stored the key of the profile {options.profile} in {path}.")
+    show(f"Stored the key of the profile {options.profile} in {path}.")
 
 
 def _serve(options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from mlhub_core.argument_values import run_settings
 from mlhub_core.arguments import add_transfer_arguments, add_verbosity_arguments
 from mlhub_core.logs import set_verbosity
+from mlhub_core.say import show
 
 
 def add_existing_commands(commands: Any) -> None:
@@ -48,7 +49,7 @@ def _verify(options: argparse.Namespace) -> None:
             settings=settings,
             on_progress=on_progress,
         )
-    print(report.summary())
+    show(*report.summary().split("\n"))
     report.raise_for_findings()
 
 
@@ -61,7 +62,7 @@ def _retry(options: argparse.Namespace) -> None:
     with showing_progress(not options.quiet) as on_progress:
         report = retry(options.directory, settings=settings, on_progress=on_progress)
     if not report.files:
-        print(f"Nothing to retry: no file of {report.dataset_id} failed.")
+        show(f"Nothing to retry: no file of {report.dataset_id} failed.")
         return
-    print(report.summary())
+    show(*report.summary().split("\n"))
     report.raise_for_failures()

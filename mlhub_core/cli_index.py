@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from mlhub_core.argument_values import archive_limits
 from mlhub_core.arguments import add_limit_arguments, add_verbosity_arguments
 from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.layout import user_path
 from mlhub_core.logs import set_verbosity
 from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.say import show
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.state import check_state_files
 from mlhub_core.stop import StopFlag
@@ -73,11 +75,11 @@ def index_archive(
     from mlhub_core.catalog.index import index_assets
     from mlhub_core.catalog.standalone import StandalonePaths, describe
 
-    source = Path(archive).expanduser().absolute()
+    source = user_path(archive)
     if not source.is_file():
         raise InvalidArgument(f"{source} is no file: name a catalog archive, a tar.gz.")
     found = describe(source, dataset_id, stop)
-    paths = StandalonePaths.beside(Path(output).expanduser().absolute(), found)
+    paths = StandalonePaths.beside(user_path(output), found)
     stop = StopFlag(parent=stop)
     check_state_files(paths.output.parent)
     try:
@@ -113,6 +115,6 @@ def _index(options: argparse.Namespace) -> None:
             on_progress=on_progress,
         )
     state = "unchanged" if index.reused else "written"
-    print(f"{index.path}: {index.items:,} items, {index.assets:,} assets, {state}")
+    show(f"{index.path}: {index.items:,} items, {index.assets:,} assets, {state}")
     for collection, items, assets in index.collections:
-        print(f"collection {collection}: {items:,} items, {assets:,} assets")
+        show(f"collection {collection}: {items:,} items, {assets:,} assets")

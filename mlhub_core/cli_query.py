@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 from mlhub_core.argument_values import filter_fields
 from mlhub_core.arguments import add_filter_arguments, add_verbosity_arguments
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.layout import user_path
 from mlhub_core.logs import set_verbosity
+from mlhub_core.say import show, show_json
 
 
 def add_query_command(commands: Any) -> None:
@@ -49,13 +49,13 @@ def _query(options: argparse.Namespace) -> None:
     wanted = AssetFilter.create(**fields, intersects=shape)
     with showing_progress(not options.quiet) as on_progress:
         found = query_index(
-            Path(options.index).expanduser(),
+            user_path(options.index),
             wanted,
             output=options.output,
             allow_empty=options.allow_empty,
             on_progress=on_progress,
         )
     if options.json:
-        print(json.dumps(found.to_dict(), indent=1))
+        show_json(found.to_dict())
     elif options.output != "-":
-        print("\n".join(found.describe()))
+        show(*found.describe())

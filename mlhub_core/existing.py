@@ -9,7 +9,7 @@ from typing import Any
 from mlhub_core.catalog.asset_index import STATE_NAME
 from mlhub_core.catalog.extract import MARKER_NAME
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.layout import STATE_DIRECTORY, DownloadPaths, safe_name
+from mlhub_core.layout import STATE_DIRECTORY, DownloadPaths, safe_name, user_path
 from mlhub_core.state import check_state_files, read_state
 
 _SIGNS = ("ledger", STATE_NAME, MARKER_NAME)
@@ -31,7 +31,7 @@ def existing_download(directory: str | Path) -> DownloadPaths:
     """
     if not str(directory):
         raise InvalidArgument("directory is empty: name the directory of a dataset.")
-    root = Path(os.path.abspath(Path(directory).expanduser()))
+    root = Path(os.path.abspath(user_path(directory)))
     state = root / STATE_DIRECTORY
     check_state_files(root)
     if not _is_download(root):

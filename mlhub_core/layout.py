@@ -71,6 +71,33 @@ _MEDIA_TYPE_SUFFIXES = {
 }
 
 
+def user_path(name: str | Path) -> Path:
+    """The absolute path that a user means: ``~`` is a home, all else begins where they are.
+
+    Raises:
+        InvalidArgument: if there is no such home, the current directory is gone, or the path has
+            characters that Arrow, SQLite and Prefect cannot be told.
+    """
+    shown = str(name).encode("utf-8", "backslashreplace").decode()
+    try:
+        path = Path(name).expanduser().absolute()
+    except RuntimeError as error:
+        raise InvalidArgument(
+            f"{shown}: that home directory is not known: write it out."
+        ) from error
+    except OSError as error:
+        raise InvalidArgument(
+            f"{shown}: the current directory is not there any more ({error.strerror}): change to "
+            "another one, or write the whole path."
+        ) from error
+    shown = str(path).encode("utf-8", "backslashreplace").decode()
+    if "\0" in shown or shown != str(path):
+        raise InvalidArgument(
+            f"{shown!r} is not UTF-8, or has a null byte in it: name another path, be it a link."
+        )
+    return path
+
+
 def _percent(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match.group().encode("utf-8", "surrogatepass"))
 
@@ -234,10 +261,8 @@ class DownloadPaths:
         for label, value in (("output_dir", output_dir), ("asset_output_dir", asset_output_dir)):
             if value is not None and not str(value):
                 raise InvalidArgument(f"{label} is empty: name a directory, or leave it out.")
-        output = Path.cwd() if output_dir is None else Path(output_dir).expanduser().absolute()
-        assets = (
-            output if asset_output_dir is None else Path(asset_output_dir).expanduser().absolute()
-        )
+        output = user_path("." if output_dir is None else output_dir)
+        assets = output if asset_output_dir is None else user_path(asset_output_dir)
         return cls(output, assets, dataset_id)
 
     @property

@@ -26,7 +26,8 @@ class DefaultHandler(logging.Handler):
         if logging.getLogger().handlers and not self._always:
             return  # somebody has configured logging by now: the line is shown there
         try:
-            say(self.format(record))
+            for line in self.format(record).split("\n"):
+                say(line)
         except ValueError:  # the stream that somebody put there is closed
             self.handleError(record)
 

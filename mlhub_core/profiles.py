@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from mlhub_core.exceptions import APIKeyNotFound, InvalidArgument, StorageError
+from mlhub_core.layout import user_path
 
 ANONYMOUS_PROFILE = "__anonymous__"
 """The profile that sends no key."""
@@ -16,16 +17,20 @@ DEFAULT_PROFILE = "default"
 
 
 def profiles_path() -> Path:
-    """``$MLHUB_HOME/profiles``, with ``~/.mlhub`` as the default home."""
+    """``$MLHUB_HOME/profiles``, with ``~/.mlhub`` as the default home.
+
+    Raises:
+        InvalidArgument: if nobody knows where that is, as for a user without a home.
+    """
     home = os.environ.get("MLHUB_HOME", "").strip()
-    return (Path(home).expanduser() if home else Path.home() / ".mlhub") / "profiles"
+    return user_path(home or "~/.mlhub") / "profiles"
 
 
 def _read(path: Path) -> configparser.ConfigParser:
     # A key may hold a per cent sign, which interpolation would take for its own.
     config = configparser.ConfigParser(interpolation=None)
     try:
-        config.read(path, encoding="utf-8")
+        config.read(path, encoding="utf-8-sig")
     except (configparser.Error, UnicodeDecodeError) as error:
         # The parser's own message quotes the offending line, which may be the key: leave it out.
         cause = APIKeyNotFound(type(error).__name__)
@@ -44,7 +49,10 @@ def read_api_key(profile: str) -> str:
     Raises:
         APIKeyNotFound: if the file, the section or the key is missing; the message says which.
     """
-    path = profiles_path()
+    try:
+        path = profiles_path()
+    except InvalidArgument as error:
+        raise APIKeyNotFound(f"There is no place for a profiles file: {error}") from error
     if not path.exists():
         raise APIKeyNotFound(f"There is no profiles file at {path}.")
     config = _read(path)

@@ -10,7 +10,7 @@ from mlhub_core.client._entity import fetch_object, segment
 from mlhub_core.exceptions import EntityDoesNotExist, NotADirectory
 from mlhub_core.fetch import FileFetcher
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import STATE_DIRECTORY, safe_name
+from mlhub_core.layout import STATE_DIRECTORY, safe_name, user_path
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.session import get_session
 from mlhub_core.stop import StopFlag
@@ -77,7 +77,7 @@ def download_collection_archive(
         MLHubException: all that the session raises.
     """
     option = DownloadIfExistsOpts.of(if_exists)
-    directory = (Path.cwd() if output_dir is None else Path(output_dir)).expanduser().absolute()
+    directory = user_path("." if output_dir is None else output_dir)
     if directory.exists() and not directory.is_dir():
         raise NotADirectory(f"{directory} is not a directory: name another output_dir.")
     path = f"archive/{segment('archive_id', archive_id)}"

@@ -21,6 +21,7 @@ from mlhub_core.hub.app import FILES_PATH, ROOT_PATH, create_app
 from mlhub_core.hub.demo import write_demo
 from mlhub_core.hub.page import export_lines
 from mlhub_core.hub.store import HubStore
+from mlhub_core.say import show
 
 _GRACE_SECONDS = 1.0
 """How long responses under way may go on when the hub is stopped; then they are broken off."""
@@ -247,7 +248,7 @@ def serve(
             _announce(hub, needs_key=bool(api_key))
             while not stop.wait(0.5) and not hub.wait(0):
                 pass  # the half second is for Windows, where a signal does not end the wait
-    print("Stopped.", flush=True)
+    show("Stopped.")
 
 
 def _announce(hub: HubServer, *, needs_key: bool) -> None:
@@ -260,12 +261,12 @@ def _announce(hub: HubServer, *, needs_key: bool) -> None:
             ("model", store.models),
         )
     )
-    print(f"Serving {counts} from {hub.directory}")
-    print(f"  {hub.url}")
-    print("Point a client at it:")
+    show(f"Serving {counts} from {hub.directory}")
+    show(f"  {hub.url}")
+    show("Point a client at it:")
     for line in export_lines(hub.url, needs_key=needs_key):
-        print(f"  {line}")
-    print("Ctrl-C stops it.", flush=True)
+        show(f"  {line}")
+    show("Ctrl-C stops it.")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ The descriptions are read once, when the hub starts; archives, items and assets 
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any
 import orjson
 
 from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, StorageError
-from mlhub_core.layout import safe_name
+from mlhub_core.layout import safe_name, user_path
 
 Json = dict[str, Any]
 
@@ -57,7 +58,7 @@ class HubStore:
                 should be; the message names the file.
             StorageError: if the disk refuses.
         """
-        root = Path(directory)
+        root = user_path(directory)
         if not root.is_dir():
             raise InvalidArgument(
                 f"{root} is not a directory: name one with datasets/*.json, or make a demo there."
@@ -65,7 +66,7 @@ class HubStore:
         datasets = _load_folder(root, "datasets")
         texts = {key: "\0".join(_strings(value)).casefold() for key, value in datasets.items()}
         return cls(
-            root.absolute(),
+            root,
             datasets,
             _load_folder(root, "collections"),
             _load_folder(root, "models"),
@@ -216,7 +217,7 @@ def _strings(value: object) -> Iterator[str]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return orjson.loads(path.read_bytes())
+        return orjson.loads(path.read_bytes().removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
         raise InvalidArgument(f"{path} is not JSON ({error}): repair or remove it.") from error
     except OSError as error:

@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 from mlhub_core.buffers import mask_array
 from mlhub_core.catalog.schema import FACTS_KEY, index_schema
 from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.layout import user_path
 from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.say import unwritten
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.index_reader import open_index
 from mlhub_core.selection.plan import counted, format_bytes, moment_text
@@ -144,12 +146,13 @@ def check_output(index: Path, output: str | None) -> None:
     """
     if output is None or output == STDOUT:
         return
-    if Path(output).suffix not in (".parquet", ".csv"):
+    path = user_path(output)
+    if path.suffix not in (".parquet", ".csv"):
         raise InvalidArgument(
             f"--output {output}: name a file that ends in .parquet or .csv, or - for CSV on "
             "standard output."
         )
-    if Path(output).exists() and index.exists() and os.path.samefile(output, index):
+    if path.exists() and index.exists() and os.path.samefile(path, index):
         raise InvalidArgument(f"--output {output} is the index itself: name another file.")
 
 
@@ -193,10 +196,15 @@ _Write = Callable[[RowGroup, pa.Array], None]
 def _writing(output: str, metadata: dict[bytes, bytes]) -> Iterator[_Write]:
     """Something to write rows with; a file gets its name when it is whole."""
     if output == STDOUT:
-        with _csv(pa.PythonFile(sys.stdout.buffer, mode="w")) as write:
-            yield write
+        try:
+            with _csv(pa.PythonFile(sys.stdout.buffer, mode="w")) as write:
+                yield write
+        except BrokenPipeError:
+            raise  # who has read enough, as `head` does, is no fault
+        except OSError as error:
+            raise unwritten(error) from error
         return
-    final = Path(output)
+    final = user_path(output)
     part = final.with_name(f".{final.name}.part")
     try:
         if final.suffix == ".csv":

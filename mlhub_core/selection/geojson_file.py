@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.layout import user_path
 
 
 def read_geojson(value: dict[str, Any] | str | None, sha256: str | None = None) -> Any:
@@ -24,7 +24,7 @@ def read_geojson(value: dict[str, Any] | str | None, sha256: str | None = None) 
         return value
     how = "name a file that holds a GeoJSON geometry, Feature or FeatureCollection"
     try:
-        content = Path(value).expanduser().read_bytes()
+        content = user_path(value).read_bytes()
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise InvalidArgument(
                 f"intersects: {value} has changed since the run was set up: put the old file back, "

@@ -149,6 +149,6 @@ def telling(index: Path, refused: str) -> Iterator[None]:
             "download makes it anew."
         ) from error
     except OSError as error:
-        if isinstance(error, StorageError):
+        if isinstance(error, StorageError | BrokenPipeError):
             raise
         raise StorageError(f"{refused}: {error.strerror or error}.") from error

@@ -100,7 +100,7 @@ class Plan:
             InvalidArgument: if the file is no plan.
         """
         try:
-            fields: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            fields: dict[str, Any] = json.loads(path.read_text("utf-8-sig"))
             fields["directory"] = Path(fields["directory"])
             fields["partitions"] = tuple(
                 Partition(**{**part, "path": Path(part["path"])}) for part in fields["partitions"]
