@@ -12,13 +12,12 @@ kept in a block, encrypted in Prefect's database. Run again, it replaces both.
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from mlhub_core.arguments import OneLineParser
-from mlhub_core.cli import reporting_errors
+from mlhub_core.cli import read_secret, reporting_errors
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.say import say, show
 
@@ -47,20 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    return OneLineParser(
+    parser = OneLineParser(
         prog="python -m deployments.notify_on_failure",
         description="Post a message to a webhook when a run fails or crashes.",
     )
+    parser.take_no_secret()
+    return parser
 
 
 def _read_url() -> str:
-    if sys.stdin.isatty():
-        url = getpass.getpass("URL of the webhook (not shown): ")
-    else:
-        url = sys.stdin.readline()
-    if not url.strip().startswith(("http://", "https://")):
+    url = read_secret("URL of the webhook")
+    if not url.startswith(("http://", "https://")):
         raise InvalidArgument("The URL of the webhook must start with http:// or https://.")
-    return url.strip()
+    return url
 
 
 def _make(url: str) -> None:

@@ -11,13 +11,12 @@ asks for the key without showing it, or reads it from standard input. The parame
 from __future__ import annotations
 
 import argparse
-import getpass
 import re
 import sys
 from collections.abc import Sequence
 
 from mlhub_core.arguments import OneLineParser
-from mlhub_core.cli import reporting_errors
+from mlhub_core.cli import read_secret, reporting_errors
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.say import say, show
 
@@ -44,19 +43,14 @@ def _parser() -> argparse.ArgumentParser:
         description="Store an API key in a Prefect Secret block, in place of the one it holds.",
     )
     parser.add_argument("block", metavar="BLOCK", help="its name, such as mlhub-api-key")
+    parser.take_no_secret()
     return parser
-
-
-def _read_key() -> str:
-    if sys.stdin.isatty():
-        return getpass.getpass("API key (not shown): ")
-    return sys.stdin.readline()
 
 
 def _store(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidArgument(f"{name!r} cannot name a block: use small letters, digits, dashes.")
-    key = _read_key().strip()
+    key = read_secret("API key")
     if not key:
         raise InvalidArgument("The API key is empty: paste it on one line.")
     from flows.prefect_api import prefect_api

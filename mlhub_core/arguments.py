@@ -6,8 +6,9 @@ Nothing heavy is imported here: a command must answer ``--help`` and a typing er
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mlhub_core._version import __version__
 from mlhub_core.exceptions import InvalidArgument
@@ -18,8 +19,28 @@ _VALUES_WITH_MINUS = ("--bbox", "--datetime", "--where", "--seed")
 """Options whose value may begin with a minus sign, which argparse takes for another option."""
 
 
+_SECRET = re.compile(r"(?i)--?[a-z_-]*(key|token|secret|password)")
+_NO_SECRETS = (
+    "a key is never an argument, which the list of processes and the shell's history show: it is "
+    "asked for, or read from standard input, where it is stored"
+)
+
+
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and raised."""
+    """A parser whose errors are one line, and raised, and hold no keys."""
+
+    def take_no_secret(self) -> None:
+        """Refuse further words without repeating them: one may be the key, given by mistake."""
+        self.add_argument("secret", nargs="*", action=_RefuseSecret, help=argparse.SUPPRESS)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read the arguments; of those that are unknown, none that may be a key is repeated."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if any(_SECRET.match(word) for word in unknown):
+            self.error(_NO_SECRETS)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found
 
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments.
@@ -28,6 +49,12 @@ class OneLineParser(argparse.ArgumentParser):
             InvalidArgument: always.
         """
         raise InvalidArgument(f"{message[:1].upper()}{message[1:]} (see {self.prog} --help).")
+
+
+class _RefuseSecret(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, _: Any, values: Any, *__: Any) -> None:
+        if values:
+            parser.error(_NO_SECRETS)
 
 
 LIMITS = {

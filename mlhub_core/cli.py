@@ -76,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     configure = commands.add_parser("configure", help="store an API key in a profile")
     configure.add_argument("--profile", default="default", metavar="NAME")
     configure.add_argument("--force", action="store_true", help="replace a key without asking")
+    configure.take_no_secret()
     configure.set_defaults(run=_configure)
 
     serve = commands.add_parser("serve", help="host a hub from a directory")
@@ -261,15 +262,38 @@ def _configure(options: argparse.Namespace) -> None:
     from mlhub_core.profiles import has_api_key, write_api_key
 
     if has_api_key(options.profile) and not options.force:
-        answer = input(f"The profile {options.profile} has a key. Replace it? [y/N] ")
+        kept = f"The profile {options.profile} has a key, which is kept: --force replaces it."
+        if not sys.stdin.isatty():
+            raise InvalidArgument(kept)
+        answer = asked(input, f"The profile {options.profile} has a key. Replace it? [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
-            raise InvalidArgument("Nothing changed.")
-    if sys.stdin.isatty():
-        api_key = getpass.getpass("API key (not shown): ")
-    else:
-        api_key = sys.stdin.readline()
-    path = write_api_key(options.profile, api_key)
+            raise InvalidArgument(kept)
+    path = write_api_key(options.profile, read_secret("API key"))
     show(f"Stored the key of the profile {options.profile} in {path}.")
+
+
+def read_secret(what: str) -> str:
+    """Ask for a secret without showing it, or read a line of standard input.
+
+    Raises:
+        InvalidArgument: if what comes is no text.
+    """
+    try:
+        if sys.stdin.isatty():
+            return asked(getpass.getpass, f"{what} (not shown): ").strip()
+        return sys.stdin.buffer.readline().decode().strip()
+    except UnicodeDecodeError:
+        # Not `from error`: that holds the secret.
+        raise InvalidArgument(f"The {what} is not UTF-8: paste it on one line.") from None
+
+
+def asked(ask: Callable[[str], str], question: str) -> str:
+    """An answer from the terminal; an empty one where it is closed, as by Ctrl-D."""
+    try:
+        return ask(question)
+    except EOFError:
+        say("")  # the question's line has no end yet
+        return ""
 
 
 def _serve(options: argparse.Namespace) -> None:

@@ -16,6 +16,10 @@ ANONYMOUS_PROFILE = "__anonymous__"
 DEFAULT_PROFILE = "default"
 
 
+_NO_PROFILES = ("", ANONYMOUS_PROFILE, configparser.DEFAULTSECT)
+"""INI files have the last one for what holds in all sections."""
+
+
 def profiles_path() -> Path:
     """``$MLHUB_HOME/profiles``, with ``~/.mlhub`` as the default home.
 
@@ -36,7 +40,7 @@ def _read(path: Path) -> configparser.ConfigParser:
         cause = APIKeyNotFound(type(error).__name__)
         raise APIKeyNotFound(
             f"{path} is not a readable profiles file: it needs sections such as [default] with a "
-            "line `api_key = …` each; `mlhub configure` writes one."
+            "line `api_key = …` each. Correct it, or move it away and run `mlhub configure`."
         ) from cause.with_traceback(None)
     except OSError as error:
         raise APIKeyNotFound(f"{path} cannot be read: {error.strerror}.") from error
@@ -66,11 +70,13 @@ def read_api_key(profile: str) -> str:
 
 
 def has_api_key(profile: str) -> bool:
-    """Whether a profile with a key exists, to ask before it is replaced."""
-    try:
-        return bool(read_api_key(profile))
-    except APIKeyNotFound:
-        return False
+    """Whether a profile with a key exists, to ask before it is replaced.
+
+    Raises:
+        APIKeyNotFound: if there is a profiles file that cannot be read.
+    """
+    path = profiles_path()
+    return path.exists() and bool(_read(path).get(profile, "api_key", fallback="").strip())
 
 
 def write_api_key(profile: str, api_key: str) -> Path:
@@ -85,13 +91,13 @@ def write_api_key(profile: str, api_key: str) -> Path:
         InvalidArgument: if the key or the profile's name cannot be stored in an INI file.
         StorageError: if the file cannot be written.
     """
-    if not api_key.strip() or any(char in api_key for char in "\r\n\0"):
-        raise InvalidArgument("The API key is empty or has line breaks: paste it on one line.")
-    if profile == ANONYMOUS_PROFILE or not profile.strip() or any(c in profile for c in "[]\r\n\0"):
+    if not api_key.strip() or not api_key.strip().isprintable():
+        raise InvalidArgument("The API key is empty or has control characters: paste it as it is.")
+    if profile in _NO_PROFILES or not profile.isprintable() or set(profile) & set("[]"):
         raise InvalidArgument(f"{profile!r} cannot name a profile: use a plain word.")
-    path = profiles_path()
+    path = profiles_path().resolve()  # a link to a file that is kept elsewhere stays a link
     config = _read(path) if path.exists() else configparser.ConfigParser(interpolation=None)
-    if profile != config.default_section and not config.has_section(profile):
+    if not config.has_section(profile):
         config.add_section(profile)
     config.set(profile, "api_key", api_key.strip())
     try:
