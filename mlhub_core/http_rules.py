@@ -19,6 +19,11 @@ _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*"
 _UNSATISFIED = re.compile(r"\s*bytes\s+\*/(\d{1,18})\s*", re.ASCII | re.I)
 _DIGITS = re.compile(r"\s*(\d{1,18})\s*", re.ASCII)
 _STRONG_DATE_AGE = 60.0
+_DATES = (-62_135_596_800, 253_402_300_799)
+"""The first and the last moment that a date can say."""
+_ETAG = re.compile(r"[\x20\x21\x23-\x7e]{1,1000}")
+"""What stands between the quotes of an ETag that is sent back. RFC 9110 allows bytes above 127 and
+any length, and not every server and proxy takes those back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +51,10 @@ def is_retryable(status: int) -> bool:
 
 
 def parse_length(value: str | None) -> int | None:
-    """Read ``Content-Length``."""
-    match = _DIGITS.fullmatch(value or "")
-    return int(match[1]) if match else None
+    """Read ``Content-Length``; said several times over, it counts as said once."""
+    found = {_DIGITS.fullmatch(one) for one in set((value or "").split(","))}
+    lengths = {int(match[1]) if match else None for match in found}
+    return lengths.pop() if len(lengths) == 1 else None
 
 
 def parse_content_range(value: str | None) -> ContentRange | None:
@@ -91,17 +97,37 @@ def parse_retry_after(value: str | None, now: datetime | None = None) -> float |
 
 def strong_etag(value: str | None) -> str | None:
     """An ETag fit for If-Range, in quotes: weak ones are not, unquoted ones (Azure) are."""
-    text = (value or "").strip()
-    if not text or text[:2] in ("W/", "w/") or "\n" in text or "\r" in text:
+    text = (value or "").strip(" \t")
+    if text[:2] in ("W/", "w/"):
         return None
     if len(text) >= 2 and text[0] == text[-1] == '"':
-        return text
-    return None if '"' in text else f'"{text}"'
+        text = text[1:-1]
+    return f'"{text}"' if _ETAG.fullmatch(text) else None
+
+
+def is_validator(value: str) -> bool:
+    """Whether a text can stand in If-Range as it is: :func:`strong_validator` gives no other."""
+    return strong_etag(value) == value or _is_http_date(value)
+
+
+def _is_http_date(value: str) -> bool:
+    moment = parse_http_date(value)
+    return moment is not None and http_date(moment) == value
+
+
+def _differ(old: str | None, new: str | None) -> bool:
+    """Whether two ETags name two states of a file, be they weak or hold any bytes at all."""
+    tags = [(tag or "").strip(" \t").removeprefix("W/").strip('"') for tag in (old, new)]
+    return all(tags) and tags[0] != tags[1]
 
 
 def http_date(seconds: float) -> str:
-    """A moment of the system clock as an HTTP date, rounded down to the second."""
-    return formatdate(math.floor(seconds), usegmt=True)
+    """A moment of the system clock as an HTTP date, rounded down to the second.
+
+    Of times beyond what a date can say, which files may have, it is the nearest that it can.
+    """
+    first, last = _DATES
+    return formatdate(max(first, min(math.floor(seconds), last)), usegmt=True)
 
 
 def parse_http_date(value: str | None) -> float | None:
@@ -110,8 +136,11 @@ def parse_http_date(value: str | None) -> float | None:
     Returns:
         Seconds since 1970.
     """
+    text = (value or "").strip()
+    if text.count(",") > 1:  # two dates in one, which a lenient parser takes for the first
+        return None
     try:
-        moment = parsedate_to_datetime((value or "").strip())
+        moment = parsedate_to_datetime(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
@@ -152,6 +181,8 @@ def judge_range(
     *,
     etag: str | None = None,
     expected_etag: str | None = None,
+    modified: str | None = None,
+    expected_modified: str | None = None,
     expected_total: int | None = None,
 ) -> RangeVerdict:
     """Decide what an answer to ``Range: bytes={offset}-`` is good for.
@@ -162,28 +193,29 @@ def judge_range(
         offset: Bytes already here.
         etag: Its ``ETag``.
         expected_etag: The ETag that the bytes here came with.
+        modified: Its ``Last-Modified``.
+        expected_modified: The one that the bytes here came with.
         expected_total: The length of the whole file as far as it was known.
     """
     if status == 200:
         # The server ignores ranges, or If-Range told it that the file is another one by now.
         return RangeVerdict.START_OVER
+    if status in (206, 416):
+        if _differ(expected_etag, etag):
+            return RangeVerdict.ASK_AGAIN  # If-Range was ignored; these are another file's bytes
+        if not (etag and expected_etag) and _differ(expected_modified, modified):
+            return RangeVerdict.ASK_AGAIN
     if status == 206:
         got = parse_content_range(content_range)
-        if got is None or got.first != offset:
-            return RangeVerdict.ASK_AGAIN
-        if got.total is not None and got.last != got.total - 1:
-            return RangeVerdict.ASK_AGAIN  # less than was asked for: not worth the bookkeeping
-        old, new = strong_etag(expected_etag), strong_etag(etag)
-        if old and new and old != new:
-            return RangeVerdict.ASK_AGAIN  # If-Range was ignored; these are another file's bytes
-        if expected_total is not None and got.total not in (None, expected_total):
-            return RangeVerdict.ASK_AGAIN
-        return RangeVerdict.APPEND
+        # Less than was asked for is not worth the bookkeeping.
+        ends = () if got is None else (expected_total, got.total, got.last + 1)
+        fits = got is not None and got.first == offset and len({*ends} - {None}) == 1
+        return RangeVerdict.APPEND if fits else RangeVerdict.ASK_AGAIN
     if status == 416:
+        # A cache that kept half of a file calls the half the whole.
         total = parse_unsatisfied_range(content_range)
-        old, new = strong_etag(expected_etag), strong_etag(etag)
-        same = not (old and new and old != new)
-        return RangeVerdict.COMPLETE if total == offset and same else RangeVerdict.ASK_AGAIN
+        whole = total == offset and expected_total in (None, offset)
+        return RangeVerdict.COMPLETE if whole else RangeVerdict.ASK_AGAIN
     if status == 412:
         return RangeVerdict.ASK_AGAIN  # If-Unmodified-Since: it is another file by now
     return RangeVerdict.ERROR

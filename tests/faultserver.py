@@ -46,6 +46,7 @@ class Fault:
     body: bytes | None = None
     cut: int | None = None  # bytes of the body sent before the connection ends
     reset: bool = False  # end it with RST instead of FIN
+    raw: bytes | None = None  # these bytes in place of an answer, then the end of the connection
     silent: bool = False  # end it before the head
     stall: bool = False  # go quiet instead of ending it
     ignore_range: bool = False
@@ -221,13 +222,6 @@ class FaultServer:
             self.requests.clear()
             self.connections = self.most_open = 0
 
-    def unsee(self, path: str) -> None:
-        """Forget requests for a path, and the connections that only those came over."""
-        with self._lock:
-            gone = {request.connection for request in self.requests if request.path == path}
-            self.requests = [request for request in self.requests if request.path != path]
-            self.connections -= len(gone - {request.connection for request in self.requests})
-
     def wait_quiet(self) -> None:
         """Wait until all connections have ended, as they do with the process of the client."""
         with self._quiet:
@@ -314,12 +308,16 @@ class FaultServer:
             fault = script.popleft() if script else self._always.get(path, Fault())
             file = self._files.get(path)
             code, fields, body = self._compose(file, headers, fault)
-            answer = None if fault.silent else code
+            answer = None if fault.silent or fault.raw is not None else code
             size = 0 if fault.silent else len(body[: fault.cut])
             self.requests.append(Request(path, headers, number, answer, size))
             if fault.then_put is not None:
                 self.put(path, fault.then_put)
         if fault.silent:
+            self._end(connection, fault)
+            return False
+        if fault.raw is not None:
+            connection.sendall(fault.raw)
             self._end(connection, fault)
             return False
         self._send(connection, code, fields, body, fault)

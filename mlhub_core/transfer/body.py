@@ -145,6 +145,15 @@ class Body:
             raise storage_error(f"read {self.path}", error) from error
         self._on_disk = True
 
+    def tail(self, count: int) -> bytes:
+        """The last bytes of what has been loaded or closed."""
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                file.seek(self.size - count)
+                return file.read(count)
+        except OSError as error:
+            raise storage_error(f"read {self.path}", error) from error
+
     def pieces(self, check: Callable[[], None]) -> Iterator[bytes]:
         """All bytes again, from memory or from disk.
 

@@ -10,6 +10,8 @@ import pycurl
 from mlhub_core.redact import redact
 from mlhub_core.transfer.verdict import Again
 
+NOT_HTTP = "an answer that is not HTTP"
+
 _CAUSES = {
     pycurl.E_COULDNT_RESOLVE_HOST: ("unknown host", Again.LATER),
     pycurl.E_COULDNT_RESOLVE_PROXY: ("unknown proxy", Again.LATER),
@@ -23,13 +25,18 @@ _CAUSES = {
     pycurl.E_PEER_FAILED_VERIFICATION: ("TLS certificate not trusted", Again.NEVER),
     pycurl.E_SSL_CACERT_BADFILE: ("CA bundle cannot be read", Again.NEVER),
     pycurl.E_TOO_MANY_REDIRECTS: ("too many redirects", Again.NEVER),
-    pycurl.E_UNSUPPORTED_PROTOCOL: ("redirected to a scheme that is not fetched", Again.NEVER),
+    pycurl.E_UNSUPPORTED_PROTOCOL: (NOT_HTTP, Again.LATER),
     pycurl.E_URL_MALFORMAT: ("malformed URL", Again.NEVER),
-    8: (  # CURLE_WEIRD_SERVER_REPLY, which pycurl has no name for
-        "an answer that is not HTTP",
-        Again.LATER,
-    ),
+    pycurl.E_BAD_CONTENT_ENCODING: ("an unknown Transfer-Encoding", Again.LATER),
+    # CURLE_WEIRD_SERVER_REPLY and CURLE_TOO_LARGE, which pycurl has no names for
+    8: (NOT_HTTP, Again.LATER),
+    100: ("more header fields than are read", Again.LATER),
 }
+_REDIRECTED = {
+    pycurl.E_UNSUPPORTED_PROTOCOL: "redirected to a scheme that is not fetched",
+    pycurl.E_URL_MALFORMAT: "redirected to a malformed URL",
+}
+"""What the same codes mean where a redirect is at fault, which libcurl says in words only."""
 
 _CROWDED = frozenset(
     {pycurl.E_COULDNT_CONNECT, pycurl.E_GOT_NOTHING, pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR}
@@ -65,6 +72,8 @@ UNWANTED = Fault("broken off by us")
 def fault_of(code: int, message: str) -> Fault:
     """What a libcurl error code means."""
     cause, again = _CAUSES.get(code, (f"transfer error {code}", Again.LATER))
+    if code in _REDIRECTED and ("redirect" in message or message.startswith("Protocol ")):
+        cause, again = _REDIRECTED[code], Again.NEVER
     return Fault(cause, redact(message), again, code in _CROWDED)
 
 

@@ -20,7 +20,7 @@ from mlhub_core.transfer.checks import Digests, failure_of, with_catalog
 from mlhub_core.transfer.coding import settle_coding
 from mlhub_core.transfer.desk import Desk, How, entry_of
 from mlhub_core.transfer.failures import Failure
-from mlhub_core.transfer.faults import Fault
+from mlhub_core.transfer.faults import NOT_HTTP, Fault
 from mlhub_core.transfer.head import ResponseHead
 from mlhub_core.transfer.ledger import State, source_digest
 from mlhub_core.transfer.partials import Note
@@ -33,7 +33,17 @@ from mlhub_core.transfer.request import (
 )
 from mlhub_core.transfer.small import take_small
 from mlhub_core.transfer.sources import Remote
-from mlhub_core.transfer.verdict import Again, Ask, Kind, Take, Verdict, digests_of, judge
+from mlhub_core.transfer.verdict import (
+    ANOTHER_REST,
+    Again,
+    Ask,
+    Kind,
+    Take,
+    Verdict,
+    digests_of,
+    is_chunked,
+    judge,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +65,8 @@ class Fetch:
     # fmt: off
     __slots__ = (
         "_ask", "_asset", "_attempts", "_best", "_body", "_coding", "_desk", "_digests", "_head",
-        "_kind", "_local", "_note_at", "_noted", "_once", "_resumed", "_status", "_total",
-        "_validator", "_verdict", "host", "url",
+        "_kind", "_local", "_note_at", "_noted", "_once", "_resumed", "_status", "_tail",
+        "_total", "_validator", "_verdict", "host", "url",
     )
     # fmt: on
 
@@ -87,6 +97,8 @@ class Fetch:
         self._note_at = _NEVER
         """Bytes at which the partial file gets its note."""
         self._total: int | None = None
+        self._tail = b""
+        """Of what is here, what is to come once more before the rest."""
         self._digests: Digests = ()
         self._ask: Ask | None = None
         self._status: int | None = None
@@ -99,6 +111,7 @@ class Fetch:
         self._attempts += 1
         self._verdict = None
         self._status = None
+        self._tail = b""
         if self._kind is _WHOLE:
             self._ask = None  # only made where an answer has to be judged
             return fields_for(self.host)
@@ -122,32 +135,34 @@ class Fetch:
             self._begin_whole(head, verdict)
         elif verdict.take is Take.APPEND:
             self._begin_rest(head, verdict)
-        elif verdict.take is Take.COMPLETE:
-            self._total = verdict.total
         return self._verdict.take in (Take.WHOLE, Take.APPEND)
 
     def write(self, pieces: Sequence[bytes]) -> bool:
         """Take more of the body; False when it is longer than it may be."""
         body = self._body
         assert body is not None
+        if self._tail:
+            pieces = self._past_tail(b"".join(pieces))
         before = body.size
         body.write(pieces)
         self._desk.moved(body.size - before)
         if body.size >= self._note_at:
             self._write_note(body)
-        return self._total is None or body.size <= self._total
+        return self._verdict is not ANOTHER_REST and not self._too_long()
 
     def settle(self, fault: Fault | None) -> float | None:
         """Conclude a request; seconds until the next one, or None when there is none."""
         verdict = self._verdict
         if verdict is None:
-            return self._broken(fault or Fault("an answer that is not HTTP"))
+            return self._broken(fault or Fault(NOT_HTTP))
         if fault is not None and (fault.again is Again.NEVER or self._too_short(verdict)):
             return self._broken(fault)
         if verdict.take is Take.REFUSE:
             return self._refused(verdict)
-        if verdict.take is Take.COMPLETE and self._kind is Kind.PROBE:
+        if verdict.take is Take.COMPLETE:
             return self._adopt()
+        if self._tail:  # not even the bytes came that are here
+            return self._refused(ANOTHER_REST)
         return self._check()
 
     def abandon(self) -> None:
@@ -183,14 +198,14 @@ class Fetch:
         self._total = note.total
         fields = {"etag": note.etag, "last-modified": note.modified}
         self._head = ResponseHead(200, {name: text for name, text in fields.items() if text})
-        if not body.size or (note.total is not None and body.size > note.total):
+        sizes = {note.total, self._asset.file_size} - {None}
+        if not body.size or len(sizes) > 1 or self._too_long():
             self._start_over()
 
     def _next_ask(self) -> Ask:
         if self._kind is Kind.CONTINUE:
             assert self._body is not None
-            etag = self._head.get("etag") if self._head else None
-            return ask_for_rest(self._asset, self._body.size, self._total, etag)
+            return ask_for_rest(self._asset, self._body.size, self._total, self._head)
         if self._kind is Kind.PROBE:
             assert self._local is not None
             return ask_about(self._asset, *self._local)
@@ -206,7 +221,10 @@ class Fetch:
     def _begin_rest(self, head: ResponseHead, verdict: Verdict) -> None:
         self._resumed = True
         if self._kind is Kind.CONTINUE:
+            assert self._body is not None
+            assert self._ask is not None
             self._total = verdict.total
+            self._tail = self._body.tail(self._body.size - self._ask.offset)
             return
         # The file that lies there stays untouched until the new one is whole.
         self._throw_away()
@@ -217,6 +235,15 @@ class Fetch:
             self._throw_away()
             cause = "the file here changed meanwhile"
             self._verdict = Verdict(Take.REFUSE, cause=cause, again=Again.NOW_WHOLE)
+
+    def _past_tail(self, data: bytes) -> list[bytes]:
+        """What follows the bytes that are here already, if it is those that come."""
+        count = min(len(data), len(self._tail))
+        if data[:count] != self._tail[:count]:
+            self._verdict = ANOTHER_REST
+            return []
+        self._tail = self._tail[count:]
+        return [data[count:]]
 
     def _new_body(self, head: ResponseHead, verdict: Verdict) -> Body:
         self._head = head
@@ -329,16 +356,17 @@ class Fetch:
         self._desk.partials.forget(self._asset.save_path)
         self._noted = False
         self._body = None
-        proven = self._total is not None or self._digests or self._framed() or decoded
-        state = State.VERIFIED if proven else State.UNCHECKED
+        state = State.VERIFIED if decoded or self._is_proven() else State.UNCHECKED
         how = How.RESUMED if self._resumed else How.FETCHED
         entry = entry_of(self._asset, body.size, sha256, state, self._head)
         self._desk.finished(self._asset, entry, how)
         return None
 
-    def _framed(self) -> bool:
-        """Whether chunks told the end of the body, and not merely the end of the connection."""
-        return self._head is not None and bool(self._head.get("transfer-encoding"))
+    def _is_proven(self) -> bool:
+        """Whether anything vouches for the file; for two parts put together no length does."""
+        if self._digests or self._resumed:
+            return bool(self._digests)
+        return self._total is not None or (self._head is not None and is_chunked(self._head))
 
     # Letting go
 

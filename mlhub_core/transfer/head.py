@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -42,6 +43,9 @@ _Line = tuple[str, str]
 _OTHER: _Line = ("", "")
 _END: _Line = ("", "end")
 _STATUS = "status"
+_STATUSES = re.compile(rb"[1-9][0-9][0-9]")
+MISSPELT = "misspelt"
+"""What is said of a ``Transfer-Encoding`` with a space before its colon."""
 _FOLDS = (b" ", b"\t")
 _FOLDED: _Line = ("", "goes on from the line before")
 
@@ -63,6 +67,8 @@ class ResponseHead(NamedTuple):
 
 def parse_head(lines: Sequence[bytes]) -> ResponseHead | None:
     """Read the last head of a response, after redirects and interim answers.
+
+    Of a field that comes twice the values are one list, as RFC 9110 has it.
 
     Args:
         lines: Header lines as libcurl hands them over, status lines and line ends included.
@@ -87,8 +93,9 @@ def parse_head(lines: Sequence[bytes]) -> ResponseHead | None:
             complete = True
         elif found is _FOLDED:
             continue
-        elif not complete and name not in fields:  # behind the end come trailers
-            fields[name] = value
+        elif not complete:  # behind the end come trailers
+            before = fields.get(name)
+            fields[name] = value if before in (None, value) else f"{before}, {value}"
     return ResponseHead(status, fields) if complete and status is not None else None
 
 
@@ -104,11 +111,15 @@ def _read(line: bytes) -> _Line:
         return _FOLDED
     if line[:5] == b"HTTP/":
         words = line.split(None, 2)
-        found = _STATUS, words[1].decode() if len(words) > 1 and words[1].isdigit() else ""
+        is_status = len(words) > 1 and _STATUSES.fullmatch(words[1])
+        found = _STATUS, words[1].decode() if is_status else ""
     elif not colon:
         found = _END if line in (b"\r\n", b"\n") else _OTHER
     elif key in _WANTED:
         found = key, value.strip().decode("latin-1")
+    elif key.rstrip() in _WANTED:  # libcurl does not know it, and has not framed the body by it
+        key = key.rstrip()
+        found = key, MISSPELT if key == "transfer-encoding" else value.strip().decode("latin-1")
     if key not in _VARYING and len(line) <= _LONGEST_LINE:
         if len(_lines) >= _MOST_LINES:
             _lines.clear()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
 import orjson
 
 from mlhub_core.exceptions import StorageError
+from mlhub_core.http_rules import is_validator
 from mlhub_core.state import open_state
 from mlhub_core.transfer.storage import storage_error
 
@@ -165,18 +166,16 @@ def sweep_partials(directory: Path) -> int:
 
 def _parse(data: bytes) -> Note:
     fields = orjson.loads(data)
-    digests = tuple((str(name), str(value)) for name, value in fields["digests"])
-    total = fields["total"]
-    if not isinstance(fields["validator"], str) or not isinstance(total, int | None):
+    note = Note(**{name: fields[name] for name in Note.__slots__})
+    said = (note.source, note.validator, note.etag or "", note.modified or "")
+    sound = all(type(text) is str for text in said) and type(note.total) in (int, type(None))
+    # Versions before this one kept validators that no header line can hold.
+    if not sound or not is_validator(note.validator):
         raise ValueError("not a note")
-    return Note(
-        source=str(fields["source"]),
-        validator=fields["validator"],
-        etag=fields["etag"],
-        modified=fields["modified"],
-        total=total,
-        digests=digests,
-    )
+    digests = tuple((name, value) for name, value in note.digests)
+    if not all(name in hashlib.algorithms_available for name, _ in digests):
+        raise ValueError("not a note")
+    return replace(note, digests=digests)
 
 
 def _unlink(path: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from mlhub_core.http_rules import http_date
 from mlhub_core.selection.partition import Asset
 from mlhub_core.settings import AZURE_STORAGE_VERSION
+from mlhub_core.transfer.head import ResponseHead
 from mlhub_core.transfer.verdict import Ask, Kind
 
 _FIELDS = ["Accept-Encoding: identity"]
 _AZURE_FIELDS = [*_FIELDS, f"x-ms-version: {AZURE_STORAGE_VERSION}"]
 _AZURE = ".blob.core.windows.net"
+_OVERLAP = 4096
 
 
 def ask_for_whole(asset: Asset) -> Ask:
@@ -17,16 +19,28 @@ def ask_for_whole(asset: Asset) -> Ask:
     return Ask(Kind.WHOLE, _suffix(asset), size=asset.file_size)
 
 
-def ask_for_rest(asset: Asset, offset: int, total: int | None, etag: str | None) -> Ask:
-    """Ask for the rest of a partial file of ours.
+def ask_for_rest(asset: Asset, size: int, total: int | None, head: ResponseHead | None) -> Ask:
+    """Ask for the rest of a partial file of ours, and once more for the last bytes of what is here.
+
+    Those are compared: a host may say that it sends the rest, and send the beginning.
 
     Args:
         asset: The asset.
-        offset: Bytes already here.
+        size: Bytes already here.
         total: Bytes of the whole as known from an earlier answer.
-        etag: ETag that the bytes here came with.
+        head: Of the answer that the bytes here came with.
     """
-    return Ask(Kind.CONTINUE, _suffix(asset), offset, total, asset.file_size, etag)
+    etag, modified = (head.get("etag"), head.get("last-modified")) if head else (None, None)
+    offset = size - min(_OVERLAP, size // 2)
+    return Ask(
+        Kind.CONTINUE,
+        _suffix(asset),
+        offset,
+        total,
+        asset.file_size,
+        etag=etag,
+        modified=modified,
+    )
 
 
 def ask_about(asset: Asset, size: int, mtime: float) -> Ask:

@@ -5,7 +5,8 @@ status  asked for                                           verdict
 ======  ==================================================  ===================================
 200     the whole, or the rest                              take it as the whole file
 206     the rest                                            append, if it is the right rest
-416     the rest                                            complete, if the length agrees
+416     the rest of what lies there                         complete, if the length agrees
+416     the rest of a partial file, and some bytes of it    ask for the whole
 206     the whole                                           refuse: nobody asked for a part
 412     the rest, unless it changed                         it did: ask for the whole
 4xx     anything                                            refuse for good (408, 429: for now)
@@ -33,7 +34,7 @@ from mlhub_core.http_rules import (
     parse_md5,
     parse_retry_after,
 )
-from mlhub_core.transfer.head import ResponseHead
+from mlhub_core.transfer.head import MISSPELT, ResponseHead
 
 # fmt: off
 BINARY = frozenset({
@@ -79,10 +80,11 @@ class Ask(NamedTuple):
     Attributes:
         kind: What was asked for.
         suffix: Extension of the file, lower case.
-        offset: Bytes already here.
+        offset: Where the rest is to begin; of a partial file, before its end.
         total: Bytes of the whole as known from an earlier answer.
         size: Bytes of the whole as the catalog gives them.
         etag: ETag that the bytes here came with.
+        modified: ``Last-Modified`` that they came with.
         mtime: Modification time of the file here, for a probe.
     """
 
@@ -92,6 +94,7 @@ class Ask(NamedTuple):
     total: int | None = None
     size: int | None = None
     etag: str | None = None
+    modified: str | None = None
     mtime: float | None = None
 
 
@@ -129,18 +132,22 @@ def judge(head: ResponseHead, ask: Ask) -> Verdict:
         ask.offset,
         etag=head.get("etag"),
         expected_etag=ask.etag,
+        modified=head.get("last-modified"),
+        expected_modified=ask.modified,
         expected_total=ask.total if ask.size is None else ask.size,
     )
     if ranged is RangeVerdict.START_OVER:
         return _judge_whole(head, ask)
-    if ranged is RangeVerdict.COMPLETE:
+    if ranged is RangeVerdict.COMPLETE and ask.kind is Kind.PROBE:
         return Verdict(Take.COMPLETE, total=ask.offset)
-    if ranged is RangeVerdict.ASK_AGAIN:
-        return _ask_for_the_whole("the rest does not fit what is here")
+    if ranged in (RangeVerdict.ASK_AGAIN, RangeVerdict.COMPLETE):
+        return ANOTHER_REST
     if ranged is RangeVerdict.ERROR:
         return _refuse_status(head)
     if _coded(head):
         return _ask_for_the_whole("the rest is compressed")
+    if cause := _misframed(head):
+        return _refuse(cause, Again.LATER)
     got = parse_content_range(head.get("content-range"))
     return Verdict(Take.APPEND, total=None if got is None else got.last + 1)
 
@@ -163,6 +170,8 @@ def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
         return _refuse("a part in answer to a request for the whole file", Again.LATER)
     if head.status not in (200, 203):
         return _refuse_status(head)
+    if cause := _misframed(head):
+        return _refuse(cause, Again.LATER)
     if ask.suffix in BINARY and _is_page(head):
         return _refuse(f"an HTML page in place of a {ask.suffix} file", Again.ONCE)
     total = _length(head)
@@ -190,10 +199,24 @@ def _is_page(head: ResponseHead) -> bool:
     return kind in ("text/html", "application/xhtml+xml")
 
 
+def is_chunked(head: ResponseHead) -> bool:
+    """Whether chunks tell the end of the body, and not merely the end of the connection."""
+    return "chunked" in (head.get("transfer-encoding") or "").lower()
+
+
 def _length(head: ResponseHead) -> int | None:
-    if head.get("transfer-encoding"):  # RFC 9112: it overrides Content-Length
+    if is_chunked(head):  # RFC 9112: it overrides Content-Length
         return None
     return parse_length(head.get("content-length"))
+
+
+def _misframed(head: ResponseHead) -> str:
+    """Why nobody knows where the body ends, though its host thinks that it has said so."""
+    if MISSPELT in (head.get("transfer-encoding") or ""):
+        return "a misspelt Transfer-Encoding"
+    if head.get("content-length") and not is_chunked(head) and _length(head) is None:
+        return "an impossible Content-Length"
+    return ""
 
 
 def _coded(head: ResponseHead) -> bool:
@@ -215,6 +238,9 @@ def _refuse(cause: str, again: Again, detail: str = "") -> Verdict:
 
 def _ask_for_the_whole(cause: str) -> Verdict:
     return _refuse(cause, Again.NOW_WHOLE)
+
+
+ANOTHER_REST = _ask_for_the_whole("the rest does not fit what is here")
 
 
 def _refuse_status(head: ResponseHead) -> Verdict:

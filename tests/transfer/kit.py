@@ -34,6 +34,10 @@ QUICK = {
 }
 
 
+OVERLAP = 4096
+"""Bytes of a partial file that are asked for once more, and compared."""
+
+
 def quick(**changes: object) -> TransferSettings:
     """Settings with which no test waits."""
     return TransferSettings(**{**QUICK, **changes})  # type: ignore[arg-type]
