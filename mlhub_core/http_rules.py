@@ -10,6 +10,8 @@ import base64
 import binascii
 import math
 import re
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
@@ -24,6 +26,19 @@ _DATES = (-62_135_596_800, 253_402_300_799)
 _ETAG = re.compile(r"[\x20\x21\x23-\x7e]{1,1000}")
 """What stands between the quotes of an ETag that is sent back. RFC 9110 allows bytes above 127 and
 any length, and not every server and proxy takes those back."""
+_PLAIN_NUMBER = re.compile(r"\d{1,18}(\.\d{1,9})?", re.ASCII)
+_WAIT_MILLISECONDS = ("retry-after-ms", "x-ms-retry-after-ms")
+_RESETS = ("ratelimit-reset", "x-ratelimit-reset", "x-rate-limit-reset")
+_REMAINING = ("ratelimit-remaining", "x-ratelimit-remaining", "x-rate-limit-remaining")
+WAIT_FIELDS = frozenset(("retry-after", "ratelimit", *_WAIT_MILLISECONDS, *_RESETS, *_REMAINING))
+"""Fields, in lower case, in which servers say when they may be asked again."""
+LIMITING = frozenset({403, 429, 503})
+"""Statuses by which a server may say that it is asked too often."""
+_LIMITED_WORDS = re.compile(
+    rb"rate.?limit|too many requests|slow ?down|requestlimitexceeded|quota exceeded|throttl", re.I
+)
+_EPOCH_SECONDS = 1e8
+_EPOCH_MILLISECONDS = 1e11
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +108,80 @@ def parse_retry_after(value: str | None, now: datetime | None = None) -> float |
         return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def parse_wait(fields: Mapping[str, str], now: float | None = None) -> float | None:
+    """Read how long a server wants to be left alone, whichever of the usual ways it says so.
+
+    ``Retry-After``, its forms in milliseconds, ``RateLimit`` and ``RateLimit-Reset`` of the IETF
+    drafts, ``X-RateLimit-Reset`` in seconds from now or since 1970. A reset is of no interest as
+    long as something remains.
+
+    Args:
+        fields: The header, names in lower case or any mapping that does not mind.
+        now: Seconds since 1970; None takes the answer's ``Date``, or else our clock.
+
+    Returns:
+        Seconds, never negative; None where it does not say.
+    """
+    if now is None:
+        now = parse_http_date(fields.get("date"))
+    if now is None or not 0 < now < _EPOCH_MILLISECONDS:
+        now = time.time()
+    wait = parse_retry_after(fields.get("retry-after"), datetime.fromtimestamp(now, UTC))
+    if wait is not None:
+        return wait
+    for name in _WAIT_MILLISECONDS:
+        if (number := _number(fields.get(name))) is not None:
+            return number / 1000
+    if not any(_number(fields.get(name)) for name in _REMAINING):
+        for name in _RESETS:
+            if (wait := _until_reset(fields.get(name), now)) is not None:
+                return wait
+    return max(_policy_waits(fields.get("ratelimit") or "", now), default=None)
+
+
+def says_limited(status: int, fields: Mapping[str, str], body: bytes = b"") -> bool:
+    """Whether a 403 is a rate limit rather than a refusal: by its header, or what its body says."""
+    if status != 403:
+        return False
+    used_up = any(_number(fields.get(name)) == 0 for name in _REMAINING)
+    return used_up or bool(fields.get("retry-after") or _LIMITED_WORDS.search(body))
+
+
+def _policy_waits(value: str, now: float) -> Iterator[float]:
+    """The waits in ``RateLimit: "default";r=0;t=30``, or ``limit=9, remaining=0, reset=30``."""
+    policies = [value] if "remaining" in value.lower() else value.split(",")
+    for policy in policies:
+        pairs = (part.partition("=") for part in re.split("[;,]", policy))
+        said = {name.strip().lower(): text.strip() for name, _, text in pairs}
+        wait = _until_reset(said.get("t", said.get("reset")), now)
+        if wait is not None and not _number(said.get("r", said.get("remaining"))):
+            yield wait
+
+
+def _until_reset(value: str | None, now: float) -> float | None:
+    """Seconds until a moment that is given by its distance, since 1970, or as a date."""
+    number = _number(value)
+    if number is None:
+        moment = _parse_iso(value) or parse_http_date(value)
+        return None if moment is None else max(0.0, moment - now)
+    if number >= _EPOCH_MILLISECONDS:
+        number /= 1000
+    return max(0.0, number - now) if number >= _EPOCH_SECONDS else number
+
+
+def _parse_iso(value: str | None) -> float | None:
+    try:
+        moment = datetime.fromisoformat((value or "").strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _number(value: str | None) -> float | None:
+    text = (value or "").strip()
+    return float(text) if _PLAIN_NUMBER.fullmatch(text) else None
 
 
 def strong_etag(value: str | None) -> str | None:

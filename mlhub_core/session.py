@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Collection, Iterator
 from typing import Any, NoReturn
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from urllib3.exceptions import ReadTimeoutError
@@ -28,10 +28,11 @@ from mlhub_core.exceptions import (
     HubUnreachable,
     InvalidArgument,
 )
+from mlhub_core.json_text import parse_json
 from mlhub_core.profiles import ANONYMOUS_PROFILE, DEFAULT_PROFILE, read_api_key
 from mlhub_core.redact import redact
 from mlhub_core.settings import DEFAULT_ROOT_URL, USER_AGENT, ApiSettings, root_url
-from mlhub_core.wire import KeyAdapter, without_key
+from mlhub_core.wire import KeyAdapter, TooSlow, without_key
 
 __all__ = ["ANONYMOUS_PROFILE", "Session", "get_session"]
 
@@ -40,6 +41,19 @@ log = logging.getLogger(__name__)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(?i:https?):")
 """How an absolute URL begins; an id with a colon is none."""
 _MAX_PAGES = 1_000_000
+_MAX_EMPTY_PAGES = 100
+"""Pages in a row without an item; some hubs filter what is on a page after they have cut it."""
+_MAX_DEPTH = 100
+"""Of JSON; geometries have eight levels."""
+_MAX_ERROR_BYTES = 64 * 1024
+"""What is read of an error page, or of the body of a redirect."""
+_PIECE = 16 * 1024
+"""Bytes of a body that are decompressed at a time, to a thousand times as many at most."""
+_CODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
+_BAD_URL = "answers with a redirect that cannot be followed"
+
+_held: dict[str, float] = {}
+"""Until when hosts want to be left alone by all of us, by the monotonic clock."""
 _POINT_AT_A_HUB = (
     "set MLHUB_ROOT_URL to a hub, start one with `mlhub serve DIR`, or try the demo with --demo"
 )
@@ -71,9 +85,15 @@ class Session(requests.Session):
         self.root_url = root_url()
         self.settings = settings or ApiSettings()
         self._api_key = api_key
-        self.headers.update({"Accept": "application/json", "User-Agent": USER_AGENT})
+        self.headers.update(
+            {
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",  # those whose bombs are bounded
+                "User-Agent": USER_AGENT,
+            }
+        )
         for prefix in ("http://", "https://"):
-            self.mount(prefix, KeyAdapter(self.root_url, api_key))
+            self.mount(prefix, KeyAdapter(self.root_url, api_key, self.settings))
 
     def __repr__(self) -> str:
         key = "with a key" if self._api_key else "without a key"
@@ -117,7 +137,13 @@ class Session(requests.Session):
         return self.root_url + url.lstrip("/")
 
     def request(  # type: ignore[override]
-        self, method: str, url: str, *, accept: Collection[int] = (), **kwargs: Any
+        self,
+        method: str,
+        url: str,
+        *,
+        accept: Collection[int] = (),
+        max_bytes: int | None = None,
+        **kwargs: Any,
     ) -> requests.Response:
         """Send a request.
 
@@ -125,44 +151,98 @@ class Session(requests.Session):
             method: HTTP method.
             url: Absolute, or a path relative to the root URL.
             accept: Statuses of 400 and above that are answers to the caller, not errors.
+            max_bytes: Of the body at most, which is read then; None leaves it to ``stream``.
             **kwargs: As for :meth:`requests.Session.request`.
 
         Raises:
             InvalidArgument: if the URL is none.
             AuthenticationError: 401 or 403.
             EntityDoesNotExist: 404.
-            APIError: any other status of 400 and above.
-            HubUnreachable: no answer after all tries.
+            APIError: any other status of 400 and above, or a body of more than ``max_bytes``.
+            HubUnreachable: no answer after all tries, or none that comes to an end.
         """
         target = self.url_of(url)
         _check_url(target)
         kwargs.setdefault("timeout", (self.settings.connect_timeout, self.settings.read_timeout))
+        if max_bytes is not None:
+            kwargs["stream"] = True
         attempt = 1
         while True:
-            last = attempt >= self.settings.max_attempts
+            _wait_for(target)
             try:
                 response = super().request(method, target, **kwargs)
-            except (requests.ConnectionError, requests.Timeout) as error:
-                if last or _is_final(error):
-                    self._raise_unreachable(target, error)
-                wait = None
-            except requests.RequestException as error:
-                if last or not isinstance(error, requests.exceptions.ChunkedEncodingError):
-                    self._raise_unreachable(target, error)
-                wait = None
-            else:
                 log.debug("%s %s -> %s", method, redact(target), response.status_code)
                 if response.status_code < 400 or response.status_code in accept:
+                    if max_bytes is not None:
+                        self._read(response, max_bytes)
                     return response
-                if last or not http_rules.is_retryable(response.status_code):
+                self._read(response, _MAX_ERROR_BYTES, cut=True)
+            except APIError:  # which is one of requests', too
+                raise
+            except requests.RequestException as error:
+                if attempt >= self._tries_after(error):
+                    self._raise_unreachable(target, error)
+                time.sleep(self._pause(attempt, None))
+            except ValueError as error:  # what requests makes of some redirects
+                raise APIError(f"{redact(target)} {_BAD_URL} ({_one_line(error)}).") from error
+            else:
+                if attempt >= self._tries_for(response):
                     self._raise_for(response)
-                wait = http_rules.parse_retry_after(response.headers.get("Retry-After"))
-                response.close()
-            self._pause(attempt, wait)
+                pause = self._pause(attempt, http_rules.parse_wait(response.headers))
+                _held[urlsplit(target).netloc] = time.monotonic() + pause
             attempt += 1
+
+    def _tries_after(self, error: requests.RequestException) -> int:
+        """How often to try where there was no answer, or not all of one."""
+        if _slowness(error):
+            return min(2, self.settings.max_attempts)
+        if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError):
+            return 1  # certificates and proxies do not change by trying again
+        passing = (
+            requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError
+        )
+        return self.settings.max_attempts if isinstance(error, passing) else 1
+
+    def _tries_for(self, response: requests.Response) -> int:
+        """How often to try where this is the answer."""
+        if _is_limited(response):
+            return 2 * self.settings.max_attempts - 1
+        passes = http_rules.is_retryable(response.status_code)
+        return self.settings.max_attempts if passes else 1
+
+    def _read(self, response: requests.Response, most: int, *, cut: bool = False) -> None:
+        """Read a body into memory, and let go of the connection.
+
+        Args:
+            response: Whose body.
+            most: Bytes at most, decompressed.
+            cut: Leave out what is beyond them, rather than refuse all of it.
+
+        Raises:
+            APIError: if there are more.
+            requests.RequestException: if it breaks off.
+        """
+        coding = response.headers.get("Content-Encoding", "").strip().lower()
+        if coding not in _CODINGS:
+            response.close()
+            raise APIError(f"{redact(response.url)} answered in a coding that nobody asked for.")
+        body = bytearray()
+        with response:
+            for piece in response.iter_content(_PIECE):
+                body += piece
+                if len(body) > most:
+                    if cut:
+                        break
+                    raise APIError(
+                        f"{redact(response.url)} answered with more than {most:,} bytes: if you "
+                        "trust the hub, raise ApiSettings.max_json_bytes."
+                    )
+        response._content = bytes(body[:most])  # where requests keeps what has been read
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Where a redirect leads, without our key; the adapter adds it again where it belongs."""
+        if resp.is_redirect:
+            self._read(resp, _MAX_ERROR_BYTES, cut=True)  # requests would read all there is
         target: str | None = super().get_redirect_target(resp)
         return without_key(target, self._api_key) if target and self._api_key else target
 
@@ -172,25 +252,28 @@ class Session(requests.Session):
         Raises:
             APIError: if the answer is not JSON; and all that :meth:`request` raises.
         """
-        with self.get(url, **kwargs) as response:
-            try:
-                return response.json()
-            except requests.exceptions.JSONDecodeError as error:
-                raise APIError(
-                    f"{redact(response.url)} answered with something that is not JSON "
-                    f"({response.headers.get('Content-Type', 'no content type')}): is "
-                    f"{redact(self.root_url)} the root of an MLHub API? If not, {_POINT_AT_A_HUB}.",
-                    response=response,
-                ) from error
+        response = self.request("GET", url, max_bytes=self.settings.max_json_bytes, **kwargs)
+        try:
+            return parse_json(response.content, max_depth=_MAX_DEPTH)
+        except (ValueError, MemoryError) as error:
+            raise APIError(
+                f"{redact(response.url)} answered with something that is not JSON "
+                f"({_one_line(response.headers.get('Content-Type', 'no content type'))}: "
+                f"{_one_line(error) or 'too large'}): is {redact(self.root_url)} the root of an "
+                f"MLHub API? If not, {_POINT_AT_A_HUB}.",
+                response=response,
+            ) from error
 
     def paginate(self, url: str, **kwargs: Any) -> Iterator[dict[str, Any]]:
         """GET a page, then those that its ``rel: next`` links lead to.
 
         Raises:
-            APIError: if the links lead in a circle; and all that :meth:`request` raises.
+            APIError: if the links lead in a circle, or on and on without an item; and all that
+                :meth:`request` raises.
         """
         current: str | None = self.url_of(url)
         seen: set[str] = set()
+        empty = 0
         while current is not None:
             if current in seen or len(seen) > _MAX_PAGES:
                 raise APIError(f"The pages of {redact(url)} lead in a circle.")
@@ -199,14 +282,20 @@ class Session(requests.Session):
             if not isinstance(page, dict):
                 raise APIError(f"{redact(current)} did not answer with a page of items.")
             yield page
+            empty = 0 if page.get("features") else empty + 1
+            if empty > _MAX_EMPTY_PAGES:
+                raise APIError(f"The pages of {redact(url)} lead on and on, with nothing on them.")
             following = _next_link(page)
-            current = urljoin(current, following) if following else None
+            try:
+                current = urljoin(current, following) if following else None
+                _check_url(current or self.root_url)
+            except ValueError as error:
+                raise APIError(f"{redact(current)} has a next page that is no URL.") from error
             kwargs.pop("params", None)  # a next link carries its own
 
-    def _pause(self, attempt: int, retry_after: float | None) -> None:
-        backoff = self.settings.backoff_base * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
-        wait = backoff if retry_after is None else max(backoff, retry_after)
-        time.sleep(min(wait, self.settings.retry_after_cap))
+    def _pause(self, attempt: int, wanted: float | None) -> float:
+        backoff: float = self.settings.backoff_base * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
+        return min(max(backoff, wanted or 0.0), self.settings.retry_after_cap)
 
     def _raise_unreachable(self, url: str, error: Exception) -> NoReturn:
         reason = redact(_reason(error), self._api_key)
@@ -225,7 +314,12 @@ class Session(requests.Session):
         status = response.status_code
         url = redact(response.url, self._api_key)
         detail = redact(_detail(response), self._api_key)
-        response.close()
+        if _is_limited(response):
+            raise APIError(
+                f"The hub is asked too often, by us or by others: {url} answered {status}{detail}, "
+                "and went on to. Try again later.",
+                response=response,
+            )
         if status in (401, 403):
             what = "refuses the API key" if self._api_key else "wants an API key, and none was sent"
             raise AuthenticationError(
@@ -280,9 +374,30 @@ def _check_url(url: str) -> None:
         raise InvalidArgument(f"{redact(url)} is no URL of http or https.")
 
 
-def _is_final(error: Exception) -> bool:
-    """Certificate and proxy errors do not pass by trying again."""
-    return isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError)
+def _wait_for(url: str) -> None:
+    """Wait as long as the host of a URL wants to be left alone."""
+    wait = _held.get(urlsplit(url).netloc, 0.0) - time.monotonic()
+    if wait > 0:
+        time.sleep(wait)
+
+
+def _is_limited(response: requests.Response) -> bool:
+    """Whether the hub says that it is asked too often; its body has been read."""
+    status = response.status_code
+    return status == 429 or http_rules.says_limited(status, response.headers, response.content)
+
+
+def _slowness(error: BaseException | None) -> TooSlow | None:
+    """What was too slow, where that is what went wrong."""
+    while error is not None and not isinstance(error, TooSlow):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _one_line(text: object) -> str:
+    """What others say, kept short and on one line, without what a terminal would obey."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in str(text)[:1_000])
+    return " ".join(shown.split())[:300]
 
 
 def _is_timeout(error: Exception) -> bool:
@@ -294,6 +409,9 @@ def _is_timeout(error: Exception) -> bool:
 
 def _reason(error: BaseException) -> str:
     """The innermost cause, in short: urllib3 wraps it three times."""
+    slow = _slowness(error)
+    if slow is not None:
+        return f"too slow: {slow}"
     cause: BaseException = error
     seen: set[int] = set()
     while id(cause) not in seen:
@@ -302,17 +420,17 @@ def _reason(error: BaseException) -> str:
             (arg for arg in cause.args if isinstance(arg, BaseException)), None
         )
         cause = inner if isinstance(inner, BaseException) else cause
-    return str(cause).rpartition(": ")[2] or type(cause).__name__
+    return _one_line(str(cause).rpartition(": ")[2]) or type(cause).__name__
 
 
 def _detail(response: requests.Response) -> str:
     """What the hub says about an error, kept short."""
     try:
-        body = response.json()
-    except (requests.RequestException, ValueError):
+        body = parse_json(response.content, max_depth=_MAX_DEPTH)
+    except ValueError:
         return ""
     detail = body.get("detail") if isinstance(body, dict) else None
-    return f": {detail[:300]}" if isinstance(detail, str) else ""
+    return f": {_one_line(detail)}" if isinstance(detail, str) else ""
 
 
 def _next_link(page: dict[str, Any]) -> str | None:

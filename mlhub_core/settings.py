@@ -14,6 +14,11 @@ from mlhub_core.exceptions import InvalidArgument
 
 MIB = 1024 * 1024
 
+MIN_SPEED = 100
+"""Bytes a second that any answer has to come at. A modem of 28.8 kbit/s still gives each of 32
+connections that much; what is slower takes three hours for a megabyte, and is no download but a
+fault."""
+
 USER_AGENT = f"mlhub-flows/{__version__} (dataset downloader)"
 """Sent with every request. Some hosts refuse clients that they do not know; we say who we are."""
 
@@ -43,13 +48,20 @@ class ApiSettings:
     connect_timeout: float = 10.0
     """Until a connection stands."""
     read_timeout: float = 60.0
-    """Between two pieces of an answer."""
+    """Until the header of an answer is whole, and between two pieces of its body."""
+    min_speed: int = MIN_SPEED
+    """Bytes a second that a body has to come at, measured over ``read_timeout``. An answer that is
+    slower is asked for once more, and then given up."""
+    max_json_bytes: int = 64 * MIB
+    """Bytes of one JSON answer, decompressed: it is parsed in memory."""
     max_attempts: int = 4
-    """Tries per request, the first included, for failures that may pass."""
+    """Tries per request, the first included, for failures that may pass. Where the hub says that it
+    is asked too often, nearly twice as many: a wait that it wants is no failure."""
     backoff_base: float = 0.3
     """Wait before the second try; doubled for each further one, with jitter."""
     retry_after_cap: float = 60.0
-    """The longest ``Retry-After`` that is obeyed; a longer one counts as this."""
+    """The longest wait that a hub may ask for, by ``Retry-After``, ``RateLimit-Reset`` or their
+    like; a longer one counts as this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,20 @@
-"""Adds the API key to requests where nothing else sees it.
+"""The connections to a hub: they add the API key where nothing else sees it, and have an end.
 
 The API takes its key as the query parameter ``key``. A key in a URL ends up wherever URLs do: in
 ``response.url``, in urllib3's debug log, in the text of every connection error and its causes. So
 it is added in the connection, below all of these, as the request line is written, and only for
 URLs under the hub's root.
+
+And time-outs of a socket begin anew with every byte: a hub that sends one now and then would hold
+a caller for ever. So answers also have to keep a least speed.
 """
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Callable
+from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import quote, unquote, unquote_plus, urlsplit, urlunsplit
 
@@ -16,6 +22,8 @@ import requests.adapters
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
+
+from mlhub_core.settings import ApiSettings
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -63,6 +71,85 @@ def _values(pair: str) -> tuple[str, str]:
     return unquote(value), unquote_plus(value)
 
 
+class TooSlow(TimeoutError):
+    """An answer comes, but so slowly that there is no end in sight."""
+
+
+class _PacedReader(io.RawIOBase):
+    """What comes over a connection, as long as it comes fast enough.
+
+    The head has to be whole within the read time-out; of a body, what is waited for has to come at
+    the least speed, measured over the same time. While nobody reads, nothing is measured.
+
+    Args:
+        raw: Where to read.
+        settings: Time-out and least speed.
+    """
+
+    def __init__(self, raw: io.RawIOBase, settings: ApiSettings) -> None:
+        super().__init__()
+        self._raw = raw
+        self._seconds = settings.read_timeout
+        self._least = settings.min_speed * settings.read_timeout
+        self._began = time.monotonic()
+        self._in_body = False
+        self._waited = 0.0
+        self._came = 0
+
+    def begin_body(self) -> None:
+        """The head is whole."""
+        self._in_body = True
+
+    def readable(self) -> bool:
+        """Whether it can be read: always."""
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor of the socket."""
+        return self._raw.fileno()
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what has come.
+
+        Raises:
+            TooSlow: if it comes too slowly.
+        """
+        before = time.monotonic()
+        count = self._raw.readinto(buffer)
+        now = time.monotonic()
+        if not self._in_body:
+            if now - self._began > self._seconds:
+                raise TooSlow(f"its header is not whole after {self._seconds:g} s")
+            return int(count)
+        self._waited += now - before
+        self._came += count
+        if self._waited > self._seconds:
+            if self._came < self._least:
+                speed = self._came / self._waited
+                raise TooSlow(f"{speed:.1f} bytes a second, over {self._seconds:g} s")
+            self._waited = self._came = 0
+        return int(count)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._raw.close()
+        super().close()
+
+
+def _paced_response(settings: ApiSettings) -> type[HTTPResponse]:
+    class PacedResponse(HTTPResponse):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._paced = _PacedReader(self.fp.detach(), settings)
+            self.fp = io.BufferedReader(self._paced)
+
+        def begin(self) -> None:
+            super().begin()
+            self._paced.begin_body()
+
+    return PacedResponse
+
+
 class _KeyedMixin:
     """A connection that adds the key when it writes the request line."""
 
@@ -82,7 +169,7 @@ class _KeyedMixin:
         super().putrequest(method, url, *args, **kwargs)  # type: ignore[misc]
 
 
-def _pool_classes(sign: Sign) -> dict[str, type[HTTPConnectionPool]]:
+def _pool_classes(sign: Sign, settings: ApiSettings) -> dict[str, type[HTTPConnectionPool]]:
     class KeyedHTTPConnection(_KeyedMixin, HTTPConnection):
         key_scheme = "http"
 
@@ -97,6 +184,7 @@ def _pool_classes(sign: Sign) -> dict[str, type[HTTPConnectionPool]]:
 
     for connection in (KeyedHTTPConnection, KeyedHTTPSConnection):
         connection.sign = staticmethod(sign)
+        connection.response_class = _paced_response(settings)
     return {"http": KeyedHTTPPool, "https": KeyedHTTPSPool}
 
 
@@ -106,15 +194,18 @@ class KeyAdapter(requests.adapters.HTTPAdapter):
     Args:
         root_url: The hub's root; only URLs under it get the key.
         api_key: The key, or None to send none.
+        settings: How slow an answer may be; the defaults unless given.
     """
 
-    def __init__(self, root_url: str, api_key: str | None) -> None:
+    def __init__(
+        self, root_url: str, api_key: str | None, settings: ApiSettings | None = None
+    ) -> None:
         def sign(url: str) -> str:
             if api_key is None or not is_under(root_url, url):
                 return url
             return f"{url}{'&' if '?' in url else '?'}key={quote(api_key, safe='')}"
 
-        self._classes = _pool_classes(sign)
+        self._classes = _pool_classes(sign, settings or ApiSettings())
         super().__init__(max_retries=0)
 
     def _keyed(self, manager: PoolManager) -> PoolManager:

@@ -35,6 +35,8 @@ _REASONS = {
     416: "Range Not Satisfiable",
 }
 LONG_AGO = 1_600_000_000.0
+_BETWEEN_DROPS = 0.02
+"""Seconds between two bytes of an answer that drips."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Fault:
     closes: bool = False  # end the connection behind a whole answer, of which the head said nothing
     unframed: bool = False  # no length at all: the end of the connection is the end of the file
     gzip: bool = False
+    endless: bool = False  # the body again and again, until the client has gone
+    drip: str = ""  # "body" or "head": a byte at a time from there on, until the client has gone
     then_put: bytes | None = field(default=None, repr=False)  # the file changes after this answer
     then: Callable[[], None] | None = field(default=None, repr=False)  # called after what is sent
 
@@ -105,6 +109,14 @@ def redirect(location: str, code: int = 302) -> Fault:
 
 def wrong_md5() -> Fault:
     return Fault(headers=(("Content-MD5", "AAAAAAAAAAAAAAAAAAAAAA=="),))
+
+
+def endless(body: bytes = b"0" * 65536, **more: object) -> Fault:
+    return Fault(body=body, unframed=True, endless=True, **more)  # type: ignore[arg-type]
+
+
+def drip(where: str = "body") -> Fault:
+    return Fault(body=b"0" * 1_000_000, drip=where)
 
 
 def empty() -> Fault:
@@ -389,9 +401,13 @@ class FaultServer:
         fields["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
         return 206, file.content[start:]
 
-    @staticmethod
     def _send(
-        connection: socket.socket, code: int, fields: dict[str, str], body: bytes, fault: Fault
+        self,
+        connection: socket.socket,
+        code: int,
+        fields: dict[str, str],
+        body: bytes,
+        fault: Fault,
     ) -> None:
         reason = _REASONS.get(code, "Something")
         head = f"HTTP/1.1 {code} {reason}\r\n"
@@ -404,7 +420,16 @@ class FaultServer:
             wire = body
         if fault.cut is not None:
             wire = wire[: fault.cut]
-        connection.sendall(head.encode("latin-1") + b"\r\n" + wire)
+        begin = head.encode("latin-1") + (b"X-Padding: " if fault.drip == "head" else b"\r\n")
+        if fault.drip:
+            connection.sendall(begin if fault.drip == "body" else b"HTTP/1.1 ")
+            for byte in wire if fault.drip == "body" else begin[9:] + wire:
+                connection.sendall(bytes((byte,)))
+                if self._closing.wait(_BETWEEN_DROPS):
+                    return
+        connection.sendall(begin + wire)
+        while fault.endless and not self._closing.is_set():
+            connection.sendall(wire)
 
     @staticmethod
     def _end(connection: socket.socket, fault: Fault) -> None:

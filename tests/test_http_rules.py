@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlhub_core.http_rules import (
+    WAIT_FIELDS,
     ContentRange,
     RangeVerdict,
     http_date,
@@ -19,6 +20,8 @@ from mlhub_core.http_rules import (
     parse_md5,
     parse_retry_after,
     parse_unsatisfied_range,
+    parse_wait,
+    says_limited,
     strong_etag,
     strong_validator,
 )
@@ -83,6 +86,64 @@ def test_any_header_is_read_or_left(text: str | None) -> None:
 )
 def test_retry_after(text: str, seconds: float | None) -> None:
     assert parse_retry_after(text, NOW) == seconds
+
+
+EPOCH = NOW.timestamp()
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        ({"retry-after": "7", "ratelimit-reset": "99"}, 7.0),
+        ({"retry-after": "Fri, 02 Jan 2026 03:05:05 GMT"}, 60.0),
+        ({"x-ms-retry-after-ms": "1500"}, 1.5),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"ratelimit-reset": "9"}, 9.0),
+        ({"ratelimit-reset": "9", "ratelimit-remaining": "0"}, 9.0),
+        ({"ratelimit-reset": "9", "ratelimit-remaining": "5"}, None),
+        ({"x-ratelimit-reset": f"{EPOCH + 33:.0f}"}, 33.0),
+        ({"x-ratelimit-reset": f"{(EPOCH + 33) * 1000:.0f}"}, 33.0),
+        ({"x-rate-limit-reset": f"{EPOCH - 33:.0f}"}, 0.0),
+        ({"x-ratelimit-reset": "2026-01-02T03:05:05Z"}, 60.0),
+        ({"x-ratelimit-reset": "Fri, 02 Jan 2026 03:05:05 GMT"}, 60.0),
+        ({"ratelimit": '"default";r=0;t=30'}, 30.0),
+        ({"ratelimit": '"day";r=5;t=99, "second";r=0;t=3, "minute";r=0;t=30'}, 30.0),
+        ({"ratelimit": "limit=100, remaining=0, reset=50"}, 50.0),
+        ({"ratelimit": "limit=100, remaining=1, reset=50"}, None),
+        ({"x-ratelimit-reset": "9" * 5000}, None),
+        ({"x-ratelimit-reset": "soon", "ratelimit": ";;==,,t=x,\x00"}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_a_server_wants_to_be_left_alone(
+    fields: dict[str, str], seconds: float | None
+) -> None:
+    assert parse_wait(fields, EPOCH) == pytest.approx(seconds)
+    assert parse_wait({**fields, "date": NOW.strftime("%a, %d %b %Y %X GMT")}) == (
+        pytest.approx(seconds)
+    )
+
+
+@given(st.dictionaries(st.sampled_from(sorted(WAIT_FIELDS | {"date"})), st.text(max_size=30)))
+def test_any_wait_is_read_or_left(fields: dict[str, str]) -> None:
+    assert (parse_wait(fields) or 0.0) >= 0.0
+    assert says_limited(404, fields) is False
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "limited"),
+    [
+        ({"x-ratelimit-remaining": "0"}, b"", True),
+        ({"x-ratelimit-remaining": "9"}, b"", False),
+        ({"retry-after": "1"}, b"", True),
+        ({}, b"<Code>SlowDown</Code>", True),
+        ({}, b'{"message": "API rate limit exceeded"}', True),
+        ({}, b"<Code>AccessDenied</Code>", False),
+    ],
+)
+def test_a_403_may_be_a_rate_limit(fields: dict[str, str], body: bytes, limited: bool) -> None:
+    assert says_limited(403, fields, body) is limited
+    assert says_limited(401, fields, body) is False
 
 
 @pytest.mark.parametrize(
