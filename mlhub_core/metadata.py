@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from mlhub_core.client.datasets import get_catalog_info, get_dataset
-from mlhub_core.exceptions import APIError, EntityDoesNotExist
+from mlhub_core.exceptions import APIError, EntityDoesNotExist, HubUnreachable
+from mlhub_core.settings import ApiSettings
+
+log = logging.getLogger(__name__)
+
+_FOR_SHOW = ApiSettings(connect_timeout=5, read_timeout=10, max_attempts=2)
+"""How the hub is asked for what a run can do without."""
 
 _MARKDOWN_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
@@ -88,6 +95,9 @@ def fetch_metadata(
 ) -> DatasetInfo:
     """Ask the hub about a dataset: the dataset itself, and the sizes of its catalog and data.
 
+    Sizes are for show: a hub that does not tell them, for whatever reason, may still have the
+    catalog.
+
     Raises:
         EntityDoesNotExist: if the hub has no such dataset.
         MLHubException: all that the session raises.
@@ -95,9 +105,12 @@ def fetch_metadata(
     dataset = get_dataset(dataset_id_or_doi, api_key=api_key, profile=profile)
     info = DatasetInfo.from_api(dataset)
     try:
-        sizes = get_catalog_info(info.id, api_key=api_key, profile=profile)
+        sizes = get_catalog_info(info.id, api_key=api_key, profile=profile, settings=_FOR_SHOW)
     except EntityDoesNotExist:
-        return info  # sizes are for show: a hub that does not know them may still have the catalog
+        return info
+    except (APIError, HubUnreachable) as error:
+        log.warning("The sizes of %s are not known: %s", info.id, error)
+        return info
     return DatasetInfo.from_api(dataset, sizes)
 
 

@@ -105,7 +105,7 @@ class Session(requests.Session):
         return self._api_key
 
     @classmethod
-    def from_env(cls) -> Session:
+    def from_env(cls, *, settings: ApiSettings | None = None) -> Session:
         """A session with the key in ``MLHUB_API_KEY``.
 
         Raises:
@@ -114,21 +114,24 @@ class Session(requests.Session):
         api_key = os.environ.get(cls.API_KEY_ENV_VARIABLE, "").strip()
         if not api_key:
             raise APIKeyNotFound(f"{cls.API_KEY_ENV_VARIABLE} is not set.")
-        return cls(api_key=api_key)
+        return cls(api_key=api_key, settings=settings)
 
     @classmethod
-    def from_config(cls, profile: str | None = None) -> Session:
+    def from_config(
+        cls, profile: str | None = None, *, settings: ApiSettings | None = None
+    ) -> Session:
         """A session with the key of a profile.
 
         Args:
             profile: Its name; None means ``default``.
+            settings: Time-outs and retries.
 
         Raises:
             APIKeyNotFound: if the profile has none.
         """
         if profile == ANONYMOUS_PROFILE:
-            return cls(api_key=None)
-        return cls(api_key=read_api_key(profile or DEFAULT_PROFILE))
+            return cls(api_key=None, settings=settings)
+        return cls(api_key=read_api_key(profile or DEFAULT_PROFILE), settings=settings)
 
     def url_of(self, url: str) -> str:
         """The absolute URL of a path; absolute URLs come back as they are."""
@@ -332,7 +335,12 @@ class Session(requests.Session):
         raise APIError(f"{url} answered {status}{detail}.", response=response)
 
 
-def get_session(*, api_key: str | None = None, profile: str | None = None) -> Session:
+def get_session(
+    *,
+    api_key: str | None = None,
+    profile: str | None = None,
+    settings: ApiSettings | None = None,
+) -> Session:
     """A session with the API key found in the documented order.
 
     1. ``api_key``
@@ -347,12 +355,12 @@ def get_session(*, api_key: str | None = None, profile: str | None = None) -> Se
         APIKeyNotFound: if none of these gives a key.
     """
     if api_key:
-        return Session(api_key=api_key)
+        return Session(api_key=api_key, settings=settings)
     if os.environ.get(Session.API_KEY_ENV_VARIABLE, "").strip():
-        return Session.from_env()
+        return Session.from_env(settings=settings)
     name = profile or os.environ.get(Session.PROFILE_ENV_VARIABLE, "").strip() or None
     try:
-        return Session.from_config(name)
+        return Session.from_config(name, settings=settings)
     except APIKeyNotFound as error:
         off = ""
         if root_url() == DEFAULT_ROOT_URL:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from mlhub_core.exceptions import APIError, EntityDoesNotExist, InvalidArgument
 from mlhub_core.redact import redact
 from mlhub_core.session import get_session
+from mlhub_core.settings import ApiSettings
 
 
 def segment(label: str, value: str, *, safe: str = "") -> str:
@@ -29,7 +30,12 @@ def segment(label: str, value: str, *, safe: str = "") -> str:
 
 
 def fetch_object(
-    path: str, missing: str, *, api_key: str | None, profile: str | None
+    path: str,
+    missing: str,
+    *,
+    api_key: str | None,
+    profile: str | None,
+    settings: ApiSettings | None = None,
 ) -> dict[str, Any]:
     """GET one JSON object.
 
@@ -38,12 +44,13 @@ def fetch_object(
         missing: What to say on 404.
         api_key: As for :func:`~mlhub_core.session.get_session`.
         profile: As for :func:`~mlhub_core.session.get_session`.
+        settings: Time-outs and retries.
 
     Raises:
         EntityDoesNotExist: on 404.
         APIError: if the answer is no JSON object, or another error status.
     """
-    with get_session(api_key=api_key, profile=profile) as session:
+    with get_session(api_key=api_key, profile=profile, settings=settings) as session:
         try:
             answer = session.get_json(path)
         except EntityDoesNotExist as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,7 +57,7 @@ def list_collection_items(
         collection_id: The collection.
         page_size: Items asked for per page; None leaves it to the hub.
         extensions: Only items that use all of these STAC extensions.
-        limit: Items at most in all; None means all there are.
+        limit: Items at most in all, 0 for none; None means all there are.
         api_key: As for :func:`~mlhub_core.session.get_session`.
         profile: As for :func:`~mlhub_core.session.get_session`.
 
@@ -64,13 +65,12 @@ def list_collection_items(
         STAC Item objects.
 
     Raises:
-        InvalidArgument: if ``page_size`` or ``limit`` is no positive number.
+        InvalidArgument: if ``page_size`` or ``limit`` is no such number.
         EntityDoesNotExist: if the hub has no such collection.
         MLHubException: all that the session raises.
     """
-    for label, number in (("page_size", page_size), ("limit", limit)):
-        if number is not None and number < 1:
-            raise InvalidArgument(f"{label} is {number}: use 1 or more, or None.")
+    limit = _count("limit", limit, 0)
+    page_size = _count("page_size", page_size, 1)
     path = f"collections/{segment('collection_id', collection_id)}/items"
     params: dict[str, Any] = {}
     if page_size is not None:
@@ -114,3 +114,21 @@ def get_collection_item(
         api_key=api_key,
         profile=profile,
     )
+
+
+def _count(label: str, number: Any, least: int) -> int | None:
+    """A whole number, of whatever library, or None.
+
+    Raises:
+        InvalidArgument: for anything else.
+    """
+    how = f"{label} is {number!r}: use a whole number, {least} or more, or None."
+    if number is None:
+        return None
+    try:
+        count = operator.index(number)
+    except TypeError as error:
+        raise InvalidArgument(how) from error
+    if count < least:
+        raise InvalidArgument(how)
+    return count

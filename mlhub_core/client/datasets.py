@@ -9,6 +9,7 @@ from typing import Any
 from mlhub_core.client._entity import fetch_list, fetch_object, segment
 from mlhub_core.client.archives import download_collection_archive, get_collection_archive_info
 from mlhub_core.client.search import as_words, matches
+from mlhub_core.settings import ApiSettings
 
 __all__ = [
     "download_collection_archive",
@@ -119,7 +120,11 @@ def get_dataset(
 
 
 def get_catalog_info(
-    dataset_id: str, *, api_key: str | None = None, profile: str | None = None
+    dataset_id: str,
+    *,
+    api_key: str | None = None,
+    profile: str | None = None,
+    settings: ApiSettings | None = None,
 ) -> dict[str, Any]:
     """Sizes of a dataset (``GET /catalog/{dataset_id}/info``).
 
@@ -136,4 +141,5 @@ def get_catalog_info(
         f'The hub has no catalog of the dataset "{dataset_id}".',
         api_key=api_key,
         profile=profile,
+        settings=settings,
     )

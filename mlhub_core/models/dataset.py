@@ -178,15 +178,15 @@ class Dataset:
     @property
     def stac_catalog_size(self) -> int | None:
         """Bytes of the catalog archive, None when the hub does not say. Asks the hub each time."""
-        return self._info().get("stac_catalog_size")
+        return self._size("stac_catalog_size")
 
     @property
     def estimated_dataset_size(self) -> int | None:
         """Bytes of all assets, None when the hub does not say. Asks the hub each time."""
-        return self._info().get("estimated_dataset_size")
+        return self._size("estimated_dataset_size")
 
-    def _info(self) -> dict[str, Any]:
-        return client.get_catalog_info(self.id, **self.session_kwargs)
+    def _size(self, name: str) -> int | None:
+        return client.get_catalog_info(self.id, **self.session_kwargs).get(name)
 
     def download(
         self,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core.exceptions import InvalidArgument
@@ -84,10 +84,12 @@ def bbox_geometry(bbox: BBox) -> BaseGeometry:
 
 
 def parse_geojson(value: Any) -> str | None:
-    """Read a GeoJSON geometry, Feature or FeatureCollection.
+    """Read whatever has a geometry.
 
     Args:
-        value: Parsed GeoJSON, its text, or an object with ``__geo_interface__``.
+        value: Parsed GeoJSON or its text, a mapping with a ``geometry``, an object with a
+            ``__geo_interface__`` or ``geometry`` (a shape, an item, a table of GeoPandas, which is
+            brought into longitude and latitude), or several of these.
 
     Returns:
         The geometry (of a collection: all of them in one) as canonical GeoJSON text.
@@ -97,9 +99,10 @@ def parse_geojson(value: Any) -> str | None:
     """
     if value is None:
         return None
-    document = _document(value)
-    _refuse_other_crs(document)
-    shapes = [_shape(geometry) for geometry in _geometries(document)]
+    try:
+        shapes = [_shape(geometry) for geometry in _geometries(value)]
+    except RecursionError as error:
+        raise InvalidArgument(f"intersects is nested too deeply: {_GEOJSON_HOW}.") from error
     shapes = [shape for shape in shapes if not shape.is_empty]
     if not shapes:
         raise InvalidArgument(f"intersects holds no shape: {_GEOJSON_HOW}.")
@@ -116,22 +119,55 @@ def parse_geojson(value: Any) -> str | None:
     return shapely.to_geojson(whole)
 
 
-def _document(value: Any) -> dict[str, Any]:
-    if hasattr(value, "__geo_interface__"):
-        value = value.__geo_interface__
+def _geometries(value: Any) -> Iterator[dict[str, Any]]:
+    """The GeoJSON geometries in whatever has some."""
+    value = _plain(value)
+    if isinstance(value, list | tuple):
+        for part in value:
+            if part is not None:
+                yield from _geometries(part)
+        return
+    if not isinstance(value, dict):
+        raise InvalidArgument(f"intersects is a {type(value).__name__}: {_GEOJSON_HOW}.")
+    _refuse_other_crs(value)
+    if value.get("type") == "FeatureCollection":
+        features = value.get("features")
+        if not isinstance(features, list | tuple):
+            raise InvalidArgument(f"intersects is a FeatureCollection of nothing: {_GEOJSON_HOW}.")
+        yield from _geometries(features)
+    elif "geometry" in value:
+        yield from _geometries([value["geometry"]])
+    elif value.get("type") == "LinearRing":  # shapely's, not GeoJSON's
+        yield {**value, "type": "LineString"}
+    elif isinstance(value.get("type"), str):
+        yield value
+    else:
+        raise InvalidArgument(f"intersects is an object without a type: {_GEOJSON_HOW}.")
+
+
+def _plain(value: Any) -> Any:
+    """Parsed GeoJSON, or what may hold some, of text, shapes, tables and items of other libraries.
+
+    Tables know which coordinates theirs are, and GeoJSON has one kind only.
+    """
     if isinstance(value, str | bytes):
         try:
-            value = json.loads(value)
-        except ValueError as error:
+            return json.loads(value)
+        except (ValueError, RecursionError) as error:
             raise InvalidArgument(f"intersects is not JSON ({error}): {_GEOJSON_HOW}.") from error
-    if not isinstance(value, dict) or not isinstance(value.get("type"), str):
-        raise InvalidArgument(f"intersects is a {type(value).__name__}: {_GEOJSON_HOW}.")
+    if getattr(value, "crs", None) is not None and hasattr(value, "to_crs"):
+        value = value.to_crs(4326)
+    if hasattr(value, "__geo_interface__"):
+        return value.__geo_interface__
+    if not isinstance(value, dict) and hasattr(value, "geometry"):
+        return {"geometry": value.geometry}
     return value
 
 
 def _refuse_other_crs(document: dict[str, Any]) -> None:
-    name = document.get("crs")
-    name = name.get("properties", {}).get("name") if isinstance(name, dict) else None
+    crs = document.get("crs")
+    properties = crs.get("properties") if isinstance(crs, dict) else None
+    name = properties.get("name") if isinstance(properties, dict) else None
     if isinstance(name, str) and not name.upper().endswith(_CRS84):
         raise InvalidArgument(
             f"intersects is in {name}: GeoJSON is in longitude and latitude (EPSG:4326); "
@@ -139,28 +175,11 @@ def _refuse_other_crs(document: dict[str, Any]) -> None:
         )
 
 
-def _geometries(document: dict[str, Any]) -> list[dict[str, Any]]:
-    kind = document["type"]
-    if kind == "FeatureCollection":
-        features = document.get("features")
-        if not isinstance(features, list):
-            raise InvalidArgument(f"intersects is a FeatureCollection of nothing: {_GEOJSON_HOW}.")
-        return [
-            geometry
-            for feature in features
-            if isinstance(feature, dict) and isinstance(geometry := feature.get("geometry"), dict)
-        ]
-    if kind == "Feature":
-        geometry = document.get("geometry")
-        return [geometry] if isinstance(geometry, dict) else []
-    return [document]
-
-
 def _shape(geometry: dict[str, Any]) -> BaseGeometry:
     import shapely
 
     try:
-        shape = shapely.from_geojson(json.dumps(geometry, allow_nan=False))
+        shape = shapely.from_geojson(json.dumps(geometry, allow_nan=False, default=_as_list))
         shape = shapely.force_2d(shape)
         # A polygon that touches itself breaks the predicates; its repaired form covers the same.
         return shape if shape.is_valid else shapely.make_valid(shape)
@@ -169,3 +188,10 @@ def _shape(geometry: dict[str, Any]) -> BaseGeometry:
             f"intersects holds a {geometry.get('type', 'shape')} that is no GeoJSON geometry "
             f"({str(error).splitlines()[0]}): {_GEOJSON_HOW}."
         ) from error
+
+
+def _as_list(array: Any) -> Any:
+    """What a library's array or number holds."""
+    if not hasattr(array, "tolist"):
+        raise TypeError(f"a {type(array).__name__} is no coordinate")
+    return array.tolist()

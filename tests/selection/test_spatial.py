@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import geopandas
+import numpy
+import pystac
 import pytest
 import shapely
 from hypothesis import assume, given
@@ -204,7 +208,7 @@ def test_anything_else_is_a_shape_or_refused(value: Any) -> None:
     ("value", "why"),
     [
         ("{", "is not JSON"),
-        ([1, 2], "is a list"),
+        ([1, 2], "is a int"),
         ({"type": "Feature", "geometry": None}, "no shape"),
         ({"type": "FeatureCollection", "features": []}, "no shape"),
         ({"type": "FeatureCollection"}, "FeatureCollection of nothing"),
@@ -236,7 +240,48 @@ def test_a_polygon_that_crosses_itself_is_repaired() -> None:
     assert not shape.intersects(shapely.Point(1, 0.25))
 
 
-def test_objects_with_a_geo_interface() -> None:
-    assert parse_geojson(shapely.Point(1, 2)) == parse_geojson(
-        {"type": "Point", "coordinates": [1, 2]}
-    )
+class _Feature:
+    """As of libraries that have a geometry, and no GeoJSON."""
+
+    def __init__(self, geometry: Any) -> None:
+        self.geometry = geometry
+
+
+class _Interface:
+    def __init__(self, value: Any) -> None:
+        self.__geo_interface__ = value
+
+
+SQUARE = shapely.box(1, 2, 3, 4)
+WHATEVER: dict[str, Callable[[], Any]] = {
+    "a shape": lambda: SQUARE,
+    "its ring": lambda: SQUARE.exterior,
+    "a mapping with a geometry": lambda: {"geometry": SQUARE.__geo_interface__},
+    "a mapping with a shape": lambda: {"id": 3, "geometry": SQUARE},
+    "a mapping with text": lambda: {"geometry": shapely.to_geojson(SQUARE)},
+    "an interface to a geometry": lambda: _Interface(SQUARE.__geo_interface__),
+    "an interface to a feature": lambda: _Interface({"type": "Feature", "geometry": SQUARE}),
+    "an object with a geometry": lambda: _Feature(SQUARE),
+    "an object with an object": lambda: _Feature(_Interface(SQUARE.__geo_interface__)),
+    "an item": lambda: pystac.Item("x", SQUARE.__geo_interface__, None, datetime.now(UTC), {}),
+    "a list": lambda: [SQUARE, None, _Feature(SQUARE)],
+    "a collection of shapes": lambda: {"type": "FeatureCollection", "features": (SQUARE,)},
+    "a series": lambda: geopandas.GeoSeries([SQUARE, None]),
+    "a table": lambda: geopandas.GeoDataFrame({"when": [datetime.now(UTC)]}, geometry=[SQUARE]),
+    "a row": lambda: geopandas.GeoDataFrame({"a": [1]}, geometry=[SQUARE]).iloc[0],
+    "metres": lambda: geopandas.GeoSeries([SQUARE], crs=4326).to_crs(3857),
+    "arrays": lambda: {"type": "Polygon", "coordinates": [numpy.array(SQUARE.exterior.coords)]},
+}
+
+
+@pytest.mark.parametrize("form", WHATEVER)
+def test_whatever_has_a_geometry(form: str) -> None:
+    found = shapely.from_geojson(parse_geojson(WHATEVER[form]()))
+    assert found.hausdorff_distance(SQUARE) < 1e-9
+    assert found.geom_type == ("LineString" if form == "its ring" else "Polygon")
+
+
+@pytest.mark.parametrize("value", [3, b"[", "[" * 100_000, {"geometry": 3}, {"crs": {}}, object()])
+def test_what_has_none(value: Any) -> None:
+    with pytest.raises(InvalidArgument, match="intersects"):
+        parse_geojson(value)
