@@ -40,6 +40,28 @@ _LIMITED_WORDS = re.compile(
 _EPOCH_SECONDS = 1e8
 _EPOCH_MILLISECONDS = 1e11
 
+_CODINGS = {
+    "brotli": "br",
+    "bz2": "bzip2",
+    "x-brotli": "br",
+    "x-bzip2": "bzip2",
+    "x-compress": "compress",
+    "x-gzip": "gzip",
+    "x-lzma": "lzma",
+    "x-snappy": "snappy",
+    "x-xz": "xz",
+    "x-zstd": "zstd",
+    **{
+        name: name
+        for name in (
+            *("aes128gcm", "br", "bzip2", "compress", "dcb", "dcz", "deflate", "exi", "gzip"),
+            *("lz4", "lzma", "pack200-gzip", "snappy", "xz", "zstd"),
+        )
+    },
+}
+"""Content codings: the registered ones, and those in use. What else stands in ``Content-Encoding``
+(``aws-chunked``, ``utf-8``, ``binary``, ``none``) has been done to no bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class ContentRange:
@@ -70,6 +92,18 @@ def parse_length(value: str | None) -> int | None:
     found = {_DIGITS.fullmatch(one) for one in set((value or "").split(","))}
     lengths = {int(match[1]) if match else None for match in found}
     return lengths.pop() if len(lengths) == 1 else None
+
+
+def parse_codings(value: str | None) -> list[str]:
+    """Read ``Content-Encoding``.
+
+    Returns:
+        The codings among what it names, in the order in which they were done.
+    """
+    if not value:
+        return []
+    names = (name.strip(" \t\"'").lower() for name in value.split(","))
+    return [_CODINGS[name] for name in names if name in _CODINGS]
 
 
 def parse_content_range(value: str | None) -> ContentRange | None:

@@ -148,9 +148,9 @@ class Body:
     def tail(self, count: int) -> bytes:
         """The last bytes of what has been loaded or closed."""
         try:
-            with open(self.path, "rb", buffering=0) as file:
+            with open_state(self.path, "rb", buffering=0) as file:
                 file.seek(self.size - count)
-                return file.read(count)
+                return bytes(file.read(count))
         except OSError as error:
             raise storage_error(f"read {self.path}", error) from error
 

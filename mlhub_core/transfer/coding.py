@@ -13,25 +13,31 @@ size or digest of the catalog               the bytes that agree, the coded ones
 ``.gz``, ``.tgz``, plain bytes are not      the coded bytes: the host calls the format a coding
 any other name                              the plain bytes, as a browser would save them
 ==========================================  ====================================================
+
+So for the other codings and their extensions (``.zst``, ``.br``, …). Of a coding that cannot be
+taken back, or of several, it is the coded bytes or a failure.
 """
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlhub_core.checksums import parse_checksum
+from mlhub_core.exceptions import StorageError
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.body import Body, digest_file
 from mlhub_core.transfer.failures import Failure
-from mlhub_core.transfer.verdict import BINARY
+from mlhub_core.transfer.verdict import BINARY, DECODED, PACKED, UNKNOWN_CODING
 
 if TYPE_CHECKING:
     from zlib import _Decompress
 
-_PACKED = (".gz", ".tgz")
 _MAGIC = b"\x1f\x8b"
+_BEGIN = 8
+_ARROW = {"br": "brotli", "bzip2": "bz2", "zstd": "zstd"}
 _GZIP = 16 + zlib.MAX_WBITS
 _DEFLATE = {"zlib": zlib.MAX_WBITS, "raw": -zlib.MAX_WBITS}
 _PIECE = 1024 * 1024
@@ -57,7 +63,7 @@ def settle_coding(
 
     Args:
         body: All coded bytes; discarded when the plain ones take its place.
-        coding: ``gzip`` or ``deflate``.
+        coding: As :func:`~mlhub_core.http_rules.parse_codings` names it.
         asset: What the catalog says.
         check: Called between pieces; raises to stop.
         host: For the failure.
@@ -71,6 +77,12 @@ def settle_coding(
     wanted = _Wanted(asset.file_size, parse_checksum(asset.checksum))
     if wanted.told and wanted.is_met(body, check):
         return body
+    packed, magic = PACKED.get(coding, ((), b""))
+    packed_alike = _suffix(asset) in packed
+    if coding not in DECODED:
+        if packed_alike and not wanted.told:
+            return body
+        return Failure(UNKNOWN_CODING, f"Content-Encoding {coding}", host=host)
     algorithms = [wanted.checksum[0]] if wanted.checksum else []
     plain = Body(f"{body.path.removesuffix('.part')}.plain.part", algorithms)
     try:
@@ -80,7 +92,7 @@ def settle_coding(
         elif not plain.size and _suffix(asset) in BINARY:
             cause = f"an empty answer in place of a {_suffix(asset)} file"
             failure = Failure(cause, "once decoded", host=host)
-        elif _suffix(asset) in _PACKED and begin != _MAGIC:
+        elif packed_alike and not (magic and begin.startswith(magic)):
             plain.discard()
             return body
         else:
@@ -139,23 +151,70 @@ def plain_pieces(coded: Iterable[bytes], coding: str, most: int) -> Iterator[byt
 
     Args:
         coded: The coded bytes.
-        coding: ``gzip`` (several members in a row are one) or ``deflate`` (with or without the
-            frame that it should have).
+        coding: ``gzip`` (several members in a row are one), ``deflate`` (with or without the
+            frame that it should have), ``br``, ``bzip2`` or ``zstd``.
         most: Plain bytes after which it is too much.
 
     Raises:
         TooMuch: if they come to too much.
         BadCoding: if the bytes are not in that coding, or end too early.
     """
-    decoder = _Decoder(coding)
     size = 0
+    for piece in _decoded(coded, coding):
+        size += len(piece)
+        if size > most:
+            raise TooMuch(f"more than {most} bytes come out")
+        yield piece
+
+
+def _decoded(coded: Iterable[bytes], coding: str) -> Iterator[bytes]:
+    if coding in _ARROW:
+        yield from _by_arrow(coded, _ARROW[coding])
+        return
+    decoder = _Decoder(coding)
     for block in coded:
-        for piece in decoder.feed(block):
-            size += len(piece)
-            if size > most:
-                raise TooMuch(f"more than {most} bytes come out")
-            yield piece
+        yield from decoder.feed(block)
     decoder.finish()
+
+
+class _Reader(io.RawIOBase):
+    """A file to read, of blocks that come one after the other."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = iter(blocks)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as one block does."""
+        if not self._rest:  # an empty block is not the end
+            self._rest = memoryview(next(filter(None, self._blocks), b""))
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+def _by_arrow(coded: Iterable[bytes], codec: str) -> Iterator[bytes]:
+    """Decode with what Arrow brings along."""
+    import pyarrow as pa
+
+    with io.BufferedReader(_Reader(coded), _PIECE) as file:
+        if not file.peek(1):  # of nothing at all, nothing is the plain form
+            return
+        try:
+            with pa.CompressedInputStream(file, codec) as stream:
+                while piece := stream.read(_PIECE):
+                    yield piece
+        except pa.ArrowInvalid as error:
+            raise BadCoding(str(error)) from error
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise BadCoding(str(error)) from error
 
 
 class _Decoder:
@@ -219,13 +278,13 @@ class _Decoder:
 def _decode(
     body: Body, plain: Body, coding: str, size: int | None, check: Callable[[], None]
 ) -> bytes:
-    """Write the plain bytes; returns the first two of them."""
+    """Write the plain bytes; returns the first few of them."""
     most = max(_FREE, _MOST_TIMES * body.size) if size is None else size
     begin = b""
     for piece in plain_pieces(body.pieces(check), coding, most):
         check()
-        if len(begin) < 2:
-            begin = (begin + piece)[:2]
+        if len(begin) < _BEGIN:
+            begin = (begin + piece)[:_BEGIN]
         plain.write((piece,))
     return begin
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import orjson
 
+from mlhub_core.checksums import new_hash
 from mlhub_core.exceptions import StorageError
 from mlhub_core.http_rules import is_validator
 from mlhub_core.state import open_state
@@ -94,7 +95,7 @@ class Partials:
             size = os.stat(stem + _PART).st_size
             with open_state(stem + _NOTE, "rb") as file:
                 return _parse(file.read()), size
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None  # a torn note: the file is fetched from its beginning
 
     def write_note(self, save_path: str, note: Note) -> None:
@@ -173,8 +174,8 @@ def _parse(data: bytes) -> Note:
     if not sound or not is_validator(note.validator):
         raise ValueError("not a note")
     digests = tuple((name, value) for name, value in note.digests)
-    if not all(name in hashlib.algorithms_available for name, _ in digests):
-        raise ValueError("not a note")
+    for name, _ in digests:
+        new_hash(name)
     return replace(note, digests=digests)
 
 

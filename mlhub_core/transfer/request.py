@@ -16,7 +16,8 @@ _OVERLAP = 4096
 
 def ask_for_whole(asset: Asset) -> Ask:
     """Ask for the whole file."""
-    return Ask(Kind.WHOLE, _suffix(asset), size=asset.file_size)
+    has_checksum = asset.checksum is not None
+    return Ask(Kind.WHOLE, _suffix(asset), size=asset.file_size, has_checksum=has_checksum)
 
 
 def ask_for_rest(asset: Asset, size: int, total: int | None, head: ResponseHead | None) -> Ask:
@@ -38,6 +39,7 @@ def ask_for_rest(asset: Asset, size: int, total: int | None, head: ResponseHead 
         offset,
         total,
         asset.file_size,
+        asset.checksum is not None,
         etag=etag,
         modified=modified,
     )
@@ -51,7 +53,15 @@ def ask_about(asset: Asset, size: int, mtime: float) -> Ask:
         size: Its bytes.
         mtime: Its modification time.
     """
-    return Ask(Kind.PROBE, _suffix(asset), size, size=asset.file_size, mtime=mtime)
+    has_checksum = asset.checksum is not None
+    return Ask(
+        Kind.PROBE,
+        _suffix(asset),
+        size,
+        size=asset.file_size,
+        has_checksum=has_checksum,
+        mtime=mtime,
+    )
 
 
 def fields_for(host: str) -> list[str]:

@@ -13,9 +13,10 @@ status  asked for                                           verdict
 5xx     anything                                            refuse for now
 ======  ==================================================  ===================================
 
-A body in a content coding that nobody asked for is taken as a whole, if the coding is known: what
-the file is, :mod:`~mlhub_core.transfer.coding` decides when all of it is here. Parts of one are
-never put together. One in an unknown coding is refused, once more asked for, and then failed.
+A body in a content coding that nobody asked for is taken as a whole, if the coding can be taken
+back or the catalog tells what the file is: :mod:`~mlhub_core.transfer.coding` decides when all of
+it is here. Parts of one are never put together. Any other is refused, once more asked for, and
+then failed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from mlhub_core.http_rules import (
     RangeVerdict,
     is_retryable,
     judge_range,
+    parse_codings,
     parse_content_range,
     parse_http_date,
     parse_length,
@@ -44,8 +46,20 @@ BINARY = frozenset({
 })
 # fmt: on
 """Extensions of files that are never HTML and never empty."""
-_CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
-"""Those that can be taken back, by what ``Content-Encoding`` says."""
+DECODED = frozenset({"br", "bzip2", "deflate", "gzip", "zstd"})
+"""Content codings that can be taken back."""
+PACKED = {
+    "br": ((".br",), b""),
+    "bzip2": ((".bz2", ".tbz", ".tbz2"), b"BZh"),
+    "compress": ((".z",), b"\x1f\x9d"),
+    "gzip": ((".gz", ".tgz"), b"\x1f\x8b"),
+    "lz4": ((".lz4",), b"\x04\x22\x4d\x18"),
+    "lzma": ((".lzma",), b""),
+    "xz": ((".xz", ".txz"), b"\xfd7zXZ\x00"),
+    "zstd": ((".zst", ".tzst"), b"\x28\xb5\x2f\xfd"),
+}
+"""Extensions of files that are packed alike, by content coding, and what those begin with."""
+UNKNOWN_CODING = "in a coding that cannot be decoded"
 
 
 class Take(Enum):
@@ -83,6 +97,7 @@ class Ask(NamedTuple):
         offset: Where the rest is to begin; of a partial file, before its end.
         total: Bytes of the whole as known from an earlier answer.
         size: Bytes of the whole as the catalog gives them.
+        has_checksum: Whether the catalog gives a checksum.
         etag: ETag that the bytes here came with.
         modified: ``Last-Modified`` that they came with.
         mtime: Modification time of the file here, for a probe.
@@ -93,6 +108,7 @@ class Ask(NamedTuple):
     offset: int = 0
     total: int | None = None
     size: int | None = None
+    has_checksum: bool = False
     etag: str | None = None
     modified: str | None = None
     mtime: float | None = None
@@ -144,7 +160,7 @@ def judge(head: ResponseHead, ask: Ask) -> Verdict:
         return ANOTHER_REST
     if ranged is RangeVerdict.ERROR:
         return _refuse_status(head)
-    if _coded(head):
+    if parse_codings(head.get("content-encoding")):
         return _ask_for_the_whole("the rest is compressed")
     if cause := _misframed(head):
         return _refuse(cause, Again.LATER)
@@ -175,8 +191,8 @@ def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
     if ask.suffix in BINARY and _is_page(head):
         return _refuse(f"an HTML page in place of a {ask.suffix} file", Again.ONCE)
     total = _length(head)
-    if _coded(head):
-        return _judge_coded(head.get("content-encoding"), total)
+    if codings := parse_codings(head.get("content-encoding")):
+        return _judge_coded(codings, ask, total)
     if ask.size is not None and total is not None and total != ask.size:
         detail = f"{ask.size} bytes in the catalog, {total} from the server"
         return _refuse("another size than in the catalog", Again.ONCE, detail)
@@ -185,13 +201,14 @@ def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
     return Verdict(Take.WHOLE, total=total if ask.size is None else ask.size)
 
 
-def _judge_coded(header: str | None, total: int | None) -> Verdict:
+def _judge_coded(codings: list[str], ask: Ask, total: int | None) -> Verdict:
     """The catalog's size may be that of the plain bytes, so it is looked at later."""
-    coding = _CODINGS.get((header or "").strip().lower())
-    if coding is not None:
+    coding = ", ".join(codings)
+    packed, _ = PACKED.get(coding, ((), b""))
+    told = ask.size is not None or ask.has_checksum
+    if coding in DECODED or told or ask.suffix in packed:
         return Verdict(Take.WHOLE, total=total, coding=coding)
-    detail = f"Content-Encoding {header}"
-    return _refuse("in a coding that was not asked for", Again.ONCE, detail)
+    return _refuse(UNKNOWN_CODING, Again.ONCE, f"Content-Encoding {coding}")
 
 
 def _is_page(head: ResponseHead) -> bool:
@@ -217,11 +234,6 @@ def _misframed(head: ResponseHead) -> str:
     if head.get("content-length") and not is_chunked(head) and _length(head) is None:
         return "an impossible Content-Length"
     return ""
-
-
-def _coded(head: ResponseHead) -> bool:
-    coding = head.get("content-encoding")
-    return coding is not None and coding.strip().lower() not in ("identity", "")
 
 
 def _changed_since(head: ResponseHead, mtime: float | None) -> bool:

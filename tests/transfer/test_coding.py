@@ -6,7 +6,9 @@ import gzip
 import hashlib
 import zlib
 from collections.abc import Callable
+from functools import partial
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +33,17 @@ def raw_deflate(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
+def packed(codec: str, data: bytes = PLAIN) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, codec) as stream:
+        stream.write(data)
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def sha256(data: bytes) -> str:
+    return "1220" + hashlib.sha256(data).hexdigest()
+
+
 # Decoding
 
 
@@ -51,11 +64,14 @@ SIZES = st.lists(st.integers(0, 40), max_size=12)
 PACK: dict[str, list[Callable[[bytes], bytes]]] = {
     "gzip": [gzip.compress],
     "deflate": [zlib.compress, raw_deflate],
+    "br": [partial(packed, "brotli")],
+    "bzip2": [partial(packed, "bz2")],
+    "zstd": [partial(packed, "zstd")],
 }
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.sampled_from(["gzip", "deflate"]), st.data(), st.binary(max_size=1000), SIZES)
+@given(st.sampled_from(sorted(PACK)), st.data(), st.binary(max_size=1000), SIZES)
 def test_what_was_packed_comes_out(
     coding: str, data: st.DataObject, plain: bytes, sizes: list[int]
 ) -> None:
@@ -64,14 +80,14 @@ def test_what_was_packed_comes_out(
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.sampled_from(["gzip", "deflate"]), st.data(), st.binary(max_size=300), SIZES)
+@given(st.sampled_from(sorted(PACK)), st.data(), st.binary(min_size=1, max_size=300), SIZES)
 def test_what_is_cut_never_comes_out_as_a_whole(
     coding: str, data: st.DataObject, plain: bytes, sizes: list[int]
 ) -> None:
-    packed = data.draw(st.sampled_from(PACK[coding]))(plain)
-    cut = data.draw(st.integers(1, len(packed) - 1))
+    whole = data.draw(st.sampled_from(PACK[coding]))(plain)
+    cut = data.draw(st.integers(1, len(whole) - 1))
     with pytest.raises(BadCoding):
-        decoded(packed[:cut], coding, sizes)
+        decoded(whole[:cut], coding, sizes)
 
 
 @pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 5 * PIECE + 7])
@@ -112,6 +128,47 @@ def test_too_much_is_broken_off() -> None:
 
 
 @pytest.mark.parametrize(
+    "said",
+    [
+        *("aws-chunked", "utf-8", "UTF-8", "iso-8859-1", "binary", "8bit", "none", "null", "raw"),
+        *(
+            "",
+            " ",
+            ",",
+            '"identity"',
+            "identity, identity",
+            "aws-chunked,identity",
+            "*",
+            "x" * 5000,
+        ),
+        *("caf\xe9", "image/tiff", "base64", "\x01"),
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("about", [{}, {"file_size": len(PLAIN), "checksum": sha256(PLAIN)}])
+def test_a_content_encoding_that_is_none_leaves_the_file_as_it_is(
+    kit: Kit, server: FaultServer, said: str, about: dict[str, object]
+) -> None:
+    server.put("/a.tif", PLAIN, headers={"Content-Encoding": said})
+    server.script("/a.tif", truncate(200_000))
+    kit.want("/a.tif", **about)
+    result = kit.run()
+    assert kit.errors(result) == {}
+    assert kit.final("/a.tif").read_bytes() == PLAIN
+    assert result.resumed == 1  # parts of what is in no coding can be put together
+
+
+def test_codings_of_two_lines_are_read_as_one_list(kit: Kit, server: FaultServer) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(CODED)}\r\nContent-Encoding: identity\r\n"
+    raw = head.encode() + b"Content-Encoding: gzip\r\n\r\n" + CODED
+    server.put("/a.tif", PLAIN)
+    server.always("/a.tif", Fault(raw=raw))
+    kit.want("/a.tif")
+    assert kit.errors(kit.run()) == {}
+    assert kit.final("/a.tif").read_bytes() == PLAIN
+
+
+@pytest.mark.parametrize(
     ("name", "sent", "about", "expected"),
     [
         ("a.tif", gzipped(), {}, PLAIN),
@@ -128,6 +185,17 @@ def test_too_much_is_broken_off() -> None:
         ("a.TGZ", sent_as("gzip", CODED), {}, CODED),
         ("a.tar.gz", sent_as("gzip", gzip.compress(CODED, mtime=0)), {}, CODED),
         ("a.tar.gz", sent_as("gzip", CODED), {"file_size": len(PLAIN)}, PLAIN),
+        ("a.tif", sent_as("br", packed("brotli")), {}, PLAIN),
+        ("a.tif", sent_as("zstd", packed("zstd")), {"file_size": len(PLAIN)}, PLAIN),
+        ("a.tif", sent_as("x-bzip2", packed("bz2"), chunked=True), {}, PLAIN),
+        ("a.tif", sent_as("gzip,aws-chunked", CODED), {}, PLAIN),
+        ("a.tif", sent_as("zstd", CODED), {"checksum": sha256(CODED)}, CODED),
+        ("a.tif", sent_as("compress", CODED), {"checksum": sha256(CODED)}, CODED),
+        ("a.tif", sent_as("gzip, gzip", CODED), {"file_size": len(CODED)}, CODED),
+        ("a.tar.zst", sent_as("zstd", packed("zstd")), {}, packed("zstd")),
+        ("a.tar.Z", sent_as("compress", CODED), {}, CODED),
+        ("a.csv.br", sent_as("br", packed("brotli")), {}, packed("brotli")),
+        ("a.txt", sent_as("br", b""), {}, b""),
         ("a.txt", sent_as("gzip", EMPTY), {}, b""),
         ("a.txt", sent_as("gzip", b""), {}, b""),
     ],
@@ -160,6 +228,19 @@ def test_the_file_is_had(
             "another checksum than expected: sha256 0000",
         ),
         (sent_as("gzip", CODED[:-9]), {}, "compressed though not asked for, and damaged: it ends"),
+        (
+            sent_as("br", packed("brotli")[:-9]),
+            {},
+            "compressed though not asked for, and damaged: Truncated",
+        ),
+        (sent_as("zstd", PLAIN), {}, "compressed though not asked for, and damaged: ZSTD"),
+        (sent_as("exi", PLAIN), {}, "in a coding that cannot be decoded: Content-Encoding exi"),
+        (sent_as("gzip, br", CODED), {}, "in a coding that cannot be decoded: Content-Encoding"),
+        (
+            sent_as("compress", CODED),
+            {"file_size": 7},
+            "in a coding that cannot be decoded: Content-Encoding compress",
+        ),
         (sent_as("gzip", PLAIN), {}, "compressed though not asked for, and damaged"),
         (
             sent_as("gzip", EMPTY),

@@ -108,8 +108,8 @@ def test_the_length_of_a_file_that_nothing_frames_is_recorded_as_unchecked(
         (status(500), "HTTP 500"),
         (status(429, "1"), "HTTP 429"),
         (
-            Fault(headers=(("Content-Encoding", "br"),)),
-            "in a coding that was not asked for: Content-Encoding br",
+            Fault(headers=(("Content-Encoding", "x-compress"),)),
+            "in a coding that cannot be decoded: Content-Encoding compress",
         ),
         (html(), "an HTML page in place of a .tif file"),
         (empty(), "an empty answer in place of a .tif file"),
