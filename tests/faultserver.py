@@ -45,10 +45,12 @@ class Fault:
 
     status: int | None = None
     headers: tuple[tuple[str, str | None], ...] = ()  # None leaves a field out
-    body: bytes | None = None
+    body: bytes | None = field(default=None, repr=False)
     cut: int | None = None  # bytes of the body sent before the connection ends
     reset: bool = False  # end it with RST instead of FIN
-    raw: bytes | None = None  # these bytes in place of an answer, then the end of the connection
+    raw: bytes | None = field(
+        default=None, repr=False
+    )  # these bytes in place of an answer, then the end of the connection
     silent: bool = False  # end it before the head
     stall: bool = False  # go quiet instead of ending it
     ignore_range: bool = False
