@@ -15,12 +15,19 @@ from hypothesis import strategies as st
 
 from mlhub_core.transfer.coding import BadCoding, plain_pieces
 from tests.faultserver import Fault, FaultServer, gzipped, truncate
-from tests.transfer.kit import OVERLAP, Kit, content
+from tests.transfer.kit import OVERLAP, Kit, content, quick
 
 PLAIN = content("plain", 1000) * 300
 CODED = gzip.compress(PLAIN, mtime=0)
 EMPTY = gzip.compress(b"", mtime=0)
 PIECE = 1024 * 1024
+
+
+@pytest.fixture
+def kit(kit: Kit) -> Kit:
+    """One whose server may take its time: requests are counted here."""
+    kit.settings = quick(stall_timeout=30.0)
+    return kit
 
 
 def sent_as(coding: str, body: bytes, **how: object) -> Fault:

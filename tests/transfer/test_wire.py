@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tests.faultserver import Fault, FaultServer, truncate
-from tests.transfer.kit import OVERLAP, Kit, content
+from tests.transfer.kit import OVERLAP, Kit, content, quick
 
 TRUTH = content("truth", 60_000)
 HALF = 30_000
@@ -23,6 +23,13 @@ def answer(*fields: str, begin: str = "HTTP/1.1 200 OK", body: bytes = SMALL) ->
 
 LENGTH = f"Content-Length: {len(SMALL)}"
 FRAMED = f"Content-Length: {len(FRAMES)}"
+
+
+@pytest.fixture
+def kit(kit: Kit) -> Kit:
+    """One whose server may take its time: requests are counted here."""
+    kit.settings = quick(stall_timeout=30.0)
+    return kit
 
 
 @pytest.fixture
@@ -278,7 +285,7 @@ def test_a_note_of_an_earlier_version_ends_no_run(
 ) -> None:
     server.always("/a.tif", truncate(HALF))
     server.when_asked("/a.tif", lambda: server.put("/a.tif", TRUTH))
-    asset.settings = type(asset.settings)(max_attempts=1, resume_threshold=1000)
+    asset.settings = quick(stall_timeout=30.0, max_attempts=1)
     partial = asset.paths.partial_dir / hashlib.sha256(b"c/a.tif").hexdigest()[:32]
     partial.parent.mkdir(parents=True)
     partial.with_suffix(".part").write_bytes(TRUTH[:HALF])
