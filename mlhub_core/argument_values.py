@@ -14,6 +14,7 @@ from typing import Any
 from mlhub_core.arguments import DEMO_DATASET, LIMITS
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.layout import user_path
+from mlhub_core.redact import redact_url
 from mlhub_core.settings import ArchiveLimits, RunSettings, TransferSettings
 
 
@@ -206,6 +207,6 @@ def _mirror(text: str) -> tuple[str, str]:
         if found and prefix:
             return prefix, start[1:] + rest
     raise InvalidArgument(
-        f"--mirror {text!r}: write PREFIX=URL, such as "
+        f"--mirror {redact_url(text)!r}: write PREFIX=URL, such as "
         "https://old.example/data/=https://new.example/copy/."
     )

@@ -38,7 +38,7 @@ from typing import Any
 
 import requests
 
-from mlhub_core.redact import redact
+from mlhub_core.redact import redact, without_secrets
 
 
 def _rebuild(
@@ -61,6 +61,7 @@ class MLHubException(Exception):
     """
 
     def __init__(self, message: str = "") -> None:
+        message = without_secrets(message)
         super().__init__(message)
         self.message = message
 

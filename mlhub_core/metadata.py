@@ -9,6 +9,7 @@ from typing import Any
 
 from mlhub_core.client.datasets import get_catalog_info, get_dataset
 from mlhub_core.exceptions import APIError, EntityDoesNotExist, HubUnreachable
+from mlhub_core.redact import without_secrets
 from mlhub_core.settings import ApiSettings
 
 log = logging.getLogger(__name__)
@@ -72,15 +73,15 @@ class DatasetInfo:
         sizes = sizes or {}
         return cls(
             dataset_id,
-            _text(dataset.get("title")),
+            _words(dataset.get("title")),
             _text(dataset.get("doi")),
-            _text(dataset.get("citation")),
+            _words(dataset.get("citation")),
             _text(dataset.get("registry")),
             tuple(
                 CollectionInfo(
                     entry["id"],
                     tuple(kind for kind in entry.get("types") or () if isinstance(kind, str)),
-                    _plain(_text(entry.get("license"))),
+                    _plain(_words(entry.get("license"))),
                 )
                 for entry in (listed if isinstance(listed, list) else ())
                 if isinstance(entry, dict) and _text(entry.get("id"))
@@ -116,6 +117,12 @@ def fetch_metadata(
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
+
+
+def _words(value: Any) -> str | None:
+    """A text for people; some hubs repeat in it what was asked, the key included."""
+    text = _text(value)
+    return text and without_secrets(text)
 
 
 def _plain(text: str | None) -> str | None:

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from mlhub_core.exceptions import StorageError
+from mlhub_core.redact import without_secrets
 from mlhub_core.streams import silence
 
 _COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -15,12 +16,13 @@ _COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 
 def printable(text: str) -> str:
-    """A text in which each control character is written as an escape.
+    """A text without our secrets, in which each control character is written as an escape.
 
     Titles, ids and error texts come from catalogs and servers. On a terminal they could move the
     cursor, hide what was said before, or type.
     """
-    return _COMMANDS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    plain = without_secrets(text)
+    return _COMMANDS.sub(lambda found: found[0].encode("unicode_escape").decode(), plain)
 
 
 def show(*lines: str) -> None:

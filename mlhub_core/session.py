@@ -30,7 +30,7 @@ from mlhub_core.exceptions import (
 )
 from mlhub_core.json_text import parse_json
 from mlhub_core.profiles import ANONYMOUS_PROFILE, DEFAULT_PROFILE, read_api_key
-from mlhub_core.redact import redact
+from mlhub_core.redact import holds, redact, remember
 from mlhub_core.settings import DEFAULT_ROOT_URL, USER_AGENT, ApiSettings, root_url
 from mlhub_core.wire import KeyAdapter, TooSlow, without_key
 
@@ -85,6 +85,8 @@ class Session(requests.Session):
         self.root_url = root_url()
         self.settings = settings or ApiSettings()
         self._api_key = api_key
+        for secret in (api_key, _password(self.root_url)):
+            remember(secret)  # servers repeat it in redirects, titles and error texts
         self.headers.update(
             {
                 "Accept": "application/json",
@@ -247,7 +249,16 @@ class Session(requests.Session):
         if resp.is_redirect:
             self._read(resp, _MAX_ERROR_BYTES, cut=True)  # requests would read all there is
         target: str | None = super().get_redirect_target(resp)
-        return without_key(target, self._api_key) if target and self._api_key else target
+        if not target or not self._api_key:
+            return target
+        target = without_key(target, self._api_key)
+        if holds(target, self._api_key):
+            raise APIError(
+                f"{redact(resp.url)} redirects to a URL that has the API key in it, outside of its "
+                "query: it is not followed, whoever reads logs on the way would have the key. Tell "
+                "whoever runs the hub."
+            )
+        return target
 
     def get_json(self, url: str, **kwargs: Any) -> Any:
         """GET a JSON document.
@@ -382,6 +393,14 @@ def _check_url(url: str) -> None:
         raise InvalidArgument(f"{redact(url)} is no URL of http or https.")
 
 
+def _password(url: str) -> str | None:
+    try:
+        password: str | None = urlsplit(url).password
+    except ValueError:
+        return None
+    return password
+
+
 def _wait_for(url: str) -> None:
     """Wait as long as the host of a URL wants to be left alone."""
     wait = _held.get(urlsplit(url).netloc, 0.0) - time.monotonic()
@@ -404,7 +423,8 @@ def _slowness(error: BaseException | None) -> TooSlow | None:
 
 def _one_line(text: object) -> str:
     """What others say, kept short and on one line, without what a terminal would obey."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in str(text)[:1_000])
+    plain = redact(text)[:1_000]  # half a key that a cut leaves would not be recognised
+    shown = "".join(letter if letter.isprintable() else " " for letter in plain)
     return " ".join(shown.split())[:300]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from mlhub_core._version import __version__
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.redact import redact_url
 
 MIB = 1024 * 1024
 
@@ -106,9 +107,10 @@ class TransferSettings:
             raise InvalidArgument(f"max_attempts is {self.max_attempts}: use 1 or more.")
         for prefix, replacement in self.mirrors:
             if not replacement.startswith(("http://", "https://")) or not prefix:
+                given = f"{redact_url(prefix)!r}={redact_url(replacement)!r}"
                 raise InvalidArgument(
-                    f"mirror {prefix!r}={replacement!r}: both sides are URL prefixes, and the "
-                    "right one starts with http:// or https://."
+                    f"mirror {given}: both sides are URL prefixes, and the right one starts with "
+                    "http:// or https://."
                 )
 
 
@@ -154,7 +156,7 @@ def root_url() -> str:
     url = os.environ.get("MLHUB_ROOT_URL", "").strip() or DEFAULT_ROOT_URL
     if not url.startswith(("http://", "https://")):
         raise InvalidArgument(
-            f"MLHUB_ROOT_URL is {url!r}: it must start with http:// or https://, "
+            f"MLHUB_ROOT_URL is {redact_url(url)!r}: it must start with http:// or https://, "
             "as in http://127.0.0.1:8000/mlhub/v1/."
         )
     return url if url.endswith("/") else url + "/"

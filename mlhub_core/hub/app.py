@@ -26,7 +26,7 @@ from mlhub_core.hub.items import MAX_LIMIT, find_item, read_page
 from mlhub_core.hub.links import address, link, page_url, rebased
 from mlhub_core.hub.page import render
 from mlhub_core.hub.store import HubStore
-from mlhub_core.redact import redact
+from mlhub_core.redact import HIDDEN
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +101,9 @@ def _own_query(scope: Scope) -> Scope:
 
 
 def _shown_query(scope: Scope) -> str:
+    """The query of a request with the names in it alone: a key or a signature is in its values."""
     query: str = scope["query_string"].decode("latin-1")
-    return redact("?" + query)[1:] if query else ""
+    return "&".join(f"{pair.partition('=')[0]}={HIDDEN}" for pair in query.split("&") if pair)
 
 
 def _logged(scope: Scope, send: Send) -> Send:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from mlhub_core import client
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.redact import without_secrets
 from mlhub_core.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Dataset:
         self.session_kwargs: dict[str, Any] = {"api_key": api_key, "profile": profile}
 
     def __str__(self) -> str:
-        return f"{self.id}: {self.title}"
+        return without_secrets(f"{self.id}: {self.title}")
 
     def __repr__(self) -> str:
         return f"<Dataset {self}>"

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.redact import redact
+from mlhub_core.redact import redact_url
 from mlhub_core.state import open_state, read_state, write_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.sync.diff import ADDED, CHANGED, Diff
@@ -97,7 +97,7 @@ def apply(
             try:
                 for row in _rows(diff, old, new, stop):
                     change, collection, item, key, place, href = row
-                    writer.writerow((change, collection, item or "", key, place, redact(href)))
+                    writer.writerow((change, collection, item or "", key, place, redact_url(href)))
                     marker.take(change, place)
             finally:
                 marker.close()

@@ -18,7 +18,7 @@ from typing import Protocol, TextIO
 
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.layout import STATE_DIRECTORY
-from mlhub_core.redact import redact
+from mlhub_core.redact import redact, redact_url
 from mlhub_core.selection.partition import Asset
 from mlhub_core.state import open_state
 
@@ -92,7 +92,7 @@ class FailureWriter:
             asset.collection_id,
             asset.item_id or "",
             asset.asset_key,
-            redact(asset.href),
+            redact_url(asset.href),
         )
         try:
             if self._file is None:
@@ -185,12 +185,15 @@ def _merge(
             writer = csv.writer(file)
             writer.writerow(HEADER)
             for row in rows if first is None else chain([first], rows):
-                writer.writerow(map(_defused, row))
+                # Earlier versions left more of a URL than is shown today.
+                *others, url = row
+                writer.writerow(map(_defused, (*others, redact_url(url))))
             for row in _segment_rows(segments):
                 cause, detail = row["cause"], row["detail"]
                 counts[cause, row["host"]] += 1
                 error = f"{cause}: {detail}" if detail else cause
-                writer.writerow(map(_defused, (error, *(row[name] for name in HEADER[1:]))))
+                asset = (row[name] for name in HEADER[1:])
+                writer.writerow(map(_defused, (redact(error), *asset)))
         os.replace(temporary, err_report)
         for segment in segments:
             segment.unlink(missing_ok=True)

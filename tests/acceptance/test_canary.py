@@ -26,6 +26,7 @@ from mlhub_core.exceptions import (
 )
 from mlhub_core.hub.server import DemoHub
 from mlhub_core.profiles import write_api_key
+from mlhub_core.repair import retry
 from mlhub_core.settings import RunSettings, TransferSettings
 from tests.acceptance.kit import DATASET, KEY, api, item, publish
 from tests.faultserver import Fault, FaultServer, redirect, status
@@ -153,12 +154,13 @@ def test_success(
     }
 
 
-def _echo(code: int) -> Fault:
+def _echo(code: int, before: int = 0) -> Fault:
     """A hub that says in its error what it was sent."""
-    body = json.dumps({"detail": f"Not with the key {KEY}, /x?key={quote(KEY, safe='')}!"})
-    return Fault(
-        status=code, body=body.encode(), headers=(("Retry-After", "0"),), ignore_range=True
+    body = json.dumps(
+        {"detail": f"{'.' * before}Not with the key {KEY}, /x?key={quote(KEY, safe='')}!"}
     )
+    headers = (("Retry-After", "0"),) if code >= 500 else ()
+    return Fault(status=code, body=body.encode(), headers=headers, ignore_range=True)
 
 
 @pytest.mark.parametrize(
@@ -172,13 +174,16 @@ def _echo(code: int) -> Fault:
         (by_argument, f"catalog/{DATASET}", _echo(401), AuthenticationError),
         (by_environment, f"catalog/{DATASET}", _echo(404), EntityDoesNotExist),
         (by_profile, f"catalog/{DATASET}", _echo(403), AuthenticationError),
-        (by_profile, f"catalog/{DATASET}/info", _echo(400), APIError),
+        (by_profile, f"datasets/{DATASET}", _echo(400), APIError),
         (
             by_argument,
             f"catalog/{DATASET}",
             redirect(f"/gone/{DATASET}.tar.gz?key={quote(KEY, safe='')}", 303),
             EntityDoesNotExist,
         ),
+        (by_argument, f"catalog/{DATASET}", redirect(f"/{quote(KEY, safe='')}/x.tar.gz"), APIError),
+        (by_profile, f"datasets/{DATASET}", redirect(f"http://{quote_plus(KEY)}@h/"), APIError),
+        (by_argument, f"datasets/{DATASET}", _echo(400, before=290), APIError),
         (
             by_argument,
             f"catalog/{DATASET}",
@@ -319,6 +324,60 @@ def test_the_command_fails(
     assert fault is None or api(f"datasets/{DATASET}", KEY) in server.paths()
     assert_hidden(printed, "the output")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_hub_that_repeats_the_key_in_its_texts(server: FaultServer, tmp_path: Path) -> None:
+    root = publish(server, item("a", {"image": server.put("/a.tif", b"II*")}), key=KEY)
+    listed = {"id": DATASET, "title": f"For {KEY}", "citation": f"({KEY})", "collections": []}
+    for path, answer in ((f"datasets/{DATASET}", listed), ("datasets", [listed])):
+        server.put(api(path, KEY), json.dumps(answer).encode())
+    code, printed = _command(root, tmp_path / "out", DATASET, MLHUB_API_KEY=KEY)
+    assert code == 0, printed
+    for words in (["list"], ["list", "--json"], ["show", DATASET], ["show", DATASET, "--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "mlhub_core.cli", "datasets", *words],
+            env={**os.environ, "MLHUB_ROOT_URL": root, "MLHUB_API_KEY": KEY},
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "***" in done.stdout
+        printed += done.stdout + done.stderr
+    assert_hidden(printed, "the output")
+    assert assert_not_on_disk(tmp_path / "out") > 3
+
+
+SIGNATURES = [
+    *("sig", "X-Amz-Signature", "X-Amz-Credential", "X-Goog-Signature", "Policy", "Key-Pair-Id"),
+    *("code", "jwt", "hdnts", "hdnea", "access_key", "hmac", "auth", "st", "~hash", "q[1]"),
+]
+
+
+def test_what_signs_a_url_is_shown_nowhere_and_asked_with(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a parameter is called: all of the query is left out, and who logs in."""
+    tails = [f"?se=2030-01-01 00:00&{name}=sEcReT%2B/=&x=1" for name in SIGNATURES]
+    tails += ["?sEcReT", "#sig=sEcReT", "#sEcReT", ";token=x?a?b=sEcReT", "?a=1#sEcReT"]
+    hrefs = [server.url(f"/{number}.tif{tail}") for number, tail in enumerate(tails)]
+    host = server.url("").removeprefix("http://")
+    hrefs += [f"http://{who}@{host}/user.tif" for who in ("sEcReT", "me:sEcReT", "me:a@sEcReT")]
+    hrefs += ["ftp://me:sEcReT@h/x?sEcReT", "http://[::1/x?k=sEcReT", "//me:sEcReT@h/x?sEcReT"]
+    documents = [item(f"i{number}", {"image": href}) for number, href in enumerate(hrefs)]
+    monkeypatch.setenv("MLHUB_PROFILE", "__anonymous__")
+    root = publish(server, *documents)
+    code, printed = _command(root, tmp_path, DATASET)
+    assert code == 1, printed
+    report = (tmp_path / DATASET / "err_report.csv").read_text("utf-8")
+    assert report.count("\n") == len(hrefs) + 1
+    assert "/0.tif?…" in report
+    assert "sEcReT" not in printed + report
+    asked = [path for path in server.paths() if path.startswith("/0.tif")]
+    server.put(asked[0], b"II*")
+    with pytest.raises(DownloadIncomplete):
+        retry(tmp_path / DATASET, settings=QUICK).raise_for_failures()
+    assert (tmp_path / DATASET / "pictures" / "i0" / "image.tif").read_bytes() == b"II*"
 
 
 def test_the_command_lacks_assets(server: FaultServer, tmp_path: Path) -> None:
