@@ -78,15 +78,23 @@ class TransferSettings:
     connect_timeout: float = 20.0
     """Until a connection stands, TLS included."""
     stall_timeout: float = 30.0
-    """A transfer that moves less than one byte a second for so long is broken off and retried."""
+    """Until the header of an answer is whole, and between two pieces of its body; then the transfer
+    is broken off and retried."""
+    min_speed: int = MIN_SPEED
+    """Bytes a second that a body has to come at, measured over ``stall_timeout``. A file that is
+    slower is asked for once more, and then failed: others wait for the end of its partition."""
     max_attempts: int = 5
-    """Tries per file, the first included, for failures that may pass."""
+    """Tries per file, the first included, for failures that may pass. A refusal that is meant for
+    all (429, 503, or a 403 that speaks of a rate limit) costs none: the host is left alone for as
+    long as it says, or else twice as long each time, and given up when it has refused eight times
+    in a row (twice as often as a file is tried again)."""
     backoff_base: float = 0.5
     """Wait before the second try; doubled for each further one, with jitter."""
     backoff_cap: float = 30.0
     """The longest wait between two tries."""
     retry_after_cap: float = 120.0
-    """The longest ``Retry-After`` that is obeyed; a longer one counts as this."""
+    """The longest wait that a host may ask for, by ``Retry-After``, ``RateLimit-Reset`` or their
+    like; a longer one counts as this."""
     resume_threshold: int = MIB
     """Partial files from this size on are kept for resuming; smaller ones are fetched again."""
     max_redirects: int = 5

@@ -18,8 +18,8 @@ from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.connections import Connections
 from mlhub_core.transfer.environment import most_transfers
-from mlhub_core.transfer.exchange import Exchange
-from mlhub_core.transfer.faults import STALLED, Fault
+from mlhub_core.transfer.exchange import Exchange, Hold
+from mlhub_core.transfer.faults import STALLED, TOO_SLOW, Fault
 from mlhub_core.transfer.governor import Governor
 from mlhub_core.transfer.multi import Multi
 from mlhub_core.transfer.slot import Slot
@@ -59,6 +59,7 @@ class Engine:
         self._multi = Multi(settings, self._sockets)
         self._connections = Connections(governor, self._sockets.ring)
         self._waiting = Waiting()
+        self._holds = governor.holds
         self._exhausted = False
         self._debugging = False
         self._looked = 0.0
@@ -119,9 +120,11 @@ class Engine:
         waiting = 0
         for host in list(queues):
             waiting += self._start_queued(host)
-        if self._exhausted or self._waiting.too_many():
+        if self._exhausted:
             return
-        while waiting < _LOOK_AHEAD and self._under_way() < self._most:
+        room = self._waiting.room()
+        while waiting < _LOOK_AHEAD and room > 0 and self._under_way() < self._most:
+            room -= 1
             following = next(source, None)
             if following is None:
                 self._exhausted = True
@@ -133,10 +136,12 @@ class Engine:
                 waiting += self._start_queued(host)
             else:
                 queue.append(following)
-                waiting += 1
+                waiting += not self._holds.is_held(host)
 
     def _start_queued(self, host: str) -> int:
-        """Start what may be started for a host; how many still wait."""
+        """Start what may be started for a host; how many still wait for a place."""
+        if self._holds.is_held(host):
+            return 0
         queue = self._waiting.queues[host]
         connections = self._connections
         free = self._most - self._under_way()
@@ -194,6 +199,8 @@ class Engine:
             connected = slot.easy.getinfo(pycurl.PRETRANSFER_TIME) > 0
             if connected and now - slot.moved > limit:
                 self._end_slot(slot, STALLED)
+            elif slot.is_slow(now, held_up, self._settings):
+                self._end_slot(slot, TOO_SLOW)
 
     # Finishing
 
@@ -212,18 +219,33 @@ class Engine:
             if slot.crash is not None:
                 raise slot.crash
             if fault is None and slot.take():
+                self._holds.granted(exchange.host)
                 return
             slot.conclude(fault)
             overloaded = slot.head is not None and slot.head.status in _OVERLOADED
             overloaded = overloaded or (fault is not None and fault.crowded)
-            delay = exchange.settle(fault)
+            again = exchange.settle(fault)
         except BaseException:
             exchange.abandon()
             raise
         finally:
             self._connections.used(exchange.host, overloaded=overloaded, closed=slot.closes)
-        if delay is not None:
-            self._waiting.put_off(exchange, delay)
+        if isinstance(again, Hold):
+            self._hold(exchange, again)
+            return
+        if fault is None:
+            self._holds.granted(exchange.host)
+        if again is not None:
+            self._waiting.put_off(exchange, again)
+
+    def _hold(self, exchange: Exchange, hold: Hold) -> None:
+        """Leave a host alone for as long as it wants, or for good if that has been too often."""
+        host = exchange.host
+        self._waiting.put_first(exchange)
+        if not self._holds.refused(host, hold.wait, self._settings):
+            fault = Fault(hold.cause, "again and again, so it is asked no more in this run")
+            for refused in self._waiting.queues.pop(host):
+                refused.give_up(fault)
 
     def _abandon_all(self) -> None:
         """Let go of everything; what each has of its file is up to it."""

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from mlhub_core.transfer.faults import Fault
 from mlhub_core.transfer.head import ResponseHead
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A host wants to be left alone, by all who ask it.
+
+    Attributes:
+        cause: What it said.
+        wait: Seconds for which it does, None where it does not say.
+    """
+
+    cause: str
+    wait: float | None = None
 
 
 class Exchange(Protocol):
@@ -35,8 +49,14 @@ class Exchange(Protocol):
     def write(self, pieces: Sequence[bytes]) -> bool:
         """Take more of the body; False to break the transfer off."""
 
-    def settle(self, fault: Fault | None) -> float | None:
-        """Conclude a request; seconds until the next one, or None when there is none."""
+    def settle(self, fault: Fault | None) -> float | Hold | None:
+        """Conclude a request; seconds until the next one, or None when there is none.
+
+        A hold where the next one is for when the host lets us.
+        """
+
+    def give_up(self, fault: Fault) -> None:
+        """Fail without another request, for the host has refused too long; keep what is here."""
 
     def abandon(self) -> None:
         """Let go in mid-air: the run is stopping."""

@@ -65,6 +65,8 @@ class Fault:
 
 STALLED = Fault("stalled")
 """Nothing came for as long as ``stall_timeout``."""
+TOO_SLOW = Fault("too slow, with no end in sight", again=Again.ONCE)
+"""Less came than ``min_speed`` asks for."""
 UNWANTED = Fault("broken off by us")
 """The rest of the body is of no use; why, its exchange says."""
 

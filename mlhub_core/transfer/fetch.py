@@ -19,6 +19,7 @@ from mlhub_core.transfer.body import Body, digest_file
 from mlhub_core.transfer.checks import Digests, failure_of, with_catalog
 from mlhub_core.transfer.coding import settle_coding
 from mlhub_core.transfer.desk import Desk, How, entry_of
+from mlhub_core.transfer.exchange import Hold
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.faults import NOT_HTTP, Fault
 from mlhub_core.transfer.head import ResponseHead
@@ -49,6 +50,8 @@ logger = logging.getLogger(__name__)
 
 _NEVER = sys.maxsize
 _WHOLE = Kind.WHOLE
+_MOST_HOLDS = 3
+"""Refusals of one file, for each of its attempts, while its host grants others."""
 
 
 class Fetch:
@@ -65,7 +68,7 @@ class Fetch:
     # fmt: off
     __slots__ = (
         "_ask", "_asset", "_attempts", "_best", "_body", "_coding", "_desk", "_digests", "_head",
-        "_kind", "_local", "_note_at", "_noted", "_once", "_resumed", "_status", "_tail",
+        "_held", "_kind", "_local", "_note_at", "_noted", "_once", "_resumed", "_status", "_tail",
         "_total", "_validator", "_verdict", "host", "url",
     )
     # fmt: on
@@ -86,6 +89,7 @@ class Fetch:
         self._local = local
         self._attempts = 0
         self._once = 0
+        self._held = 0
         self._best = 0
         self._resumed = False
         self._body: Body | None = None
@@ -150,8 +154,8 @@ class Fetch:
             self._write_note(body)
         return self._verdict is not ANOTHER_REST and not self._too_long()
 
-    def settle(self, fault: Fault | None) -> float | None:
-        """Conclude a request; seconds until the next one, or None when there is none."""
+    def settle(self, fault: Fault | None) -> float | Hold | None:
+        """Conclude a request; seconds until the next one, a hold, or None when there is none."""
         verdict = self._verdict
         if verdict is None:
             return self._broken(fault or Fault(NOT_HTTP))
@@ -164,6 +168,11 @@ class Fetch:
         if self._tail:  # not even the bytes came that are here
             return self._refused(ANOTHER_REST)
         return self._check()
+
+    def give_up(self, fault: Fault) -> None:
+        """Fail without another request; what can be continued is there for the next run."""
+        self.abandon()
+        self._desk.failed(self._asset, Failure(fault.cause, fault.detail, host=self.host))
 
     def abandon(self) -> None:
         """The run is stopping: keep what can be continued, and nothing else."""
@@ -298,17 +307,24 @@ class Fetch:
             if self._body.size >= self._best + self._desk.settings.resume_threshold:
                 # It gets on: a long file over a bad line is not given up while it grows.
                 self._attempts = min(self._attempts, 1)
+                self._once = 0
                 self._best = self._body.size
         elif self._body is not None:
             self._start_over()
         return self._try_again(fault.again, Failure(fault.cause, fault.detail, host=self.host))
 
-    def _refused(self, verdict: Verdict) -> float | None:
+    def _refused(self, verdict: Verdict) -> float | Hold | None:
         if verdict.again is Again.NOW_WHOLE:
             self._start_over()
             self._attempts -= 1
             return 0.0
         failure = Failure(verdict.cause, verdict.detail, self._status, self.host)
+        if verdict.again is Again.WHEN_LET:
+            self._held += 1
+            if self._held < _MOST_HOLDS * self._desk.settings.max_attempts:
+                self._attempts -= 1
+                return Hold(verdict.cause, verdict.wait)
+            return self._try_again(Again.NEVER, failure)
         return self._try_again(verdict.again, failure, verdict.wait)
 
     def _try_again(self, again: Again, failure: Failure, wait: float | None = None) -> float | None:

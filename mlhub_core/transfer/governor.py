@@ -19,6 +19,7 @@ from functools import cache
 
 from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer.growth import Growth
+from mlhub_core.transfer.waiting import Holds
 
 _MEASURE_SECONDS = 0.01
 """Between two looks of one member at how far things are."""
@@ -41,10 +42,14 @@ class Governor:
 
     Args:
         limit: Connections per host for the whole process.
+
+    Attributes:
+        holds: The hosts that want to be left alone.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.holds = Holds()
         self._lock = threading.Lock()
         self._hosts: dict[str, _Host] = {}
         self._members: set[Member] = set()

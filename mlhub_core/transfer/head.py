@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from mlhub_core.http_rules import LIMITING, WAIT_FIELDS
+
 _WANTED = frozenset(
     {
         "connection",
@@ -96,7 +98,19 @@ def parse_head(lines: Sequence[bytes]) -> ResponseHead | None:
         elif not complete:  # behind the end come trailers
             before = fields.get(name)
             fields[name] = value if before in (None, value) else f"{before}, {value}"
+    if complete and status in LIMITING:
+        fields |= _wait_fields(lines)
     return ResponseHead(status, fields) if complete and status is not None else None
+
+
+def _wait_fields(lines: Sequence[bytes]) -> dict[str, str]:
+    """When to come again, as far as a head says it.
+
+    Some hosts say so with every file, each time in other words: they are read where they count.
+    """
+    pairs = (line.decode("latin-1").partition(":") for line in lines)
+    said = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    return {name: value for name, value in said.items() if name in WAIT_FIELDS}
 
 
 def _read(line: bytes) -> _Line:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pycurl
 
-from mlhub_core.http_rules import parse_length
+from mlhub_core.http_rules import parse_length, says_limited
 from mlhub_core.settings import USER_AGENT, TransferSettings
 from mlhub_core.transfer.exchange import Exchange
 from mlhub_core.transfer.faults import Fault
@@ -59,8 +59,9 @@ class Slot:
 
     # fmt: off
     __slots__ = (
-        "_drained", "_forbids", "_held", "_lines", "_paused", "_wanted", "begun", "closes", "crash",
-        "easy", "exchange", "fields", "head", "most_held", "moved", "pieces", "share",
+        "_came", "_drained", "_forbids", "_held", "_lines", "_looked_at", "_paused", "_since",
+        "_wanted", "begun", "closes", "crash", "easy", "exchange", "fields", "head", "most_held",
+        "moved", "pieces", "share",
     )
     # fmt: on
 
@@ -72,6 +73,9 @@ class Slot:
         self.begun = False
         self.closes = False
         self.moved = 0.0
+        self._since = 0.0
+        """When the body began, or was last found fast enough, and how much of it had come."""
+        self._came = self._looked_at = 0
         self.share = 0
         self.crash: Exception | None = None
         self.pieces: list[bytes] = []
@@ -110,7 +114,8 @@ class Slot:
             closes: Whether the connection is closed afterwards.
         """
         self.exchange = exchange
-        self.moved = _monotonic()
+        self.moved = self._since = _monotonic()
+        self._came = self._looked_at = 0
         self.pieces.clear()
         self.head = self.crash = None
         self.begun = self._wanted = self._paused = False
@@ -178,6 +183,26 @@ class Slot:
                 return False
         return True
 
+    def is_slow(self, now: float, held_up: float, settings: TransferSettings) -> bool:
+        """Whether less of the body came than may, since it began or was last found fast enough.
+
+        Args:
+            now: By the monotonic clock.
+            held_up: Seconds since the last look in which nobody could take anything.
+            settings: The least speed, and over how long it is measured.
+        """
+        came = self._looked_at + sum(map(len, self.pieces))
+        if not came:
+            self._since = now
+            return False
+        self._since += held_up
+        seconds = now - self._since
+        if seconds < settings.stall_timeout:
+            return False
+        slow = came - self._came < settings.min_speed * seconds
+        self._since, self._came = now, came
+        return slow
+
     def progress(self) -> bool:
         """Look at what has come of the body; False to break the transfer off."""
         if not self.begun:
@@ -196,6 +221,9 @@ class Slot:
     def _begin(self, head: ResponseHead | None) -> None:
         """Have the response judged."""
         self.begun = True
+        if head is not None and head.status == 403 and says_limited(403, {}, b"".join(self.pieces)):
+            # What the body says counts as much as the field that says the same.
+            head = ResponseHead(403, {**head.fields, "x-ratelimit-remaining": "0"})
         self.head = head
         if head is not None and self.exchange is not None:
             self._wanted = self.exchange.begin(head)
@@ -207,6 +235,7 @@ class Slot:
             return True
         size = sum(map(len, pieces))
         self.share += size
+        self._looked_at += size
         if self._wanted:
             assert self.exchange is not None
             further = self.exchange.write(pieces)

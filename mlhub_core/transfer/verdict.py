@@ -34,7 +34,8 @@ from mlhub_core.http_rules import (
     parse_http_date,
     parse_length,
     parse_md5,
-    parse_retry_after,
+    parse_wait,
+    says_limited,
 )
 from mlhub_core.transfer.head import MISSPELT, ResponseHead
 
@@ -78,6 +79,7 @@ class Again(Enum):
     NOW_WHOLE = "at once, for the whole file"
     ONCE = "one more time"
     LATER = "until the attempts are used up"
+    WHEN_LET = "when the host lets us, which costs no attempt"
 
 
 class Kind(Enum):
@@ -123,7 +125,7 @@ class Verdict(NamedTuple):
         cause: Why it is refused, in words that group well.
         detail: The numbers of this case.
         again: Whether to ask again.
-        wait: ``Retry-After`` in seconds, None where not given.
+        wait: Seconds that the host wants to be left alone for, None where it does not say.
         coding: What the body has to be decoded from, None for nothing.
     """
 
@@ -256,8 +258,11 @@ ANOTHER_REST = _ask_for_the_whole("the rest does not fit what is here")
 
 
 def _refuse_status(head: ResponseHead) -> Verdict:
-    again = Again.LATER if is_retryable(head.status) else Again.NEVER
-    wait = parse_retry_after(head.get("retry-after")) if again is Again.LATER else None
+    if head.status in (429, 503) or says_limited(head.status, head.fields):
+        again = Again.WHEN_LET
+    else:
+        again = Again.LATER if is_retryable(head.status) else Again.NEVER
+    wait = None if again is Again.NEVER else parse_wait(head.fields)
     return Verdict(Take.REFUSE, cause=_status_text(head.status), again=again, wait=wait)
 
 
