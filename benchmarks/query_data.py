@@ -151,6 +151,7 @@ def _batch(x: Any, y: Any, minutes: Any, number: int) -> pa.RecordBatch:
         "end_datetime": pa.nulls(rows, _MOMENT),
         "file_size": pa.array(np.where(is_label, 400, 29_000 + owner % 1000)),
         "checksum": pa.nulls(rows, pa.string()),
+        "updated": pa.nulls(rows, pa.string()),
         "item_bbox": boxes.take(where),
         "bbox": boxes.take(where),
         "properties": properties.take(twice).take(where),

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlhub_core.buffers import texts_of, truths_of
+from mlhub_core.catalog.items import both_updated
 from mlhub_core.catalog.savepaths import Claim, Plan
 from mlhub_core.catalog.schema import index_schema
 from mlhub_core.layout import COMMON_DIRECTORY, encode_first
@@ -80,12 +81,15 @@ class Finisher:
     def finish(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Finish a batch of rows."""
         columns: dict[str, Any] = {name: batch.column(name) for name in batch.schema.names}
-        hrefs, paths, common = [], [], []
+        hrefs, paths, common, updates = [], [], [], []
         for row in _needed(batch):
             hrefs.append(self._href(row))
             path, is_common = self._place(row)
             paths.append(path)
             common.append(is_common)
+            # A file of many items is not another one because one of these was written anew.
+            of_item = None if is_common else row["_item_updated"]
+            updates.append(both_updated(row["updated"], of_item))
         hashes = list(map(hash, paths))
         self.path_hashes.extend(hashes)
         self.own_hashes.extend(
@@ -93,6 +97,7 @@ class Finisher:
         )
         columns["href"] = texts_of(hrefs)
         columns["save_path"] = texts_of(paths)
+        columns["updated"] = texts_of(updates)
         columns["common_asset"] = truths_of(common)
         schema = index_schema()
         return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
@@ -143,6 +148,8 @@ _NEEDED = [
     "_unsettled",
     "_candidates",
     "_url",
+    "updated",
+    "_item_updated",
 ]
 
 

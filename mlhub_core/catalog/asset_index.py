@@ -12,7 +12,7 @@ from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.state import read_state, write_state
 
-INDEX_VERSION = 3
+INDEX_VERSION = 4
 """Raised whenever the same archive gives another index: older ones are then built anew."""
 
 STATE_NAME = "index.json"

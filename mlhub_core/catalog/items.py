@@ -37,7 +37,8 @@ class AssetEntry(NamedTuple):
         media_type: Its ``type``.
         roles: Its roles.
         file_size: ``file:size``.
-        checksum: ``file:checksum``, a multihash in hexadecimal.
+        checksum: ``file:checksum``, in whatever spelling.
+        updated: Its own ``updated``.
     """
 
     key: str
@@ -47,6 +48,7 @@ class AssetEntry(NamedTuple):
     roles: list[str]
     file_size: int | None
     checksum: str | None
+    updated: str | None = None
 
     @property
     def identity(self) -> str:
@@ -73,6 +75,7 @@ class ItemEntry(NamedTuple):
         properties: As JSON text.
         sources: Ids behind its links of ``rel: source``.
         assets: Its assets, empty where they are read apart.
+        updated: Its ``updated``.
     """
 
     collection_id: str
@@ -87,6 +90,7 @@ class ItemEntry(NamedTuple):
     properties: str
     sources: list[str]
     assets: list[AssetEntry]
+    updated: str | None = None
 
 
 def read_item(item: JsonObject, path: str, complain: Complain, number: int = 0) -> ItemEntry:
@@ -124,6 +128,7 @@ def read_item_head(item: JsonObject, path: str, complain: Complain, number: int 
         _properties_text(properties, complain),
         [linked_id(href) for href in _links(item, "source")],
         [],
+        as_told(properties.get("updated")),
     )
 
 
@@ -165,7 +170,8 @@ def read_assets(owner: JsonObject, directory: str, complain: Complain) -> list[A
                 media_type=as_text(asset.get("type")),
                 roles=_texts(asset.get("roles")),
                 file_size=as_size(asset.get("file:size")),
-                checksum=as_checksum(asset.get("file:checksum") or asset.get("checksum:multihash")),
+                checksum=as_told(asset.get("file:checksum") or asset.get("checksum:multihash")),
+                updated=as_told(asset.get("updated")),
             )
         )
     return found
@@ -291,11 +297,18 @@ def as_text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def as_checksum(value: Any) -> str | None:
-    """A checksum as text, also one that is no text: who compares it says that it cannot."""
+def as_told(value: Any) -> str | None:
+    """A value as text, whatever it is: who cannot read it has to say so."""
     if value is None or isinstance(value, str):
         return value or None
     return reprlib.repr(value)
+
+
+def both_updated(own: str | None, of_item: str | None) -> str | None:
+    """When an asset and its item were updated, as one text that changes with either."""
+    if own is None or of_item is None or own == of_item:
+        return own or of_item
+    return f"{own} {of_item}"
 
 
 def _texts(value: Any) -> list[str]:
@@ -305,7 +318,5 @@ def _texts(value: Any) -> list[str]:
 def as_size(value: Any) -> int | None:
     """A number of bytes that fits the column, else None."""
     if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         value = int(value)
     return value if type(value) is int and 0 <= value <= MAX_INT64 else None

@@ -12,7 +12,7 @@ from collections import defaultdict
 from typing import Any, NamedTuple
 
 from mlhub_core.catalog.documents import JsonObject
-from mlhub_core.catalog.items import MAX_INT64, as_checksum, as_size
+from mlhub_core.catalog.items import MAX_INT64, as_size, as_told
 from mlhub_core.catalog.plain import (
     COMPOUND,
     DIRECTORY,
@@ -127,7 +127,7 @@ def _by_template(
             return None
     except (KeyError, TypeError, AttributeError):
         return None
-    plain = PlainAssets(one.looks, hrefs, _sizes(assets), _checksums(assets))
+    plain = PlainAssets(one.looks, hrefs, _sizes(assets), _checksums(assets), _updates(assets))
     return plain, one.pattern
 
 
@@ -141,7 +141,11 @@ def _sizes(assets: list[Any]) -> list[int | None]:
 
 def _checksums(assets: list[Any]) -> list[str | None]:
     sums = [asset.get("file:checksum") or asset.get("checksum:multihash") for asset in assets]
-    return [*map(as_checksum, sums)] if any(sums) else [None] * len(sums)
+    return [*map(as_told, sums)] if any(sums) else [None] * len(sums)
+
+
+def _updates(assets: list[Any]) -> list[str | None]:
+    return [as_told(asset.get("updated")) for asset in assets]
 
 
 def _head_length(plain: PlainAssets) -> int:

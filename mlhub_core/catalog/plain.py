@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from mlhub_core.catalog.documents import JsonObject
-from mlhub_core.catalog.items import MAX_INT64, as_checksum, as_size
+from mlhub_core.catalog.items import MAX_INT64, as_size, as_told
 from mlhub_core.catalog.savepaths import fold, stem_of, suffix_of_ending
 from mlhub_core.layout import COMMON_ASSET_KEYS
 
@@ -39,12 +39,14 @@ class PlainAssets(NamedTuple):
         hrefs: A URL each.
         sizes: ``file:size``.
         checksums: ``file:checksum``.
+        updates: Their own ``updated``.
     """
 
     looks: tuple[Look, ...]
     hrefs: list[str]
     sizes: list[int | None]
     checksums: list[str | None]
+    updates: list[str | None]
 
 
 class AssetKind(NamedTuple):
@@ -92,6 +94,7 @@ def plain_assets(item: JsonObject) -> PlainAssets | None:
     hrefs: list[str] = []
     sizes: list[int | None] = []
     checksums: list[str | None] = []
+    updates: list[str | None] = []
     is_name = NAME.fullmatch
     directory = None
     try:
@@ -121,10 +124,11 @@ def plain_assets(item: JsonObject) -> PlainAssets | None:
             if size is not None and not (type(size) is int and 0 <= size <= MAX_INT64):
                 size = as_size(size)
             sizes.append(size)
-            checksums.append(as_checksum(get("file:checksum") or get("checksum:multihash")))
+            checksums.append(as_told(get("file:checksum") or get("checksum:multihash")))
+            updates.append(as_told(get("updated")))
     except (KeyError, TypeError, AttributeError):
         return None
-    return PlainAssets(tuple(looks), hrefs, sizes, checksums)
+    return PlainAssets(tuple(looks), hrefs, sizes, checksums, updates)
 
 
 def pattern_of(looks: tuple[Look, ...]) -> Pattern | None:

@@ -13,6 +13,8 @@ from mlhub_core.catalog.hrefs import Relative
 from mlhub_core.catalog.items import (
     AssetEntry,
     ItemEntry,
+    as_told,
+    both_updated,
     read_assets,
     read_collection_id,
     read_item_head,
@@ -95,7 +97,9 @@ class Reader:
         assets = read_assets(collection, directory, complain)
         self.findings.collections[collection_id].add([asset.key for asset in assets])
         owner = Owner(collection_id, None)
+        updated = as_told(collection.get("updated"))
         for asset in assets:
+            asset = asset._replace(updated=both_updated(asset.updated, updated))
             claim = _claim(asset)
             self.findings.collection_claims[collection_id].append(claim)
             self._rows.aside.add(owner, asset, "", Waiting(None, claim, unsettled=True))
@@ -154,7 +158,13 @@ class Reader:
         if not plain.hrefs:
             return
         self._rows.ready.add(
-            item, directory, pattern.kinds, plain.hrefs, plain.sizes, plain.checksums
+            item,
+            directory,
+            pattern.kinds,
+            plain.hrefs,
+            plain.sizes,
+            plain.checksums,
+            [both_updated(own, item.updated) for own in plain.updates],
         )
         self.findings.finished_rows += len(plain.hrefs)
 
@@ -226,6 +236,7 @@ class Reader:
                 [known_href(one) for one, _ in ready],
                 [one.file_size for one, _ in ready],
                 [one.checksum for one, _ in ready],
+                [both_updated(one.updated, item.updated) for one, _ in ready],
             )
             self.findings.finished_rows += len(ready)
 

@@ -74,6 +74,7 @@ def _asset_type() -> pa.DataType:
             pa.field("href", pa.string()),
             pa.field("file_size", pa.int64()),
             pa.field("checksum", pa.string()),
+            pa.field("updated", pa.string()),
         ]
     )
 
@@ -102,6 +103,7 @@ class ItemRows:
         self._hrefs: list[str] = []
         self._sizes: list[int | None] = []
         self._checksums: list[str | None] = []
+        self._updates: list[str | None] = []
 
     def __len__(self) -> int:
         return len(self._items)
@@ -119,8 +121,10 @@ class ItemRows:
         hrefs: Sequence[str],
         sizes: Sequence[int | None],
         checksums: Sequence[str | None],
+        updates: Sequence[str | None] | None = None,
     ) -> None:
-        """Add an item with some assets, a kind, URL, size and checksum each."""
+        """Add an item with some assets: a kind, URL, size, checksum and ``updated`` each."""
+        updates = [None] * len(hrefs) if updates is None else updates
         shared = len(item.properties) + (len(item.shape.wkb) if item.shape is not None else 0)
         if shared * len(hrefs) > _MAX_TEXT:  # it will be multiplied out, a part at a time
             step = max(1, _MAX_TEXT // shared)
@@ -132,9 +136,10 @@ class ItemRows:
                     hrefs[at : at + step],
                     sizes[at : at + step],
                     checksums[at : at + step],
+                    updates[at : at + step],
                 )
         else:
-            self._add(item, directory, kinds, hrefs, sizes, checksums)
+            self._add(item, directory, kinds, hrefs, sizes, checksums, updates)
         self._text += _ITEM_BYTES + shared + _ROW_BYTES * len(hrefs)
 
     def _add(
@@ -145,6 +150,7 @@ class ItemRows:
         hrefs: Sequence[str],
         sizes: Sequence[int | None],
         checksums: Sequence[str | None],
+        updates: Sequence[str | None],
     ) -> None:
         # By identity: items of one pattern share the tuple, and its hash is not kept anywhere.
         of, codes = self._codes_of.get(id(kinds)) or ((), [])
@@ -159,6 +165,7 @@ class ItemRows:
         self._hrefs += hrefs
         self._sizes += sizes
         self._checksums += checksums
+        self._updates += updates
         self._offsets.append(len(self._hrefs))
 
     def to_batch(self) -> pa.RecordBatch:
@@ -186,6 +193,7 @@ class ItemRows:
             texts_of(self._hrefs),
             numbers_of(self._sizes, pa.int64()),
             texts_of(self._checksums),
+            texts_of(self._updates),
         ]
         return pa.StructArray.from_arrays(parts, fields=list(_asset_type()))
 

@@ -21,6 +21,8 @@ IDENTITY_KEY = "mlhub"
 FACTS_KEY = "mlhub_facts"
 """File metadata of our own: what a query would else have to find out by reading all paths."""
 
+YOUNG_COLUMNS = frozenset({"updated"})
+"""Columns that indexes of earlier versions lack; they count as empty there."""
 BOX_FIELDS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -43,6 +45,7 @@ def index_schema() -> pa.Schema:
             pa.field("end_datetime", moment),
             pa.field("file_size", pa.int64()),
             pa.field("checksum", pa.string()),
+            pa.field("updated", pa.string()),
             pa.field("item_bbox", box_type()),
             pa.field("bbox", box_type()),
             pa.field("properties", pa.string()),
@@ -65,9 +68,22 @@ def aside_schema() -> pa.Schema:
             pa.field("_unsettled", pa.bool_()),
             pa.field("_candidates", texts_type()),
             pa.field("_url", pa.string()),
+            pa.field("_item_updated", pa.string()),
             pa.field("_number", pa.int64()),
         ]
     )
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of a schema, in its order and types; those that a table lacks are null."""
+    names = set(table.column_names)
+    columns = [
+        table.column(field.name).cast(field.type)
+        if field.name in names
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 @cache

@@ -106,11 +106,17 @@ class WaitingRows:
             "common_asset": truths_of([False] * len(assets)),
             "file_size": numbers_of([asset.file_size for asset in assets], pa.int64()),
             "checksum": texts_of([asset.checksum for asset in assets]),
+            "updated": texts_of([asset.updated for asset in assets]),
+            "_item_updated": texts_of([self._item_updated(number) for number in self._owner_of]),
             "_number": numbers_of(self._numbers, pa.int64()),
             **self._waiting_columns(),
         }
         schema = aside_schema()
         return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+    def _item_updated(self, owner: int) -> str | None:
+        item = self._owners[owner].item
+        return None if item is None else item.updated
 
     def _waiting_columns(self) -> dict[str, pa.Array]:
         waiting, hrefs = self._waiting, [asset.href for asset in self._assets]

@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from mlhub_core.buffers import mask_array
+from mlhub_core.catalog.schema import conform
 from mlhub_core.selection.index_reader import IndexReader
-from mlhub_core.selection.partition import Asset, partition_schema
+from mlhub_core.selection.partition import COLUMNS, partition_schema
 from mlhub_core.selection.rowgroup import RowGroup
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _BATCH_ROWS = 4_096
 
 _PLACES = ["save_path", "href"]
 """What differs in every row."""
-_OWNERS = [name for name in Asset._fields if name not in _PLACES]
+_OWNERS = [name for name in COLUMNS if name not in _PLACES]
 
 
 class Reading(NamedTuple):
@@ -122,7 +123,7 @@ class ReadAhead:
 def chosen_rows(index: IndexReader, number: int, mask: Mask) -> pa.Table:
     """What a partition lists of some rows of a row group."""
     if not _are_few(mask):
-        return _as_listed(_whole(index, number, mask, list(Asset._fields)))
+        return conform(_whole(index, number, mask, list(COLUMNS)), partition_schema())
     return _together(
         read_owners(index, number, mask, _OWNERS), read_places(index, number, mask, _PLACES)
     )
@@ -176,11 +177,4 @@ def _together(owners: pa.Table, places: pa.Table) -> pa.Table:
     """What a partition lists, of its columns; those that were not read have no value."""
     rows = {name: places.column(name) for name in places.column_names}
     rows |= {name: owners.column(name) for name in owners.column_names}
-    fields = partition_schema()
-    return pa.table(
-        [
-            rows[field.name] if field.name in rows else pa.nulls(len(places), field.type)
-            for field in fields
-        ],
-        schema=fields,
-    )
+    return conform(pa.table(rows), partition_schema())

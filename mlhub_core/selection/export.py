@@ -16,7 +16,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from mlhub_core.buffers import mask_array
-from mlhub_core.catalog.schema import FACTS_KEY, index_schema
+from mlhub_core.catalog.schema import FACTS_KEY, conform, index_schema
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.layout import user_path
 from mlhub_core.progress import ProgressSink, ignore
@@ -255,6 +255,7 @@ def _parquet(part: Path, metadata: dict[bytes, bytes]) -> Iterator[_Write]:
 
         def write(group: RowGroup, rows: pa.Array) -> None:
             table = group.index.read_plain(group.number, index_schema().names).filter(rows)
-            writer.write_table(table.cast(index_schema()), row_group_size=max(1, len(table)))
+            table = conform(table, index_schema())
+            writer.write_table(table, row_group_size=max(1, len(table)))
 
         yield write

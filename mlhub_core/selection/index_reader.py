@@ -12,7 +12,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlhub_core.catalog.schema import FACTS_KEY, index_schema
+from mlhub_core.catalog.schema import FACTS_KEY, YOUNG_COLUMNS, index_schema
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.selection.footer import footer
 from mlhub_core.selection.rowgroup import RowGroup
@@ -43,7 +43,7 @@ class IndexReader:
                 f"{path} is no asset index ({str(error).splitlines()[0]}): name a Parquet file "
                 "that `mlhub download` or `mlhub index` wrote."
             ) from error
-        missing = set(index_schema().names) - set(self._file.schema_arrow.names)
+        missing = set(index_schema().names) - set(self._file.schema_arrow.names) - YOUNG_COLUMNS
         if missing:
             raise InvalidArgument(
                 f"{path} is no asset index: it has no column {', '.join(sorted(missing))}."

@@ -32,7 +32,10 @@ class Asset(NamedTuple):
         item_id: Its item, None for a collection's own asset.
         asset_key: Its key within the item or collection.
         file_size: Bytes as the catalog gives them, None where it does not.
-        checksum: ``file:checksum`` of the catalog, a multihash in hexadecimal, or None.
+        checksum: ``file:checksum`` of the catalog, in whatever spelling, or None.
+        media_type: Its media type, None where the catalog does not give it.
+        updated: When asset and item were updated, as the catalog has it.
+        fingerprint: Of what the catalog says, where some of that is not to be compared; no column.
     """
 
     save_path: str
@@ -42,10 +45,18 @@ class Asset(NamedTuple):
     asset_key: str
     file_size: int | None = None
     checksum: str | None = None
+    media_type: str | None = None
+    updated: str | None = None
+    fingerprint: str | None = None
 
+
+COLUMNS = Asset._fields[:-1]
+"""Columns of a partition file."""
+YOUNG_COLUMNS = frozenset({"media_type", "updated"})
+"""Those that partition files of earlier versions lack: the last ones."""
 
 Columns = list[list[Any]]
-"""Values of several assets, a list for each field of :class:`Asset`, in the order of those."""
+"""Values of several assets, a list for each of the first fields of :class:`Asset`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,8 @@ def partition_schema() -> pa.Schema:
             pa.field("asset_key", pa.string(), nullable=False),
             pa.field("file_size", pa.int64()),
             pa.field("checksum", pa.string()),
+            pa.field("media_type", pa.string()),
+            pa.field("updated", pa.string()),
         ]
     )
 
@@ -103,11 +116,11 @@ def read_columns(path: Path) -> Iterator[Columns]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
+        there = set(file.schema_arrow.names)
+        names = [name for name in COLUMNS if name in there or name not in YOUNG_COLUMNS]
         # Threads would each hold memory of their own, for columns that are read in no time.
-        for batch in file.iter_batches(
-            batch_size=_BATCH_ROWS, columns=list(Asset._fields), use_threads=False
-        ):
-            yield [batch.column(name).to_pylist() for name in Asset._fields]
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names, use_threads=False):
+            yield [batch.column(name).to_pylist() for name in names]
 
 
 def write_assets(path: Path, assets: Iterator[Asset] | list[Asset]) -> int:
@@ -120,7 +133,8 @@ def write_assets(path: Path, assets: Iterator[Asset] | list[Asset]) -> int:
     import pyarrow.parquet as pq
 
     rows = list(assets)
-    table = pa.Table.from_pylist([row._asdict() for row in rows], schema=partition_schema())
+    columns = [[row[at] for row in rows] for at in range(len(COLUMNS))]
+    table = pa.table(columns, schema=partition_schema())
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP_ROWS)
     return len(rows)

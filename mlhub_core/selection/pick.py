@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mlhub_core.catalog.schema import conform
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.selection.cut import cut
-from mlhub_core.selection.partition import Asset, Partition, partition_schema
+from mlhub_core.selection.partition import COLUMNS, Partition, partition_schema
 from mlhub_core.stop import StopFlag
 
 Key = tuple[str, ...]
@@ -158,15 +159,15 @@ class _Picker:
         # As one text each, because Arrow looks up texts only.
         wanted = pa.array({_joined(name) for name in names}, pa.string())
         with pq.ParquetFile(index) as file:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(Asset._fields)):
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(COLUMNS)):
                 self._stop.check()
                 mask = pc.is_in(_names(batch, self._columns), value_set=wanted)
                 if pc.any(mask).as_py():
-                    self._write(batch.filter(mask).select(list(Asset._fields)))
+                    self._write(pa.Table.from_batches([batch.filter(mask)]))
 
-    def _write(self, batch: pa.RecordBatch) -> None:
-        keep = [self._take(row) for row in batch.to_pylist()]
-        self._writer.write_batch(batch.filter(pa.array(keep)).cast(partition_schema()))
+    def _write(self, rows: pa.Table) -> None:
+        keep = [self._take(row) for row in rows.to_pylist()]
+        self._writer.write_table(conform(rows.filter(pa.array(keep)), partition_schema()))
 
     def _take(self, row: dict[str, Any]) -> bool:
         """Whether a row goes into the partitions: the first of its file does."""

@@ -80,7 +80,7 @@ class RowGroup:
 
     def is_void(self, leaf: str) -> bool:
         """Whether the statistics say that no row has a value."""
-        return self.span(leaf).nulls == self.rows
+        return leaf not in self.index.leaves or self.span(leaf).nulls == self.rows
 
     def is_full(self, leaf: str) -> bool:
         """Whether the statistics say that every row has a value."""

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.stop import StopFlag
-from mlhub_core.sync.fingerprints import PRINT, prints_of
+from mlhub_core.sync.fingerprints import PRINT, is_dated, prints_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,9 +89,10 @@ def compare(
         buckets = max(1, min(_MAX_BUCKETS, -(-max(rows) // bucket_rows)))
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
+        dated = is_dated(old) and is_dated(new)
         for side, path in enumerate((old, new)):
             with _Buckets(directory, side, buckets) as spread:
-                for prints in prints_of(path):
+                for prints in prints_of(path, dated=dated):
                     stop.check()
                     spread.add(prints)
         diff = Diff(np.zeros(rows[1], np.uint8), np.zeros(rows[0], np.bool_))

@@ -1,8 +1,7 @@
 """What tells two states of an asset apart, as numbers: a batch of the index at a time.
 
-An asset is named by its collection, item and key. It is another one when its href, its size, its
-checksum or the ``updated`` of its item differ, or when it goes to another place. Of an href, what
-changes though the file does not is left out: signatures, and the port of a server on this machine.
+An asset is named by its collection, item and key. It is another one when its
+:mod:`~mlhub_core.transfer.fingerprint` is, or when it has another host or goes to another place.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from mlhub_core.transfer.fingerprint import fingerprint, host_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,31 +37,42 @@ COLUMNS = (
     "checksum",
     "properties",
 )
-"""What is read of an index."""
+"""What is read of an index. One that says when assets were updated is read for that instead of for
+the properties."""
 
 BATCH_ROWS = 65_536
 _SEPARATOR = "\x1f"
 _ABSENT = "\x00"
-_SIGNATURE = (
-    r"(?i)([?&])(?:sig|signature|x-amz-[a-z0-9-]+|x-goog-[a-z0-9-]+|awsaccesskeyid|googleaccessid|"
-    r"expires|se|st|sp|spr|sv|sr|skoid|sktid|skt|ske|sks|skv)=[^&#]*"
-)
-_LOOPBACK = r"^(?i)(https?://(?:127\.0\.0\.1|localhost|\[::1\])):[0-9]+/"
 
 
-def prints_of(index: Path) -> Iterator[Prints]:
+def is_dated(index: Path) -> bool:
+    """Whether an index says when assets were updated; those of earlier versions say it of items.
+
+    Raises:
+        OSError: if it cannot be read.
+        pa.ArrowException: if it is no index.
+    """
+    return "updated" in pq.read_schema(index).names
+
+
+def prints_of(index: Path, *, dated: bool) -> Iterator[Prints]:
     """Read an index, a batch at a time, as records of :data:`PRINT`.
+
+    Args:
+        index: The index.
+        dated: Whether to go by its column of when assets were updated; else by that of items.
 
     Raises:
         OSError: if it cannot be read.
         pa.ArrowException: if it is no index, or lacks a column.
     """
     row = 0
+    columns = [*COLUMNS[:-1], "updated" if dated else "properties"]
     with pq.ParquetFile(index) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(COLUMNS)):
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
             prints = np.empty(batch.num_rows, dtype=PRINT)
             prints["key"] = _hashed(batch, "collection_id", "item_id", "asset_key")
-            prints["state"] = _hashed(_stated(batch), *_stated(batch).schema.names)
+            prints["state"] = _hashed(_stated(batch), "save_path", "fingerprint")
             prints["row"] = np.arange(row, row + batch.num_rows)
             row += batch.num_rows
             yield prints
@@ -68,16 +80,14 @@ def prints_of(index: Path) -> Iterator[Prints]:
 
 def _stated(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The columns that make up the state of an asset."""
-    href = pc.replace_substring_regex(batch.column("href"), _SIGNATURE, r"\1")
-    href = pc.replace_substring_regex(href, _LOOPBACK, r"\1/")
-    columns = {
-        "save_path": batch.column("save_path"),
-        "href": href,
-        "file_size": batch.column("file_size"),
-        "checksum": batch.column("checksum"),
-        "updated": _updated(batch.column("properties")),
-    }
-    return pa.RecordBatch.from_pydict(columns)
+    dated = "updated" in batch.schema.names
+    updated = batch.column("updated") if dated else _updated(batch.column("properties"))
+    told = (*(batch.column(name) for name in ("href", "file_size", "checksum")), updated)
+    rows = zip(*(column.to_pylist() for column in told), strict=True)
+    found = [f"{fingerprint(*row)} {host_of(row[0])}" for row in rows]
+    return pa.RecordBatch.from_pydict(
+        {"save_path": batch.column("save_path"), "fingerprint": pa.array(found, pa.string())}
+    )
 
 
 def _updated(properties: pa.Array) -> pa.Array:

@@ -5,18 +5,20 @@ at the final place lies   resume                skip                overwrite
 ========================  ====================  ==================  ============
 a file the ledger knows   KEEP                  KEEP                FETCH
 one it calls damaged      CONTINUE, FETCH       CONTINUE, FETCH     FETCH
-one it calls outdated     CONTINUE, FETCH       CONTINUE, FETCH     FETCH
+one it calls outdated     COMPARE, else as      COMPARE, else as    FETCH
+                          if nothing were       if nothing were
 one it does not know      PROBE (see below)     ADOPT               FETCH
 nothing, but a partial    CONTINUE              CONTINUE            FETCH
 nothing                   FETCH                 FETCH               FETCH
 ========================  ====================  ==================  ============
 
-Known is what was fetched or adopted here, still has the size of then, and neither the catalog's
-size nor its digest nor the path of its URL has changed since. What ``skip`` took unchecked is
-known to ``skip`` only, or half a file would stay one for ever.
+Known is what was fetched or adopted here, still has the size of then, and of which the catalog says
+today what it said then. What ``skip`` took unchecked is known to ``skip`` only, or half a file
+would stay one for ever.
 
-A file that contradicts the catalog's size, or is empty, is not worth a question: FETCH. One whose
-digest the catalog gives is compared on the spot: COMPARE.
+A file whose digest the catalog gives is compared on the spot, however much else has changed:
+COMPARE. One that contradicts the catalog's size, or is empty, is not worth that or a question:
+FETCH.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class Situation(NamedTuple):
         if_exists: The user's choice.
         local_size: Bytes of the file at the final place, None where there is none.
         entry: What the ledger says, None where nothing.
-        source: :func:`~mlhub_core.transfer.ledger.source_digest` of its href today.
+        unchanged: What :func:`~mlhub_core.transfer.fingerprint.is_unchanged` says of it.
         partial: Whether a partial file that can be continued is here.
         size: Bytes as the catalog gives them.
         checksum: ``(algorithm, hexadecimal)`` as the catalog gives it.
@@ -55,7 +57,7 @@ class Situation(NamedTuple):
     if_exists: DownloadIfExistsOpts
     local_size: int | None = None
     entry: Entry | None = None
-    source: str = ""
+    unchanged: bool | None = True
     partial: bool = False
     size: int | None = None
     checksum: tuple[str, str] | None = None
@@ -68,19 +70,26 @@ def decide(now: Situation) -> Action:
     fetch = Action.CONTINUE if now.partial else Action.FETCH
     if now.local_size is None:
         return fetch
-    if now.entry is not None and now.entry.state in (State.DAMAGED, State.OUTDATED):
+    state = None if now.entry is None else now.entry.state
+    if state is State.DAMAGED:
         return fetch  # its size may fit all the same: no question about it would tell
-    if _known(now):
-        return Action.KEEP
-    if now.if_exists is DownloadIfExistsOpts.skip:
-        return Action.ADOPT
+    if state is not State.OUTDATED:
+        if _known(now):
+            return Action.KEEP
+        if now.if_exists is DownloadIfExistsOpts.skip:
+            return Action.ADOPT
+    return _ask(now, state, fetch)
+
+
+def _ask(now: Situation, state: State | None, fetch: Action) -> Action:
+    """What to do about a file that may be the right one, and may not."""
+    assert now.local_size is not None
     if now.local_size == 0 or (now.size is not None and now.size < now.local_size):
         return fetch
-    if now.entry is not None and now.entry.state is not State.UNCHECKED:
-        return fetch  # it was whole once and no longer is: what is left of it proves nothing
     if now.checksum is not None and now.size in (None, now.local_size):
         return Action.COMPARE
-    return Action.PROBE
+    # A file that was whole once is another one now, on either side: no question about it tells.
+    return Action.PROBE if state in (None, State.UNCHECKED) else fetch
 
 
 def _known(now: Situation) -> bool:
@@ -89,16 +98,4 @@ def _known(now: Situation) -> bool:
         return False
     if now.if_exists is DownloadIfExistsOpts.skip:
         return True
-    return entry.state is not State.UNCHECKED and not _outdated(now)
-
-
-def _outdated(now: Situation) -> bool:
-    """Whether the ledger's file is, by the catalog of today, another one."""
-    entry = now.entry
-    if entry is None:
-        return False
-    if now.size is not None and entry.size != now.size:
-        return True
-    if now.checksum is not None and now.checksum[0] == "sha256" and entry.sha256:
-        return entry.sha256 != now.checksum[1]
-    return bool(entry.source and now.source and entry.source != now.source)
+    return entry.state is not State.UNCHECKED and now.unchanged is True

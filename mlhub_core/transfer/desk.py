@@ -10,8 +10,9 @@ from typing import NamedTuple, Protocol
 from mlhub_core.selection.partition import Asset
 from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer.failures import Failure
+from mlhub_core.transfer.fingerprint import fingerprint_of
 from mlhub_core.transfer.head import ResponseHead
-from mlhub_core.transfer.ledger import Entry, State, source_digest
+from mlhub_core.transfer.ledger import Entry, State
 from mlhub_core.transfer.partials import Partials
 from mlhub_core.transfer.storage import Places
 
@@ -89,7 +90,7 @@ def entry_of(
         sha256,
         fields.get("etag"),
         fields.get("last-modified"),
-        source_digest(asset.href),
+        fingerprint_of(asset),
         state,
         time.time_ns() // 1_000_000 / 1000,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -35,7 +34,7 @@ class Entry(NamedTuple):
         sha256: Digest, None for a file that was taken without reading it.
         etag: As the server gave it.
         modified: ``Last-Modified`` as the server gave it.
-        source: :func:`source_digest` of its href.
+        source: :func:`~mlhub_core.transfer.fingerprint.fingerprint` of its asset.
         state: How sure we are of it.
         time: When it was recorded, seconds since 1970.
     """
@@ -54,22 +53,6 @@ Row = tuple[str, int, str | None, str | None, str | None, str, str, float]
 """An entry as SQLite and JSON have it: its state is text."""
 
 _STATES = {str(state): state for state in State}
-
-
-def source_digest(href: str) -> str:
-    """A short digest of the path of an href.
-
-    Host and query are left out: mirrors, ports and signatures change, the file does not.
-    """
-    # By hand: urlsplit takes longer than all else that is done about a file that is here.
-    path = href
-    if "#" in path or "?" in path:
-        path = path.partition("#")[0].partition("?")[0]
-    mark = path.find("://")
-    if mark >= 0 and "/" not in path[:mark]:
-        slash = path.find("/", mark + 3)
-        path = path[slash:] if slash >= 0 else ""
-    return hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def entry_of_row(row: Row) -> Entry:

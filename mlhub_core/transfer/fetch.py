@@ -22,8 +22,9 @@ from mlhub_core.transfer.desk import Desk, How, entry_of
 from mlhub_core.transfer.exchange import Hold
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.faults import NOT_HTTP, Fault
+from mlhub_core.transfer.fingerprint import fingerprint_of, is_made_by
 from mlhub_core.transfer.head import ResponseHead
-from mlhub_core.transfer.ledger import State, source_digest
+from mlhub_core.transfer.ledger import State
 from mlhub_core.transfer.partials import Note
 from mlhub_core.transfer.request import (
     ask_about,
@@ -191,7 +192,7 @@ class Fetch:
     def _load_partial(self) -> None:
         """Take up a partial file of an earlier run; without one that fits, ask for the whole."""
         found = self._desk.partials.read_note(self._asset.save_path)
-        if found is None or found[0].source != source_digest(self._asset.href):
+        if found is None or not is_made_by(found[0].source, self._asset):
             self._start_over()
             return
         note, _ = found
@@ -280,7 +281,7 @@ class Fetch:
             return
         body.spill()
         note = Note(
-            source=source_digest(self._asset.href),
+            source=fingerprint_of(self._asset),
             validator=self._validator,
             etag=head.get("etag"),
             modified=head.get("last-modified"),

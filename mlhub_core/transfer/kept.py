@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mlhub_core.selection.partition import Asset
-from mlhub_core.transfer.entry import State, source_digest
+from mlhub_core.transfer.entry import State
+from mlhub_core.transfer.fingerprint import fingerprint
 from mlhub_core.transfer.ledger import LedgerReader
 
 
@@ -47,13 +48,11 @@ def sift(batch: Sequence[Asset], root: str, ledger: LedgerReader) -> Sifted:
     left: list[Asset] = []
     kept = total = 0
     for asset in batch:
-        path, href, _, _, _, file_size, checksum = asset
+        path, href, _, _, _, file_size, checksum, _, updated, _ = asset
         size, source, state = marks.get(path, _NOTHING)
         if (
-            state == State.VERIFIED
-            and checksum is None
-            and (file_size is None or file_size == size)
-            and source_digest(href) == source
+            state in _WHOLE
+            and fingerprint(href, file_size, checksum, updated) == source
             and _size(f"{root}/{path}") == size
         ):
             kept += 1
@@ -64,6 +63,7 @@ def sift(batch: Sequence[Asset], root: str, ledger: LedgerReader) -> Sifted:
 
 
 _NOTHING = (0, "", "")
+_WHOLE = frozenset({State.VERIFIED, State.ADOPTED})
 
 
 def _size(path: str) -> int | None:

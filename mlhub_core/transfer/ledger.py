@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.transfer.entry import Entry, State, source_digest
+from mlhub_core.transfer.entry import Entry, State
 from mlhub_core.transfer.ledger_table import (
     TABLE_NAME,
     LedgerTable,
@@ -32,7 +32,6 @@ from mlhub_core.transfer.segments import (
 __all__ = [
     "Entry",
     "State",
-    "source_digest",
     "LedgerWriter",
     "LedgerReader",
     "read_segment",

@@ -30,7 +30,7 @@ class Note:
     """What the bytes of a partial file are part of.
 
     Attributes:
-        source: :func:`~mlhub_core.transfer.ledger.source_digest` of the href.
+        source: :func:`~mlhub_core.transfer.fingerprint.fingerprint` of the asset.
         validator: For If-Range: a strong ETag or a date.
         etag: As the server gave it.
         modified: ``Last-Modified`` as the server gave it.

@@ -23,9 +23,10 @@ from mlhub_core.transfer.desk import How, Taken, entry_of
 from mlhub_core.transfer.engine import Engine
 from mlhub_core.transfer.failures import Failure, FailureWriter
 from mlhub_core.transfer.fetch import Fetch
+from mlhub_core.transfer.fingerprint import fingerprint_of, is_unchanged
 from mlhub_core.transfer.governor import Governor, governor_for
 from mlhub_core.transfer.kept import sift
-from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State, source_digest
+from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State
 from mlhub_core.transfer.parcels import assets_of
 from mlhub_core.transfer.partials import Partials
 from mlhub_core.transfer.result import PartitionResult
@@ -184,9 +185,7 @@ class _Run:
         action = decide(self._situation(asset, entry, local))
         if action is Action.KEEP:
             assert entry is not None
-            self._counts["kept"] += 1
-            self._bytes_here += entry.size
-            self._note_uncompared(asset)
+            self._keep(asset, entry)
             return None
         if action is Action.ADOPT:
             assert local is not None
@@ -195,20 +194,29 @@ class _Run:
         if action is Action.COMPARE:
             if self._compares(asset):
                 return None
-            action = Action.FETCH
+            partial = self.partials.read_note(asset.save_path) is not None
+            action = Action.CONTINUE if partial else Action.FETCH
         if action is Action.PROBE and self.places.leads_out(asset.save_path):
             action = Action.FETCH  # what a link out of the directory leads to is not copied
         return self._fetch(asset, _KINDS.get(action, _WHOLE), local)
 
+    def _keep(self, asset: Asset, entry: Entry) -> None:
+        self._counts["kept"] += 1
+        self._bytes_here += entry.size
+        self._note_uncompared(asset)
+        found = fingerprint_of(asset)
+        if entry.source != found and is_unchanged(entry, asset):
+            # What the first edition recorded says less: from now on, changes will be seen.
+            self._writer.add(entry._replace(source=found))
+
     def _situation(
         self, asset: Asset, entry: Entry | None, local: tuple[int, float] | None
     ) -> Situation:
-        source = source_digest(asset.href) if entry is not None else ""
         return Situation(
             if_exists=self._if_exists,
             local_size=None if local is None else local[0],
             entry=entry,
-            source=source,
+            unchanged=None if entry is None else is_unchanged(entry, asset),
             partial=self.partials.read_note(asset.save_path) is not None,
             size=asset.file_size,
             checksum=parse_checksum(asset.checksum),

@@ -49,6 +49,8 @@ def paths_by_key(rows: list[dict[str, Any]]) -> dict[tuple[str | None, str], str
 def test_a_row(tmp_path: Path) -> None:
     one = item("i1", links=[{"rel": "source", "href": "../s1/s1.json"}])
     one["assets"]["image"] |= {"roles": ["data"], "file:size": 9, "file:checksum": "1220ab"}
+    one["assets"]["image"]["updated"] = "2021"
+    one["properties"]["updated"] = "2022"
     index, (row,) = index_of(tmp_path, tree(one))
     geometry = row.pop("geometry")
     assert shapely.from_wkb(geometry).equals(shapely.box(10, 50, 11, 51))
@@ -67,9 +69,10 @@ def test_a_row(tmp_path: Path) -> None:
         "end_datetime": None,
         "file_size": 9,
         "checksum": "1220ab",
+        "updated": "2021 2022",
         "item_bbox": box,
         "bbox": box,
-        "properties": '{"datetime":"2021-05-01T10:00:00Z"}',
+        "properties": '{"datetime":"2021-05-01T10:00:00Z","updated":"2022"}',
         "source_items": ["s1"],
     }
     assert (index.assets, index.files, index.items) == (1, 1, 1)

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlhub_core.checksums import parse_checksum
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.decide import Action, Situation, decide
+from mlhub_core.transfer.fingerprint import fingerprint_of
 from mlhub_core.transfer.kept import sift
 from mlhub_core.transfer.ledger import (
     Entry,
@@ -18,14 +20,13 @@ from mlhub_core.transfer.ledger import (
     LedgerWriter,
     State,
     compact,
-    source_digest,
 )
 
 CASES = st.tuples(
     st.sampled_from([None, *State]),  # the ledger's state, None without an entry
     st.sampled_from([None, 3, 4]),  # bytes of the file that lies there
     st.sampled_from([None, 3, 4]),  # bytes by the catalog
-    st.booleans(),  # whether the URL is still the same
+    st.booleans(),  # whether the catalog says the same of it
     st.sampled_from([None, "1220" + "00" * 32]),  # the catalog's checksum
 )
 
@@ -47,19 +48,19 @@ def test_only_what_would_be_kept_is_taken_out(
         if state is None:
             continue
         known.append(path)
-        source = source_digest(href if same else "http://h/other")
+        source = fingerprint_of(asset if same else asset._replace(updated="2021"))
         entry = Entry(path, 3, "0" * 64, None, None, source, State(str(state)), 0.0)
         writer.add(entry)
-        if (state, here, same, checksum) == (State.VERIFIED, 3, True, None) and size in (None, 3):
+        if state in (State.VERIFIED, State.ADOPTED) and here == 3 and same:
             plain.append(path)
             situation = Situation(
                 if_exists=DownloadIfExistsOpts.resume,
                 local_size=3,
                 entry=entry,
-                source=source_digest(href),
+                unchanged=True,
                 partial=False,
-                size=size,
-                checksum=None,
+                size=asset.file_size,
+                checksum=parse_checksum(asset.checksum),
             )
             assert decide(situation) is Action.KEEP
     writer.close()

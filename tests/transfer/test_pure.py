@@ -13,7 +13,7 @@ from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer.backoff import delay_before
 from mlhub_core.transfer.decide import Action, Situation, decide
 from mlhub_core.transfer.head import ResponseHead, parse_head
-from mlhub_core.transfer.ledger import Entry, State, source_digest
+from mlhub_core.transfer.ledger import Entry, State
 from mlhub_core.transfer.verdict import Again, Ask, Kind, Take, digests_of, judge
 
 # Heads
@@ -103,12 +103,15 @@ def test_transfer_encoding_overrides_content_length() -> None:
 
 # Decisions
 
-A, B = source_digest("http://h/a"), source_digest("http://h/b")
-
 
 def entry(**changes: object) -> Entry:
-    base = Entry("p", 10, "aa", None, None, A, State.VERIFIED, 1.0)
+    base = Entry("p", 10, "aa", None, None, "", State.VERIFIED, 1.0)
     return base._replace(**changes)
+
+
+OTHER = {"unchanged": False, "checksum": ("md5", "x")}
+UNSURE = {"unchanged": None, "checksum": ("md5", "x")}
+OUTDATED = entry(state=State.OUTDATED)
 
 
 @pytest.mark.parametrize(
@@ -130,27 +133,20 @@ def entry(**changes: object) -> Entry:
         (Action.PROBE, Action.KEEP, {"local_size": 10, "entry": entry(state=State.UNCHECKED)}),
         (Action.FETCH, Action.ADOPT, {"local_size": 9, "entry": entry()}),
         (Action.FETCH, Action.FETCH, {"local_size": None, "entry": entry()}),
-        (Action.FETCH, Action.KEEP, {"local_size": 10, "entry": entry(), "source": B}),
-        (Action.FETCH, Action.KEEP, {"local_size": 10, "entry": entry(), "size": 11}),
+        (Action.FETCH, Action.KEEP, {"local_size": 10, "entry": entry(), "unchanged": False}),
+        (Action.COMPARE, Action.KEEP, {"local_size": 10, "entry": entry(), **OTHER}),
+        (Action.COMPARE, Action.KEEP, {"local_size": 10, "entry": entry(), **UNSURE}),
+        (Action.COMPARE, Action.COMPARE, {"local_size": 10, "entry": OUTDATED, **OTHER}),
+        (Action.FETCH, Action.FETCH, {"local_size": 10, "entry": OUTDATED}),
+        (Action.FETCH, Action.FETCH, {"local_size": 10, "entry": entry(state=State.DAMAGED)}),
+        (Action.FETCH, Action.KEEP, {"local_size": 10, "entry": entry(), "size": 9, **OTHER}),
         (Action.KEEP, Action.KEEP, {"local_size": 10, "entry": entry(), "checksum": ("md5", "x")}),
-        (
-            Action.FETCH,
-            Action.KEEP,
-            {"local_size": 10, "entry": entry(), "checksum": ("sha256", "bb")},
-        ),
     ],
 )
 def test_the_table(resume: Action, skip: Action, about: dict[str, object]) -> None:
-    about = {"source": A, **about}
     assert decide(Situation(IfExists.resume, **about)) is resume  # type: ignore[arg-type]
     assert decide(Situation(IfExists.skip, **about)) is skip  # type: ignore[arg-type]
     assert decide(Situation(IfExists.overwrite, **about)) is Action.FETCH  # type: ignore[arg-type]
-
-
-def test_source_digests_ignore_host_and_query() -> None:
-    assert source_digest("http://h:1/a?sig=1") == source_digest("https://other/a?sig=2#x") == A
-    assert A != B
-    assert source_digest("http://[broken") != A
 
 
 # Delays

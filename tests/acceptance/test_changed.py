@@ -1,0 +1,116 @@
+"""What a new catalog calls changed is fetched anew by the next download, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.transfer.fingerprint import path_digest
+from mlhub_core.transfer.tidy import tidy_state
+from tests.acceptance.kit import DATASET, Json, item
+from tests.faultserver import FaultServer
+
+
+def truth(version: int, name: str) -> bytes:
+    return f"version {version} of {name}".encode()
+
+
+def sums(version: int, name: str) -> dict[str, str]:
+    """Checksums of a file, in the ways of catalogs."""
+    content = truth(version, name)
+    sha256 = hashlib.sha256(content)
+    return {
+        "md5": f"md5:{hashlib.md5(content).hexdigest()}",
+        "sha1": f"1114{hashlib.sha1(content).hexdigest()}",
+        "sha512": f"1340{hashlib.sha512(content).hexdigest()}",
+        "sha3": f"1620{hashlib.sha3_256(content).hexdigest()}",
+        "base64": base64.b64encode(b"\x12\x20" + sha256.digest()).decode(),
+        "unknown": f"blake3:{sha256.hexdigest()}",
+    }
+
+
+def changing(server: FaultServer, version: int) -> list[Json]:
+    """Items of which the catalog says something else in each version."""
+    made = {
+        name: {"href": server.put(f"/{name}.csv", truth(version, name)), "file:checksum": text}
+        for name in sums(1, "")
+        for text in [sums(version, name)[name]]
+    }
+    href = server.put(f"/file?id={version}&sig={version}", truth(version, "query"))
+    made["query"] = {"href": href}
+    made["own"] = {
+        "href": server.put("/own.csv", truth(version, "own")),
+        "updated": f"202{version}",
+    }
+    longer = truth(version, "size") + b"!" * version
+    made["size"] = {"href": server.put("/size.csv", longer), "file:size": len(longer)}
+    items = [item(name, {"data": asset}) for name, asset in made.items()]
+    dated = {"datetime": "2020-06-01T12:00:00Z", "updated": f"202{version}"}
+    of_item = server.put("/of_item.csv", truth(version, "of_item"))
+    return [*items, item("of_item", {"data": of_item}, properties=dated)]
+
+
+def staying(server: FaultServer, version: int) -> list[Json]:
+    """Items that are written anew in each version, though their files stay."""
+    same = sums(1, "same")
+    signed = server.put(f"/signed?X-Amz-Signature={version}&id=7", truth(1, "signed"))
+    respelled = {1: f"md5:{hashlib.md5(truth(1, 'same')).hexdigest()}", 2: same["sha512"]}
+    vouched = {"href": f"{server.put('/same.csv', truth(1, 'same'))}", "updated": f"202{version}"}
+    dated = {"datetime": "2020-06-01T12:00:00Z", "updated": f"202{version}"}
+    common = server.put("/readme.txt", b"read me")
+    return [
+        item("signed", {"data": signed, "documentation": common}, properties=None),
+        item("vouched", {"data": {**vouched, "file:checksum": same["base64"]}}),
+        item("respelled", {"data": {**vouched, "file:checksum": respelled[version]}}),
+        item("common", {"documentation": common}, properties=dated),
+    ]
+
+
+def test_what_the_catalog_changes_is_fetched_anew(
+    download: Any, files: Any, server: FaultServer
+) -> None:
+    download(*changing(server, 1), *staying(server, 1))
+    server.forget()
+    documents = [*changing(server, 2), *staying(server, 2)]
+    report = download(*documents)
+    assert report.fetched == len(changing(server, 2))
+    found = {name.split("/")[1]: content for name, content in files().items() if "/data" in name}
+    changed = [one["id"] for one in changing(server, 2)]
+    assert {name: found[name][:9] for name in changed} == dict.fromkeys(changed, b"version 2")
+    asked = [path for path in server.paths() if not path.startswith(("/mlhub", "/archives"))]
+    assert len(asked) == len(changed)
+    assert download().kept == report.files
+
+
+def as_first_edition(directory: Path) -> None:
+    """Let a ledger say as little as those of the first edition."""
+    tidy_state(DownloadPaths.of(directory.name, directory.parent))
+    table = directory / ".mlhub" / "ledger" / "ledger.sqlite"
+    with closing(sqlite3.connect(table)) as connection, connection:
+        paths = [path for (path,) in connection.execute("SELECT path FROM files")]
+        for path in paths:
+            href = f"http://h.test/{path.split('/')[1]}.csv"
+            connection.execute(
+                "UPDATE files SET source = ? WHERE path = ?", (path_digest(href), path)
+            )
+
+
+def test_a_ledger_of_the_first_edition_is_continued_and_learns(
+    download: Any, files: Any, server: FaultServer, tmp_path: Path
+) -> None:
+    names = [*sums(1, ""), "own", "size", "of_item"]
+    first = [one for one in changing(server, 1) if one["id"] in names]
+    download(*first)
+    as_first_edition(tmp_path / "out" / DATASET)
+    server.forget()
+    report = download()
+    assert (report.kept + report.adopted, report.fetched) == (len(first), 0)
+    assert [path for path in server.paths() if path.endswith(".csv")] == []
+    second = [one for one in changing(server, 2) if one["id"] in names]
+    assert download(*second).fetched == len(second)
+    assert all(content.startswith(b"version 2") for content in files().values())
