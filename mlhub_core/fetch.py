@@ -130,8 +130,8 @@ class FileFetcher:
             self._stop.check()
             question = self._question()
             with self._ask(question) as response:
-                if response.status_code == 304:
-                    return self._as_it_is()
+                if response.status_code == 304 and (file := self._unchanged()) is not None:
+                    return file
                 verdict = self._judge(question, response)
                 complete = verdict is RangeVerdict.COMPLETE and question.basis is _Basis.FOREIGN
                 if complete and self._is_sound(self._target):
@@ -263,6 +263,18 @@ class FileFetcher:
             self._use_target = False
             self._drop_partial()
             raise _Incomplete("the bytes do not match the server's Content-MD5")
+
+    def _unchanged(self) -> FetchedFile | None:
+        """The file at its place, unless it is no longer the one that we fetched.
+
+        A disk that lost power, or failed, can leave other bytes in a file of the right size.
+        """
+        file = self._as_it_is()
+        if file.etag is not None:
+            return file
+        log.warning("%s is not as it was fetched: it is fetched again", self._target)
+        self._use_target = False
+        return None
 
     def _as_it_is(self) -> FetchedFile:
         """The file at its place, which nobody needs to fetch."""

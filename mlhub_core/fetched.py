@@ -75,8 +75,11 @@ def read_note(path: Path) -> Note:
     try:
         with open_state(path) as file:
             fields = json.load(file)
-        return Note(int(fields["size"]), fields["sha256"], fields["etag"])
-    except (OSError, ValueError, KeyError, TypeError):
+        texts = fields["sha256"], fields["etag"]
+        if not all(text is None or (type(text) is str and text.isprintable()) for text in texts):
+            return Note()
+        return Note(int(fields["size"]), *texts)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return Note()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass, replace
@@ -67,7 +68,7 @@ def remember(index: AssetIndex, archive: CatalogArchive, paths: DownloadPaths) -
         {
             "archive": identity(archive),
             "output_dir": _output_dir(paths),
-            "file": _stamp(index.path),
+            "file_sha256": _sha256(index.path),
             "assets": index.assets,
             "files": index.files,
             "items": index.items,
@@ -101,12 +102,12 @@ def recall(archive: CatalogArchive, paths: DownloadPaths) -> AssetIndex | None:
             oddities=tuple(map(str, state["oddities"])),
             oddity_count=int(state["oddity_count"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    untouched = state.get("file") is not None and state.get("file") == _stamp(paths.index)
-    if not untouched and not _fits(index, archive):
+    known = state.get("file_sha256")
+    if known != _sha256(paths.index) and (known is not None or not _fits(index, archive)):
         return None
-    if state.get("output_dir") != _output_dir(paths):
+    if known is None or state.get("output_dir") != _output_dir(paths):
         remember(index, archive, paths)
     return replace(index, reused=True)
 
@@ -119,21 +120,20 @@ def _output_dir(paths: DownloadPaths) -> str:
         return str(paths.output_dir)
 
 
-def _stamp(path: Path) -> list[int] | None:
-    """What changes when a file does; None where there is none.
+def _sha256(path: Path) -> str | None:
+    """Of the index itself, None where there is none: a disk may have changed what lies there.
 
-    A run with nothing to do then need not load what reads Parquet, which takes longer than all else
-    that it does.
+    Reading it takes less than loading what reads Parquet.
     """
     try:
-        status = path.stat()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
-    return [status.st_size, status.st_mtime_ns]
 
 
 def _fits(index: AssetIndex, archive: CatalogArchive) -> bool:
-    """Whether the file is there, whole, and the one that the state is about."""
+    """Whether the file, by its footer, is the one that the state of an earlier version is about."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

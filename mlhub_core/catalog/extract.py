@@ -158,5 +158,5 @@ def _already_done(marker: Path, archive: CatalogArchive, paths: DownloadPaths) -
             oddities=tuple(map(str, state["oddities"])),
             oddity_count=int(state["oddity_count"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None

@@ -100,18 +100,8 @@ class Plan:
             InvalidArgument: if the file is no plan.
         """
         try:
-            fields: dict[str, Any] = json.loads(path.read_text("utf-8-sig"))
-            fields["directory"] = Path(fields["directory"])
-            fields["partitions"] = tuple(
-                Partition(**{**part, "path": Path(part["path"])}) for part in fields["partitions"]
-            )
-            fields["funnel"] = tuple((str(name), int(left)) for name, left in fields["funnel"])
-            for name in ("collections", "seals"):
-                fields[name] = tuple(tuple(part) for part in fields.get(name, ()))
-            for name in ("span", "box"):
-                fields[name] = tuple(fields[name]) if fields.get(name) else None
-            return cls(**fields)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return _parse(path.read_text("utf-8-sig"))
+        except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise InvalidArgument(
                 f"{path} is not a saved plan ({reason}): name a plan.json that --dry-run wrote."
@@ -149,6 +139,22 @@ class Plan:
             about = f", about {format_bytes(estimated)}" if estimated is not None else ""
             size += f", {counted(self.unknown_sizes, 'file')} of unknown size{about}"
         return size
+
+
+def _parse(data: str) -> Plan:
+    """A plan out of JSON.
+
+    Raises:
+        ValueError: if something is missing, or of another type.
+    """
+    from pydantic import TypeAdapter, ValidationError  # here, because it takes long to import
+
+    try:
+        return TypeAdapter(Plan).validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
 
 
 _SHOWN_PATHS = 5

@@ -69,8 +69,7 @@ def reusable(path: Path, made_from: dict[str, Any]) -> Plan | None:
         if plan.made_from != made_from or plan.directory != path.parent or not plan.partitions:
             return None
         for part, sealed in zip(plan.partitions, plan.seals, strict=True):
-            status = part.path.stat()
-            if (status.st_size, status.st_mtime_ns) != sealed[:2]:
+            if seal(part.path) != sealed:
                 return None
     except (InvalidArgument, OSError, ValueError, TypeError):
         return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlhub_core.checksums import new_hash
 from mlhub_core.exceptions import StorageError
-from mlhub_core.state import open_state
+from mlhub_core.state import open_descriptor, open_state
 from mlhub_core.transfer.storage import storage_error
 
 _GATHER = 128 * 1024
@@ -17,6 +17,8 @@ _GATHER = 128 * 1024
 and checked before they touch the disk at all, and what is digested and written has not left the
 processor's cache yet. A thousand connections hold 128 MiB at most."""
 _BLOCK = 1024 * 1024
+_MARK_EVERY = 1024 * 1024
+"""Bytes between two marks; the first of these have more of them, so that little is lost."""
 _MOST_PIECES = 64
 """Pieces written as they came; more are put together first, as systems take 1,024 at most."""
 _SHA256 = "sha256"
@@ -38,6 +40,8 @@ class Body:
         "_fd",
         "_hashers",
         "_held",
+        "_marked",
+        "_marks",
         "_on_disk",
         "_pieces",
         "path",
@@ -58,6 +62,9 @@ class Body:
         """Of the pieces, how many the digests have taken in."""
         self._fd: int | None = None
         self._on_disk = False
+        self._marks: str | None = None
+        self._marked = 0
+        """Bytes at the last mark."""
 
     def write(self, pieces: Sequence[bytes]) -> None:
         """Append."""
@@ -82,6 +89,31 @@ class Body:
             self._digest_held()
             self._put(self._fd)
             self._drop_held()
+            if self._marks is not None and (
+                self.size < _MARK_EVERY or self.size - self._marked >= _MARK_EVERY
+            ):
+                self._mark()
+
+    def mark_in(self, note: str) -> None:
+        """Say in a note, from here on, what the bytes on disk are.
+
+        Whoever continues them then need not believe a disk that lost power.
+        """
+        self._marks = note
+        self._mark()
+
+    def _mark(self) -> None:
+        assert self._marks is not None
+        self._marked = self.size
+        line = f'[{self.size},"{self._hashers[_SHA256].hexdigest()}"]\n'
+        try:
+            fd = open_descriptor(self._marks, os.O_WRONLY | os.O_APPEND)
+            try:
+                os.write(fd, line.encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise storage_error(f"write {self._marks}", error) from error
 
     def _digest_held(self) -> None:
         """Bring the digests up to what has come.
@@ -129,18 +161,23 @@ class Body:
         except OSError as error:
             raise storage_error(f"read {source}", error) from error
 
-    def load(self, check: Callable[[], None]) -> None:
+    def load(
+        self, check: Callable[[], None], marks: Sequence[tuple[int, str]] | None = None
+    ) -> None:
         """Take what the partial file holds as the beginning, and compute its digests.
 
         Args:
             check: Called between blocks; raises to stop.
+            marks: What so many bytes were. What follows the last one that agrees is cut off. None
+                believes all of them.
         """
         try:
-            with open_state(self.path, "rb", buffering=0) as file:
-                while block := file.read(_BLOCK):
-                    check()
-                    _update(self._hashers, block)
-                    self.size += len(block)
+            with open_state(self.path, "r+b", buffering=0) as file:
+                if marks is None:
+                    self._take_in(file, None, check)
+                else:
+                    self._take_marked(file, marks, check)
+                    file.truncate(self.size)
         except OSError as error:
             raise storage_error(f"read {self.path}", error) from error
         self._on_disk = True
@@ -153,6 +190,31 @@ class Body:
                 return bytes(file.read(count))
         except OSError as error:
             raise storage_error(f"read {self.path}", error) from error
+
+    def _take_marked(
+        self, file: Any, marks: Sequence[tuple[int, str]], check: Callable[[], None]
+    ) -> None:
+        good = 0
+        for size, digest in marks:
+            self._take_in(file, size, check)
+            if self.size != size or self.digest(_SHA256) != digest:
+                break
+            good = size
+        if self.size != good:  # once more, as far as it agrees
+            self.size = 0
+            self._hashers = {name: new_hash(name) for name in self._hashers}
+            file.seek(0)
+            self._take_in(file, good, check)
+
+    def _take_in(self, file: Any, end: int | None, check: Callable[[], None]) -> None:
+        """Read on to a position, or to the end of the file."""
+        while end is None or self.size < end:
+            block = file.read(_BLOCK if end is None else min(_BLOCK, end - self.size))
+            if not block:
+                return
+            check()
+            _update(self._hashers, block)
+            self.size += len(block)
 
     def pieces(self, check: Callable[[], None]) -> Iterator[bytes]:
         """All bytes again, from memory or from disk.

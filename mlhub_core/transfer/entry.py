@@ -52,6 +52,8 @@ class Entry(NamedTuple):
 Row = tuple[str, int, str | None, str | None, str | None, str, str, float]
 """An entry as SQLite and JSON have it: its state is text."""
 
+_MOST = 2**63 - 1
+"""What SQLite takes for an integer."""
 _STATES = {str(state): state for state in State}
 
 
@@ -59,12 +61,12 @@ def entry_of_row(row: Row) -> Entry:
     """An entry out of a row.
 
     Raises:
-        ValueError: if its state is none of ours.
+        ValueError: if its state is none of ours, or its size no number.
     """
     path, size, sha256, etag, modified, source, state, moment = row
     known = _STATES.get(state)  # calling State takes longer than all the rest
-    if known is None:
-        raise ValueError(f"unknown state {state!r}")
+    if known is None or type(size) is not int:
+        raise ValueError(f"no entry of ours: {state!r}, {size!r}")
     return Entry(path, size, sha256, etag, modified, source, known, moment)
 
 
@@ -86,6 +88,7 @@ def row_of_line(line: bytes) -> Row | None:
     sound = (
         type(path) is str
         and type(size) is int
+        and 0 <= size <= _MOST
         and (sha256 is None or type(sha256) is str)
         and (etag is None or type(etag) is str)
         and (modified is None or type(modified) is str)

@@ -199,7 +199,9 @@ class Fetch:
         self._digests = with_catalog(note.digests, self._asset)
         algorithms = [name for name, _ in self._digests]
         body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
-        body.load(self._desk.check)
+        body.load(self._desk.check, note.marks)
+        if note.marks is not None:
+            body.mark_in(self._desk.partials.note_path(self._asset.save_path))
         self._body = body
         self._coding = None
         self._validator = note.validator
@@ -288,7 +290,7 @@ class Fetch:
             total=self._total,
             digests=self._digests,
         )
-        self._desk.partials.write_note(self._asset.save_path, note)
+        body.mark_in(self._desk.partials.write_note(self._asset.save_path, note))
         self._noted = True
 
     # Concluding

@@ -6,6 +6,7 @@ Memory is bounded by SQLite's page cache and by the batch, whatever the number o
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,8 @@ from mlhub_core.exceptions import StorageError
 from mlhub_core.transfer.entry import Entry, Row, State, entry_of_row
 from mlhub_core.transfer.storage import storage_error
 
+log = logging.getLogger(__name__)
+
 TABLE_NAME = "ledger.sqlite"
 
 _LOOKUP = 500
@@ -30,6 +33,25 @@ _MERGE_ROWS = 20_000
 """Sorted and inserted at a time. Paths in order touch each page of the table once."""
 _CACHE_KIB = 32 * 1024
 """Of pages, while entries are merged: what a batch touches should not be written in between."""
+
+_VERSION = 0
+"""``user_version`` of the table; what is newer is refused."""
+_COLUMNS = ["path", "size", "sha256", "etag", "modified", "source", "state", "time"]
+_REFUSALS = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+"""Errors that say nothing about what is in the file."""
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS files (
@@ -57,7 +79,9 @@ class LedgerTable:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._connection = _connect(directory / TABLE_NAME)
+        self._table = directory / TABLE_NAME
+        with _errors(self._table):
+            self._connection = _connect(self._table)
         self._dense = True
         """Whether neighbours in the table are asked for together, as far as is known."""
 
@@ -67,7 +91,7 @@ class LedgerTable:
         Raises:
             StorageError: if the table cannot be read.
         """
-        with _errors():
+        with _errors(self._table):
             return {row[0]: entry_of_row(row) for row in self._rows(paths, "*")}
 
     def marks(self, paths: list[str]) -> dict[str, Mark]:
@@ -76,7 +100,7 @@ class LedgerTable:
         Raises:
             StorageError: if the table cannot be read.
         """
-        with _errors():
+        with _errors(self._table):
             return {row[0]: row[1:] for row in self._rows(paths, "path, size, source, state")}
 
     def _rows(self, paths: list[str], columns: str) -> Iterable[Any]:
@@ -110,6 +134,64 @@ class LedgerTable:
         self._connection.close()
 
 
+def check(directory: Path) -> None:
+    """Look the table over; set one aside that is damaged, as a power failure may leave it.
+
+    What is here is then found out by one request for each file. Call it under the directory's lock,
+    while no partition runs.
+
+    Raises:
+        StorageError: if a newer version wrote it, or it cannot be read.
+    """
+    table = directory / TABLE_NAME
+    if not table.exists():
+        return
+    try:
+        with closing(_connect(table)) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            columns = [row[1] for row in connection.execute("PRAGMA table_info(files)")]
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except (sqlite3.Error, ValueError) as error:
+        if _is_refusal(error):
+            raise _table_error(table, error) from error
+        found = str(error)
+    else:
+        if found == "ok" and version > _VERSION:
+            raise StorageError(
+                f"{table} was written by a newer version of mlhub-flows: use that version here, or "
+                "another output directory."
+            )
+        if found == "ok" and columns != _COLUMNS:
+            found = "it is no ledger of ours"
+    if found != "ok":
+        log.warning("%s", _set_aside(table, found))
+
+
+def _set_aside(table: Path, what: str) -> str:
+    """Give a damaged table another name, and what is to be rolled back in it.
+
+    Returns:
+        What was done, for people.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    aside = table.with_name(table.name + ".damaged")
+    try:
+        for suffix in ("-journal", "-wal", "-shm"):
+            table.with_name(table.name + suffix).unlink(missing_ok=True)
+        os.replace(table, aside)
+    except FileNotFoundError:
+        pass  # a sibling was quicker
+    except OSError as error:
+        raise storage_error(f"set the damaged {table} aside", error) from error
+    lines = what.splitlines() or ["unreadable"]
+    return (
+        f"{table} is damaged ({lines[-1]}) and was renamed to {aside.name}: each file that is here "
+        "is asked about once instead."
+    )
+
+
 def merge(directory: Path, rows: Iterable[Row]) -> int:
     """Put rows into the table, those of the same path in place of older ones.
 
@@ -124,7 +206,7 @@ def merge(directory: Path, rows: Iterable[Row]) -> int:
     """
     table = directory / TABLE_NAME
     if table.exists():
-        with _errors(), closing(_connect(table)) as connection:
+        with _errors(table), closing(_connect(table)) as connection:
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             with connection:
                 connection.execute(_CREATE)
@@ -148,7 +230,7 @@ def _make(table: Path, rows: Iterable[Row]) -> int:
 
 
 def _fill(new: Path, rows: Iterable[Row]) -> int:
-    with _errors(), closing(_connect(new)) as connection:
+    with _errors(new), closing(_connect(new)) as connection:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         # Nobody looks at it before it is complete: there is nothing to roll back to.
         connection.execute("PRAGMA journal_mode = OFF")
@@ -195,7 +277,7 @@ def entries(directory: Path) -> Iterator[Entry]:
     table = directory / TABLE_NAME
     if not table.exists():
         return
-    with _errors(), closing(_connect(table)) as connection:
+    with _errors(table), closing(_connect(table)) as connection:
         yield from map(entry_of_row, connection.execute("SELECT * FROM files ORDER BY path"))
 
 
@@ -208,7 +290,7 @@ def totals(directory: Path) -> tuple[int, int]:
     table = directory / TABLE_NAME
     if not table.exists():
         return 0, 0
-    with _errors(), closing(_connect(table)) as connection:
+    with _errors(table), closing(_connect(table)) as connection:
         query = "SELECT count(*), coalesce(sum(size), 0) FROM files"
         count, size = connection.execute(query).fetchone()
     return int(count), int(size)
@@ -227,7 +309,7 @@ def mark_damaged(directory: Path, paths: Iterable[str]) -> None:
     if not table.exists():
         return
     restored = "UPDATE files SET state = CASE WHEN sha256 IS NULL THEN ? ELSE ? END WHERE state = ?"
-    with _errors(), closing(_connect(table)) as connection, connection:
+    with _errors(table), closing(_connect(table)) as connection, connection:
         connection.execute(restored, (State.UNCHECKED, State.ADOPTED, State.DAMAGED))
         update = "UPDATE files SET state = ? WHERE path = ?"
         connection.executemany(update, ((State.DAMAGED, path) for path in paths))
@@ -244,31 +326,34 @@ def forget(directory: Path, paths: Iterable[str]) -> None:
     table = directory / TABLE_NAME
     if not table.exists():
         return
-    with _errors(), closing(_connect(table)) as connection, connection:
+    with _errors(table), closing(_connect(table)) as connection, connection:
         rows = ((path,) for path in paths)
         connection.executemany("DELETE FROM files WHERE path = ?", rows)
 
 
 def _connect(table: Path) -> sqlite3.Connection:
-    try:
-        return sqlite3.connect(f"file:{quote(str(table))}", uri=True, timeout=30)
-    except sqlite3.Error as error:
-        raise _table_error(error) from error
+    return sqlite3.connect(f"file:{quote(os.fsencode(table))}", uri=True, timeout=30)
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
+def _errors(table: Path) -> Iterator[None]:
     try:
         yield
+    except UnicodeEncodeError:
+        raise  # it is about what we are asked
     except (sqlite3.Error, ValueError) as error:
-        raise _table_error(error) from error
+        raise _table_error(table, error) from error
 
 
-def _table_error(error: Exception) -> StorageError:
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return storage_error(f"write {TABLE_NAME} in .mlhub/ledger", full)
-    return StorageError(
-        f"Cannot use {TABLE_NAME} in .mlhub/ledger: {error}. Remove it to have every file that "
-        "is here checked with one request instead."
-    )
+def _is_refusal(error: Exception) -> bool:
+    """Whether it is the disk, or another process, that refuses, and not the file that is bad."""
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _REFUSALS
+
+
+def _table_error(table: Path, error: Exception) -> StorageError:
+    if not _is_refusal(error):
+        return StorageError(f"{_set_aside(table, str(error))} Run the same command again.")
+    codes = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_NOMEM: errno.ENOMEM}
+    code = codes.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    reason = OSError(code, os.strerror(code)) if code else OSError(str(error))
+    return storage_error(f"use {table}", reason)

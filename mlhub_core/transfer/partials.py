@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from mlhub_core.transfer.storage import storage_error
 
 _PART = ".part"
 _NOTE = ".json"
+_WRITTEN = ("source", "validator", "etag", "modified", "total", "digests")
+_MOST = 2**63 - 1
+_MARK = re.compile(rb"\[(\d{1,18}),\"([0-9a-f]{64})\"\]")
 _numbers = count()
 
 
@@ -36,6 +40,8 @@ class Note:
         modified: ``Last-Modified`` as the server gave it.
         total: Bytes of the whole, None while unknown.
         digests: ``(algorithm, hexadecimal)`` of the whole, as the server gave them.
+        marks: ``(bytes, SHA-256)``, rising: what so many bytes from the beginning on were when they
+            were written. None in notes of earlier versions, which have none.
     """
 
     source: str
@@ -44,6 +50,7 @@ class Note:
     modified: str | None
     total: int | None
     digests: tuple[tuple[str, str], ...]
+    marks: tuple[tuple[int, str], ...] | None = None
 
 
 class Partials:
@@ -96,22 +103,30 @@ class Partials:
             with open_state(stem + _NOTE, "rb") as file:
                 return _parse(file.read()), size
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return None  # a torn note: the file is fetched from its beginning
+            return None  # a torn note, or one of something else: fetched from the beginning
 
-    def write_note(self, save_path: str, note: Note) -> None:
+    def write_note(self, save_path: str, note: Note) -> str:
         """Make a partial file one that can be continued, even after a kill.
+
+        Returns:
+            The note's path, for :meth:`Body.mark_in <mlhub_core.transfer.body.Body.mark_in>`.
 
         Raises:
             StorageError: if the disk refuses.
         """
         stem = self._stem(save_path)
-        data = {name: getattr(note, name) for name in Note.__slots__}
+        data = {name: getattr(note, name) for name in _WRITTEN}
         try:
             with open_state(stem + _NOTE, "wb") as file:
-                file.write(orjson.dumps(data))
+                file.write(orjson.dumps(data) + b"\n")
         except OSError as error:
             raise storage_error(f"write {stem}{_NOTE}", error) from error
         self._notes.add(stem.rpartition("/")[2] + _NOTE)
+        return stem + _NOTE
+
+    def note_path(self, save_path: str) -> str:
+        """Where an asset's note lies."""
+        return self._stem(save_path) + _NOTE
 
     def forget(self, save_path: str) -> None:
         """Remove an asset's note, if it has one: its partial file has become the final one.
@@ -166,17 +181,58 @@ def sweep_partials(directory: Path) -> int:
 
 
 def _parse(data: bytes) -> Note:
-    fields = orjson.loads(data)
-    note = Note(**{name: fields[name] for name in Note.__slots__})
-    said = (note.source, note.validator, note.etag or "", note.modified or "")
-    sound = all(type(text) is str for text in said) and type(note.total) in (int, type(None))
-    # Versions before this one kept validators that no header line can hold.
-    if not sound or not is_validator(note.validator):
-        raise ValueError("not a note")
-    digests = tuple((name, value) for name, value in note.digests)
-    for name, _ in digests:
-        new_hash(name)
-    return replace(note, digests=digests)
+    """Read a note: a line of JSON, then marks, a line each.
+
+    Raises:
+        ValueError: if it is not one of ours.
+        KeyError: the same.
+        TypeError: the same.
+    """
+    first, _, rest = data.partition(b"\n")
+    fields = orjson.loads(first)
+    total = fields["total"]
+    if total is not None and not (type(total) is int and 0 <= total <= _MOST):
+        raise ValueError("no length")
+    # Earlier versions kept validators that no header line can hold.
+    if not is_validator(_text(fields["validator"])):
+        raise ValueError("no validator")
+    return Note(
+        source=_text(fields["source"]),
+        validator=_text(fields["validator"]),
+        etag=None if fields["etag"] is None else _text(fields["etag"]),
+        modified=None if fields["modified"] is None else _text(fields["modified"]),
+        total=total,
+        digests=tuple(_digest(*pair) for pair in fields["digests"]),
+        marks=_marks(rest) if data.endswith(b"\n") or rest else None,
+    )
+
+
+def _text(value: object) -> str:
+    """A text that can stand in a header."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError("no text")
+    return value
+
+
+def _digest(algorithm: object, value: object) -> tuple[str, str]:
+    name, text = _text(algorithm), _text(value)
+    new_hash(name)
+    bytes.fromhex(text)
+    return name, text
+
+
+def _marks(data: bytes) -> tuple[tuple[int, str], ...]:
+    """The marks of a note up to the first line that is torn; later ones replace those they undo."""
+    marks: list[tuple[int, str]] = []
+    for line in data.split(b"\n"):
+        found = _MARK.fullmatch(line)
+        if found is None:
+            break
+        size = int(found[1])
+        while marks and marks[-1][0] >= size:
+            marks.pop()
+        marks.append((size, found[2].decode()))
+    return tuple(marks)
 
 
 def _unlink(path: str) -> None:

@@ -7,7 +7,7 @@ import logging
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.transfer.failures import recover_failures
-from mlhub_core.transfer.ledger import compact
+from mlhub_core.transfer.ledger import check, compact
 from mlhub_core.transfer.partials import sweep_partials
 
 logger = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ def tidy_state(paths: DownloadPaths) -> None:
     Raises:
         StorageError: if the disk refuses.
     """
+    check(paths.ledger_dir)
     merged = compact(paths.ledger_dir)
     recover_failures(paths.failures_dir, paths.err_report)
     removed = sweep_partials(paths.partial_dir)

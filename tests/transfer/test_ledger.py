@@ -198,10 +198,8 @@ def test_a_table_that_is_no_table(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"ledger\.sqlite"):
         find(tmp_path, "a")
     write(tmp_path, entry("a"))
-    with pytest.raises(StorageError, match="Remove it"):
-        compact(tmp_path)
-    with pytest.raises(StorageError):
-        list(entries(tmp_path))
+    compact(tmp_path)  # the damaged one has been set aside
+    assert find(tmp_path, "a")
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
