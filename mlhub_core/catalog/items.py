@@ -8,15 +8,9 @@ from typing import Any, NamedTuple
 
 from mlhub_core.catalog.documents import JsonObject, as_json
 from mlhub_core.catalog.hrefs import Relative, is_absolute, linked_directory, linked_id, resolve
+from mlhub_core.catalog.longitudes import read_place
 from mlhub_core.catalog.moments import interval, microseconds
-from mlhub_core.catalog.places import (
-    Bounds,
-    InvalidPlace,
-    Shape,
-    covering,
-    parse_bbox,
-    parse_geometry,
-)
+from mlhub_core.catalog.places import Bounds, Shape, covering
 
 Complain = Callable[[str], None]
 """Takes a few words about what is odd."""
@@ -69,7 +63,7 @@ class ItemEntry(NamedTuple):
         moment: Its ``datetime``.
         start: Its ``start_datetime``.
         end: Its ``end_datetime``.
-        bbox: As the item gives it.
+        bbox: As the item gives it, within -180 to 180; west > east across the antimeridian.
         cover: What no reader may prune on and lose the item.
         shape: Its geometry.
         properties: As JSON text.
@@ -115,8 +109,7 @@ def read_item_head(item: JsonObject, path: str, complain: Complain, number: int 
             complain("properties are not an object")
         properties = {}
     collection_id, collection_directory = _collection_of(item, directory, complain)
-    bbox = _bbox(item, complain)
-    shape = _geometry(item, complain)
+    bbox, shape = read_place(item, complain)
     return ItemEntry(
         collection_id,
         collection_directory,
@@ -212,28 +205,6 @@ def _made_up_id(path: str, number: int, complain: Complain) -> str:
     complain("an item without an id: the name of its file is taken")
     stem = linked_id(path) or "item"
     return f"{stem}-{number + 1}" if number else stem
-
-
-def _bbox(item: JsonObject, complain: Complain) -> Bounds | None:
-    value = item.get("bbox")
-    if value is None:
-        return None
-    try:
-        return parse_bbox(value)
-    except InvalidPlace as error:
-        complain(str(error))
-        return None
-
-
-def _geometry(item: JsonObject, complain: Complain) -> Shape | None:
-    value = item.get("geometry")
-    if value is None:
-        return None
-    try:
-        return parse_geometry(value)
-    except InvalidPlace as error:
-        complain(str(error))
-        return None
 
 
 def _times(properties: JsonObject, complain: Complain) -> tuple[int | None, int | None, int | None]:

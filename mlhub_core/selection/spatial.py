@@ -6,18 +6,23 @@ Coordinates are degrees of longitude and latitude, EPSG:4326 in the axis order o
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from mlhub_core.catalog.longitudes import FARTHEST, cut_at_antimeridian, may_jump, normal, unfolded
 from mlhub_core.exceptions import InvalidArgument
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
+log = logging.getLogger(__name__)
+
 BBox = tuple[float, float, float, float]
 """West, south, east, north. West greater than east: the box crosses the antimeridian."""
 
+_LONGEST_EDGE = 120.0
 _BBOX_HOW = "use four numbers W,S,E,N (or six with heights), in degrees, such as 34.0,-1.5,35.2,0.5"
 _GEOJSON_HOW = "give a GeoJSON geometry, Feature or FeatureCollection with at least one shape"
 _CRS84 = ("CRS84", "EPSG::4326", "EPSG:4326", "WGS84")
@@ -42,7 +47,7 @@ def parse_bbox(value: Any) -> BBox | None:
     half = len(numbers) // 2
     west, south, east, north = numbers[0], numbers[1], numbers[half], numbers[half + 1]
     for label, longitude in (("west", west), ("east", east)):
-        if not -180 <= longitude <= 180:
+        if abs(longitude) > FARTHEST:
             raise InvalidArgument(
                 f"bbox {value!r}: {label} is {longitude:g}, and longitudes go from -180 to 180. "
                 "A box across the antimeridian has its west greater than its east."
@@ -55,6 +60,7 @@ def parse_bbox(value: Any) -> BBox | None:
             )
     if south > north:
         raise InvalidArgument(f"bbox {value!r}: south is greater than north; swap the two.")
+    west, east = normal(west, east)
     return west, south, east, north
 
 
@@ -110,12 +116,16 @@ def parse_geojson(value: Any) -> str | None:
 
     whole = shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)
     west, south, east, north = whole.bounds
-    if west < -180 or east > 180 or south < -90 or north > 90:
+    if west < -FARTHEST or east > FARTHEST or south < -90 or north > 90:
         raise InvalidArgument(
             f"intersects reaches from {west:g},{south:g} to {east:g},{north:g}: longitudes go "
             "from -180 to 180 and latitudes from -90 to 90, longitude first. Cut a shape across "
-            "the antimeridian in two, as RFC 7946 asks."
+            "the antimeridian in two, as RFC 7946 asks, or go on beyond 180."
         )
+    whole = cut_at_antimeridian(whole)
+    if may_jump(whole.bounds):
+        # Read again, such as from the parameters of a flow, no long edge is taken for a jump.
+        whole = shapely.segmentize(whole, _LONGEST_EDGE)
     return shapely.to_geojson(whole)
 
 
@@ -179,7 +189,13 @@ def _shape(geometry: dict[str, Any]) -> BaseGeometry:
     import shapely
 
     try:
-        shape = shapely.from_geojson(json.dumps(geometry, allow_nan=False, default=_as_list))
+        text = json.dumps(geometry, allow_nan=False, default=_as_list)
+        shape = shapely.from_geojson(text)
+        if may_jump(shape.bounds):
+            geometry, told = unfolded(json.loads(text))
+            if told:
+                log.warning("intersects: %s; it is taken so", told)
+                shape = shapely.from_geojson(json.dumps(geometry))
         shape = shapely.force_2d(shape)
         # A polygon that touches itself breaks the predicates; its repaired form covers the same.
         return shape if shape.is_valid else shapely.make_valid(shape)

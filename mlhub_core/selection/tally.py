@@ -149,7 +149,8 @@ class Tally:
         if not self._boxes:
             return None
         west, south, east, north = zip(*self._boxes, strict=True)
-        return min(west), min(south), max(east), max(north)
+        # Parquet writes the smallest zero of its statistics as -0.0.
+        return min(west) + 0.0, min(south) + 0.0, max(east) + 0.0, max(north) + 0.0
 
 
 class FirstOfFile:

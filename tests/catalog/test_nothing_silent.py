@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,74 @@ def test_times_of_old_catalogs(
     assert items_found(index, "--datetime", inside) == {"i"}
     assert items_found(index, "--datetime", outside) == set()
     assert len(odd(index)) == told
+
+
+def _box(west: float, south: float, east: float, north: float) -> dict[str, Any]:
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+_FIJI = _box(178, -18, 182, -16)
+_JUMPS = _box(178, -18, -178, -16)
+_OPEN = {"type": "Polygon", "coordinates": [[[5, 5], [6, 5], [6, 6]]]}
+_BOW = {"type": "Polygon", "coordinates": [[[5, 5], [6, 6], [6, 5], [5, 6], [5, 5]]]}
+_AROUND = [[-135, 80], [-45, 80], [45, 80], [135, 80], [-135, 80]]
+_POLE = {"type": "Polygon", "coordinates": [_AROUND]}
+_PLACES: dict[str, tuple[Any, Any, tuple[float, float], tuple[float, float], int]] = {
+    # geometry, bbox, a point within, a point outside, oddities
+    "below": (_box(-182, -18, -178, -16), [-182, -18, -178, -16], (179, -17), (0, -17), 0),
+    "beyond": (_FIJI, [178, -18, 182, -16], (-179, -17), (0, -17), 0),
+    "mixed": (_FIJI, [178, -18, -178, -16], (-179, -17), (0, -17), 0),
+    "no box": (_FIJI, None, (-179, -17), (0, -17), 0),
+    "no shape": (None, [178, -18, 182, -16], (-179, -17), (0, -17), 0),
+    "360": (_box(290, -1, 300, 1), [290, -1, 300, 1], (-65, 0), (65, 0), 0),
+    "world 360": (_box(0, -1, 359.5, 1), [0, -1, 359.5, 1], (-60, 0), (-0.25, 0), 0),
+    "uncut": (_JUMPS, [178, -18, -178, -16], (179, -17), (0, -17), 1),
+    "uncut, no box": (_JUMPS, None, (179, -17), (0, -17), 1),
+    "uncut, box of its numbers": (_JUMPS, [-178, -18, 178, -16], (-179, -17), (0, -17), 1),
+    "six numbers": (_box(5, 5, 6, 6), [5, 5, -10, 6, 6, 100], (5.5, 5.5), (7, 5.5), 0),
+    "heights unknown": (None, [5, 5, None, 6, 6, None], (5.5, 5.5), (7, 5.5), 0),
+    "half a cell beyond": (None, [-180.5, -90.5, 179.5, 90.5], (0, 0), (0, 0), 0),
+    "swapped": (_box(5, 5, 6, 6), [6, 5, 5, 6], (5.5, 5.5), (7, 5.5), 1),
+    "latitude first": (_box(20, 5, 21, 6), [5, 20, 6, 21], (20.5, 5.5), (40, 5.5), 1),
+    "metres": (_box(5, 5, 6, 6), [500000, 4000000, 600000, 5000000], (5.5, 5.5), (7, 5.5), 1),
+    "metres drawn": (_box(5e5, 4e6, 6e5, 5e6), [5, 5, 6, 6], (5.5, 5.5), (7, 5.5), 1),
+    "not a number": (_box(5, 5, 6, 6), [5, float("nan"), 6, 6], (5.5, 5.5), (7, 5.5), 1),
+    "endless": (_box(5, 5, 6, 6), [5, 5, float("inf"), 6], (5.5, 5.5), (7, 5.5), 1),
+    "texts": (_box(5, 5, 6, 6), ["5", "5", "6", "6"], (5.5, 5.5), (7, 5.5), 1),
+    "upside down": (_box(5, 5, 6, 6), [5, 6, 6, 5], (5.5, 5.5), (7, 5.5), 1),
+    "not closed": (_OPEN, [5, 5, 6, 6], (5.5, 5.5), (7, 5.5), 1),
+    "bow tie": (_BOW, [5, 5, 6, 6], (5.25, 5.5), (7, 5.5), 0),
+    "around the pole": (_POLE, None, (10, 89), (10, 70), 1),
+}
+
+
+def test_items_are_found_where_they_lie_on_the_earth(tmp_path: Path) -> None:
+    raws = [
+        item(f"i{at}", geometry=geometry, bbox=bbox)
+        for at, (geometry, bbox, *_) in enumerate(_PLACES.values())
+    ]
+    index = indexed(tmp_path, tree(*raws))
+    told = odd(index)
+
+    @cache
+    def found(x: float, y: float) -> tuple[set[str], set[str]]:
+        shape = tmp_path / "point.geojson"
+        shape.write_text(json.dumps({"type": "Point", "coordinates": [x, y]}))
+        by_shape = ("--intersects", str(shape), "--intersects-with", "geometry")
+        by_box = f"--bbox={x - 0.1},{y - 0.1},{x + 0.1},{y + 0.1}"
+        return items_found(index, by_box), items_found(index, *by_shape)
+
+    for at, (name, (_, _, inside, outside, count)) in enumerate(_PLACES.items()):
+        assert len([text for text in told if f"/i{at}.json" in text]) == count, (name, told)
+        for by in found(*inside):
+            assert f"i{at}" in by, name
+        for by in found(*outside):
+            assert (f"i{at}" in by) == (inside == outside), name
+
+
+def test_zero_is_written_without_a_sign(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index = indexed(tmp_path, tree(item("i", bbox=[0, 0, 1, 1], geometry=_box(0, 0, 1, 1))))
+    capsys.readouterr()
+    assert main(["query", str(index), "--output", str(tmp_path / "rows.csv")]) == ExitStatus.OK
+    assert "within 0,0,1,1" in "".join(capsys.readouterr())
