@@ -16,7 +16,6 @@ from mlhub_core.catalog.places import (
     Bounds,
     InvalidPlace,
     Shape,
-    covering,
     parse_bbox,
     parse_geometry,
 )
@@ -36,6 +35,9 @@ _POLAR = 45.0
 _NARROW, _LOW = 90.0, 60.0
 """What is so narrow and so low when it goes on beyond 180 goes across the antimeridian; what is
 wider or higher is meant to go the long way, as do grids of nearly the whole Earth."""
+_ROUGHLY = 1.0
+"""Boxes are rounded, or made of the scene rather than of its outline."""
+_UNCUT = "geometry is not cut at the antimeridian, which it seems to cross"
 
 Position = list[Any]
 Line = list[Position]
@@ -106,9 +108,11 @@ def _agreed(box: Bounds | None, found: Placed, complain: Callable[[str], None]) 
         return drawn
     if found.told and own[0] <= own[2] and drawn[0] > drawn[2]:
         return drawn  # made of the same numbers by who did not look
+    if own == (drawn[1], drawn[0], drawn[3], drawn[2]):
+        complain("bbox has its latitudes first")
+        return drawn
     if _apart(own, drawn):
-        complain("bbox and geometry have no point in common: both are taken")
-        return covering(own, found.shape)
+        complain("bbox and geometry have no point in common")
     return own
 
 
@@ -251,13 +255,16 @@ def _unfolded_part(lines: list[Line], box: Bounds | None) -> tuple[list[Line], s
         low, high = (low, _POLE) if low + high > 0 else (-_POLE, high)
         ring = [[x, y] for x, y in ((_WEST, low), (_EAST, low), (_EAST, high), (_WEST, high))]
         return [[*ring, ring[0]]], "geometry goes around a pole: all around it is taken"
-    across = box is not None and box[0] > box[2]
-    middle = (box[0] + box[2]) / 2 if box is not None and across else 0.0
+    crosses = box is not None and box[0] > box[2]
+    middle = (box[0] + box[2]) / 2 if box is not None and crosses else 0.0
     found = [[[x + _TURN if x < middle else x, *rest] for x, *rest in line] for line in lines]
     longitudes = [position[0] for line in found for position in line]
-    if not across and (max(longitudes) - min(longitudes) > _NARROW or high - low > _LOW):
-        return lines, ""
-    return found, "geometry is not cut at the antimeridian, which it seems to cross"
+    west, east = min(longitudes), max(longitudes)
+    if box is not None and crosses:
+        across = west >= box[0] - _ROUGHLY and east <= box[2] + _TURN + _ROUGHLY
+    else:
+        across = east - west <= _NARROW and high - low <= _LOW
+    return (found, _UNCUT) if across else (lines, "")
 
 
 def _goes_around(ring: Line) -> bool:
