@@ -134,7 +134,7 @@ def test_a_relative_href_waits() -> None:
 
 @pytest.mark.parametrize(
     ("value", "wanted"),
-    [(5, 5), (5.0, 5), (0, 0), (-1, None), (5.5, None), ("5", 5), (True, None), (2**63, None)],
+    [(5, 5), (5.0, 5), (0, 0), (-1, None), (5.5, None), ("5", None), (True, None), (2**63, None)],
 )
 def test_file_size(value: Any, wanted: int | None) -> None:
     complaints: list[str] = []
