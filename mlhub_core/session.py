@@ -249,6 +249,12 @@ class Session(requests.Session):
         if resp.is_redirect:
             self._read(resp, _MAX_ERROR_BYTES, cut=True)  # requests would read all there is
         target: str | None = super().get_redirect_target(resp)
+        if target and _is_downgrade(resp.url, target):
+            raise APIError(
+                f"{redact(resp.url)} redirects from https to http, which is not followed: if the "
+                "hub is to be asked without TLS, say so in MLHUB_ROOT_URL.",
+                response=resp,
+            )
         if not target or not self._api_key:
             return target
         target = without_key(target, self._api_key)
@@ -459,6 +465,11 @@ def _detail(response: requests.Response) -> str:
         return ""
     detail = body.get("detail") if isinstance(body, dict) else None
     return f": {_one_line(detail)}" if isinstance(detail, str) else ""
+
+
+def _is_downgrade(url: str, target: str) -> bool:
+    """Whether a redirect leads from https to http."""
+    return urlsplit(url).scheme == "https" and urlsplit(urljoin(url, target)).scheme == "http"
 
 
 def _next_link(page: dict[str, Any]) -> str | None:

@@ -37,6 +37,10 @@ _REDIRECTED = {
     pycurl.E_URL_MALFORMAT: "redirected to a malformed URL",
 }
 """What the same codes mean where a redirect is at fault, which libcurl says in words only."""
+_DOWNGRADED = (
+    "redirected from https to http",
+    "to fetch it without TLS all the same, use --mirror https://HOST/=http://HOST/",
+)
 
 _CROWDED = frozenset(
     {pycurl.E_COULDNT_CONNECT, pycurl.E_GOT_NOTHING, pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR}
@@ -76,6 +80,8 @@ def fault_of(code: int, message: str) -> Fault:
     cause, again = _CAUSES.get(code, (f"transfer error {code}", Again.LATER))
     if code in _REDIRECTED and ("redirect" in message or message.startswith("Protocol ")):
         cause, again = _REDIRECTED[code], Again.NEVER
+        if message.startswith('Protocol "http"'):
+            cause, message = _DOWNGRADED
     return Fault(cause, redact(message), again, code in _CROWDED)
 
 

@@ -59,9 +59,9 @@ class Slot:
 
     # fmt: off
     __slots__ = (
-        "_came", "_drained", "_forbids", "_held", "_lines", "_looked_at", "_paused", "_since",
-        "_wanted", "begun", "closes", "crash", "easy", "exchange", "fields", "head", "most_held",
-        "moved", "pieces", "share",
+        "_came", "_drained", "_forbids", "_held", "_lines", "_looked_at", "_paused", "_secure",
+        "_since", "_wanted", "begun", "closes", "crash", "easy", "exchange", "fields", "head",
+        "most_held", "moved", "pieces", "share",
     )
     # fmt: on
 
@@ -83,6 +83,8 @@ class Slot:
         self._drained = 0
         self._forbids = False
         self._paused = False
+        self._secure = True
+        """Whether redirects to plain HTTP are refused: what was to be private would not be."""
         self._lines: list[bytes] = []
         self._held = 0
         """Pieces that wait for the rest, or for enough to judge."""
@@ -97,7 +99,7 @@ class Slot:
         # HTTP/2 would put a hundred transfers on one connection, and limits would mean nothing.
         easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         easy.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-        easy.setopt(pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        easy.setopt(pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTPS)
         easy.setopt(pycurl.FOLLOWLOCATION, 1)
         easy.setopt(pycurl.MAXREDIRS, settings.max_redirects)
         easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(settings.connect_timeout * 1000)))
@@ -123,6 +125,11 @@ class Slot:
         self._lines.clear()
         easy = self.easy
         easy.setopt(pycurl.URL, exchange.url)
+        secure = exchange.url[:6].lower() == "https:"
+        if secure is not self._secure:
+            self._secure = secure
+            plain = 0 if secure else pycurl.PROTO_HTTP
+            easy.setopt(pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTPS | plain)
         if fields is not self.fields:
             easy.setopt(pycurl.HTTPHEADER, fields)
             self.fields = fields
