@@ -11,11 +11,12 @@ import os
 import random
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 import requests
+from requests.adapters import BaseAdapter
 from urllib3.exceptions import ReadTimeoutError
 
 from mlhub_core import http_rules
@@ -31,8 +32,14 @@ from mlhub_core.exceptions import (
 from mlhub_core.json_text import parse_json
 from mlhub_core.profiles import ANONYMOUS_PROFILE, DEFAULT_PROFILE, read_api_key
 from mlhub_core.redact import holds, redact, remember
-from mlhub_core.settings import DEFAULT_ROOT_URL, USER_AGENT, ApiSettings, root_url
-from mlhub_core.wire import KeyAdapter, TooSlow, without_key
+from mlhub_core.settings import (
+    DEFAULT_ROOT_URL,
+    USER_AGENT,
+    ApiSettings,
+    as_root_url,
+    root_url,
+)
+from mlhub_core.wire import KeyAdapter, Sending, TooSlow, sending, take_key, under_way, without_key
 
 __all__ = ["ANONYMOUS_PROFILE", "Session", "get_session"]
 
@@ -71,7 +78,7 @@ class Session(requests.Session):
         settings: Time-outs and retries.
 
     Attributes:
-        root_url: The hub's root, from ``MLHUB_ROOT_URL`` when the session is made.
+        settings: Time-outs and retries.
     """
 
     MLHUB_HOME_ENV_VARIABLE = "MLHUB_HOME"
@@ -81,9 +88,9 @@ class Session(requests.Session):
     DEFAULT_ROOT_URL = DEFAULT_ROOT_URL
 
     def __init__(self, *, api_key: str | None = None, settings: ApiSettings | None = None) -> None:
-        super().__init__()
-        self.root_url = root_url()
         self.settings = settings or ApiSettings()
+        super().__init__()
+        self._root_url = root_url()
         self._api_key = api_key
         for secret in (api_key, _password(self.root_url)):
             remember(secret)  # servers repeat it in redirects, titles and error texts
@@ -94,17 +101,32 @@ class Session(requests.Session):
                 "User-Agent": USER_AGENT,
             }
         )
-        for prefix in ("http://", "https://"):
-            self.mount(prefix, KeyAdapter(self.root_url, api_key, self.settings))
+
+    @property
+    def root_url(self) -> str:
+        """The hub's root, from ``MLHUB_ROOT_URL`` when the session was made; it may be set."""
+        return self._root_url
+
+    @root_url.setter
+    def root_url(self, url: str) -> None:
+        self._root_url = as_root_url(url)
+
+    def mount(self, prefix: str | bytes, adapter: BaseAdapter) -> None:
+        """Use another adapter for URLs that begin so; those of the hub still get the key.
+
+        One that does not open its connections by urllib3 finds the key in the URL.
+        """
+        super().mount(prefix, KeyAdapter.of(adapter, self.settings))
 
     def __repr__(self) -> str:
-        key = "with a key" if self._api_key else "without a key"
+        key = "with a key" if self.api_key else "without a key"
         return f"<Session for {redact(self.root_url)} {key}>"
 
     @property
     def api_key(self) -> str | None:
         """The key, None where none is sent. A secret: not to be printed."""
-        return self._api_key
+        given = self.params.get("key") if isinstance(self.params, Mapping) else None
+        return given or self._api_key
 
     @classmethod
     def from_env(cls, *, settings: ApiSettings | None = None) -> Session:
@@ -148,6 +170,7 @@ class Session(requests.Session):
         *,
         accept: Collection[int] = (),
         max_bytes: int | None = None,
+        params: Any = None,
         **kwargs: Any,
     ) -> requests.Response:
         """Send a request.
@@ -157,6 +180,8 @@ class Session(requests.Session):
             url: Absolute, or a path relative to the root URL.
             accept: Statuses of 400 and above that are answers to the caller, not errors.
             max_bytes: Of the body at most, which is read then; None leaves it to ``stream``.
+            params: Of the query. A ``key`` among them is sent instead of the session's, to the hub
+                alone; None or empty sends none.
             **kwargs: As for :meth:`requests.Session.request`.
 
         Raises:
@@ -166,11 +191,22 @@ class Session(requests.Session):
             APIError: any other status of 400 and above, or a body of more than ``max_bytes``.
             HubUnreachable: no answer after all tries, or none that comes to an end.
         """
-        target = self.url_of(url)
-        _check_url(target)
+        target, given = take_key(self.root_url, _checked_url(self.url_of(url), params))
+        remember(given)
         kwargs.setdefault("timeout", (self.settings.connect_timeout, self.settings.read_timeout))
         if max_bytes is not None:
             kwargs["stream"] = True
+        with sending(Sending(self, self.root_url, self.api_key if given is None else given)):
+            return self._try(method, target, accept, max_bytes, **kwargs)
+
+    def _try(
+        self,
+        method: str,
+        target: str,
+        accept: Collection[int],
+        max_bytes: int | None,
+        **kwargs: Any,
+    ) -> requests.Response:
         attempt = 1
         while True:
             _wait_for(target)
@@ -196,6 +232,16 @@ class Session(requests.Session):
                 pause = self._pause(attempt, http_rules.parse_wait(response.headers))
                 _held[urlsplit(target).netloc] = time.monotonic() + pause
             attempt += 1
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send a prepared request; errors are those of :meth:`requests.Session.send`."""
+        request.url, given = take_key(self.root_url, request.url or "")
+        key = under_way(self)  # as for what a redirect leads to
+        key = key or Sending(self, self.root_url, self.api_key if given is None else given)
+        if not isinstance(self.get_adapter(request.url), KeyAdapter):
+            request.url = key.signed(request.url)
+        with sending(key):
+            return super().send(request, **kwargs)
 
     def _tries_after(self, error: requests.RequestException) -> int:
         """How often to try where there was no answer, or not all of one."""
@@ -255,16 +301,20 @@ class Session(requests.Session):
                 "hub is to be asked without TLS, say so in MLHUB_ROOT_URL.",
                 response=resp,
             )
-        if not target or not self._api_key:
-            return target
-        target = without_key(target, self._api_key)
-        if holds(target, self._api_key):
-            raise APIError(
-                f"{redact(resp.url)} redirects to a URL that has the API key in it, outside of its "
-                "query: it is not followed, whoever reads logs on the way would have the key. Tell "
-                "whoever runs the hub."
-            )
+        for secret in self._secrets() if target else ():
+            target = without_key(target or "", secret)
+            if holds(target, secret):
+                raise APIError(
+                    f"{redact(resp.url)} redirects to a URL that has the API key in it, outside "
+                    "of its query: it is not followed, whoever reads logs on the way would have "
+                    "the key. Tell whoever runs the hub."
+                )
         return target
+
+    def _secrets(self) -> set[str]:
+        """The keys that are sent, which nobody may read."""
+        key = under_way(self)
+        return {secret for secret in (self.api_key, key and key.api_key) if secret}
 
     def get_json(self, url: str, **kwargs: Any) -> Any:
         """GET a JSON document.
@@ -292,6 +342,7 @@ class Session(requests.Session):
                 :meth:`request` raises.
         """
         current: str | None = self.url_of(url)
+        given = _key_in(kwargs.get("params"))
         seen: set[str] = set()
         empty = 0
         while current is not None:
@@ -308,17 +359,19 @@ class Session(requests.Session):
             following = _next_link(page)
             try:
                 current = urljoin(current, following) if following else None
-                _check_url(current or self.root_url)
+                _checked_url(current or self.root_url)
             except ValueError as error:
                 raise APIError(f"{redact(current)} has a next page that is no URL.") from error
-            kwargs.pop("params", None)  # a next link carries its own
+            # A next link carries its own parameters; the key is ours to give.
+            current = current and take_key(self.root_url, current)[0]
+            kwargs["params"] = given
 
     def _pause(self, attempt: int, wanted: float | None) -> float:
         backoff: float = self.settings.backoff_base * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
         return min(max(backoff, wanted or 0.0), self.settings.retry_after_cap)
 
     def _raise_unreachable(self, url: str, error: Exception) -> NoReturn:
-        reason = redact(_reason(error), self._api_key)
+        reason = redact(_reason(error), *self._secrets())
         kind = HubTimeout if _is_timeout(error) else HubUnreachable
         if self.root_url == DEFAULT_ROOT_URL:
             raise kind(
@@ -332,8 +385,9 @@ class Session(requests.Session):
 
     def _raise_for(self, response: requests.Response) -> NoReturn:
         status = response.status_code
-        url = redact(response.url, self._api_key)
-        detail = redact(_detail(response), self._api_key)
+        url = redact(response.url, *self._secrets())
+        detail = redact(_detail(response), *self._secrets())
+        reason = f" ({_one_line(response.reason)})" if response.reason else ""
         if _is_limited(response):
             raise APIError(
                 f"The hub is asked too often, by us or by others: {url} answered {status}{detail}, "
@@ -341,7 +395,13 @@ class Session(requests.Session):
                 response=response,
             )
         if status in (401, 403):
-            what = "refuses the API key" if self._api_key else "wants an API key, and none was sent"
+            key = under_way(self)
+            if key and key.carries_key(response.url):
+                what = "refuses the API key"
+            elif key and key.api_key:
+                what = f"wants a key, and none was sent outside of {redact(self.root_url)}"
+            else:
+                what = "wants an API key, and none was sent"
             raise AuthenticationError(
                 f"The hub {what} for {url} ({status}{detail}). Check MLHUB_API_KEY, the profile, "
                 "or run `mlhub configure`.",
@@ -349,7 +409,7 @@ class Session(requests.Session):
             )
         if status == 404:
             raise EntityDoesNotExist(f"{url} does not exist (404{detail}).", response=response)
-        raise APIError(f"{url} answered {status}{detail}.", response=response)
+        raise APIError(f"{url} answered {status}{detail or reason}.", response=response)
 
 
 def get_session(
@@ -389,14 +449,27 @@ def get_session(
         ) from error
 
 
-def _check_url(url: str) -> None:
-    """Refuse what is no URL before anything is sent; what comes later is the hub's fault."""
+def _key_in(params: Any) -> dict[str, str] | None:
+    """The key among the parameters of a call; None, which requests leaves out, means none."""
+    if isinstance(params, Mapping) and "key" in params:
+        return {"key": params["key"] or ""}
+    return None
+
+
+def _checked_url(url: str, params: Any = None) -> str:
+    """A URL with its parameters.
+
+    What is none is refused before anything is sent; what comes later is the hub's fault.
+    """
+    if given := _key_in(params):
+        params = {**params, **given}
     try:
-        requests.Request("GET", url).prepare()
+        whole = requests.Request("GET", url, params=params).prepare().url
     except (requests.RequestException, ValueError) as error:
         raise InvalidArgument(f"{redact(url)} is no URL ({redact(error)}).") from error
     if not url.lower().startswith(("http://", "https://")):
         raise InvalidArgument(f"{redact(url)} is no URL of http or https.")
+    return whole or url
 
 
 def _password(url: str) -> str | None:

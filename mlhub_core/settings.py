@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
 
 from mlhub_core._version import __version__
 from mlhub_core.exceptions import InvalidArgument
@@ -159,12 +160,33 @@ def root_url() -> str:
     Read from ``MLHUB_ROOT_URL`` at the time of the call; empty counts as unset.
 
     Raises:
-        InvalidArgument: if it is not an http or https URL.
+        InvalidArgument: as :func:`as_root_url`.
     """
-    url = os.environ.get("MLHUB_ROOT_URL", "").strip() or DEFAULT_ROOT_URL
-    if not url.startswith(("http://", "https://")):
+    return as_root_url(
+        os.environ.get("MLHUB_ROOT_URL", "").strip() or DEFAULT_ROOT_URL, "MLHUB_ROOT_URL"
+    )
+
+
+def as_root_url(url: str, label: str = "root_url") -> str:
+    """A root URL as people write it, with a trailing slash.
+
+    Raises:
+        InvalidArgument: if it is not an http or https URL, or goes on after its path.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+    except ValueError:
+        usable = False
+    shown = redact_url(url)
+    if not usable:
         raise InvalidArgument(
-            f"MLHUB_ROOT_URL is {redact_url(url)!r}: it must start with http:// or https://, "
+            f"{label} is {shown!r}: it must start with http:// or https:// and name a host, "
             "as in http://127.0.0.1:8000/mlhub/v1/."
         )
-    return url if url.endswith("/") else url + "/"
+    if parts.query or parts.fragment:
+        raise InvalidArgument(
+            f"{label} is {shown!r}: leave out what follows its path. A key goes to MLHUB_API_KEY."
+        )
+    path = parts.path if parts.path.endswith("/") else parts.path + "/"
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))

@@ -13,22 +13,73 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import quote, unquote, unquote_plus, urlsplit, urlunsplit
 
 import requests.adapters
+from requests.adapters import BaseAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
+from urllib3.poolmanager import pool_classes_by_scheme as plain_pools
 
 from mlhub_core.settings import ApiSettings
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-Sign = Callable[[str], str]
-"""Turns the absolute URL of a request into its query with the key added, or returns it as it is."""
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Which key the requests under way carry, and where.
+
+    Attributes:
+        owner: The session that sends.
+        root_url: The hub's root; only URLs under it get the key.
+        api_key: The key, None or empty to send none.
+    """
+
+    owner: object
+    root_url: str
+    api_key: str | None
+
+    def carries_key(self, url: str) -> bool:
+        """Whether a request for a URL does."""
+        return bool(self.api_key) and is_under(self.root_url, url)
+
+    def signed(self, url: str) -> str:
+        """A URL with the key in its query, if it gets it."""
+        if not self.carries_key(url):
+            return url
+        return f"{url}{'&' if '?' in url else '?'}key={quote(self.api_key or '', safe='')}"
+
+
+_sending: ContextVar[Sending | None] = ContextVar("mlhub_sending", default=None)
+
+
+@contextmanager
+def sending(key: Sending) -> Iterator[Sending]:
+    """Let the requests of the block carry a key."""
+    token = _sending.set(key)
+    try:
+        yield key
+    finally:
+        _sending.reset(token)
+
+
+def under_way(owner: object) -> Sending | None:
+    """What a session is sending, None outside of a block."""
+    current = _sending.get()
+    return current if current is not None and current.owner is owner else None
+
+
+def _signed(url: str) -> str:
+    current = _sending.get()
+    return url if current is None else current.signed(url)
 
 
 def is_under(root: str, url: str) -> bool:
@@ -64,6 +115,23 @@ def without_key(url: str, api_key: str) -> str:
     pairs = parts.query.split("&")
     kept = [pair for pair in pairs if api_key not in _values(pair)]
     return url if kept == pairs else urlunsplit(parts._replace(query="&".join(kept)))
+
+
+def take_key(root: str, url: str) -> tuple[str, str | None]:
+    """Take the parameter ``key`` out of a URL under a root.
+
+    Returns:
+        The URL without it, and its value; None where there is none.
+    """
+    if "key=" not in url or not is_under(root, url):
+        return url, None
+    parts = urlsplit(url)
+    pairs = parts.query.split("&")
+    kept = [pair for pair in pairs if pair.partition("=")[0] != "key"]
+    if kept == pairs:
+        return url, None
+    key = next(_values(pair)[1] for pair in pairs if pair not in kept)
+    return urlunsplit(parts._replace(query="&".join(kept))), key
 
 
 def _values(pair: str) -> tuple[str, str]:
@@ -154,7 +222,6 @@ class _KeyedMixin:
     """A connection that adds the key when it writes the request line."""
 
     key_scheme: str
-    sign: Sign
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         """Write the request line, with the key where it belongs."""
@@ -162,14 +229,14 @@ class _KeyedMixin:
             host: str = self.host  # type: ignore[attr-defined]
             host = f"[{host}]" if ":" in host else host
             port: int = self.port  # type: ignore[attr-defined]
-            signed = self.sign(f"{self.key_scheme}://{host}:{port}{url}")
+            signed = _signed(f"{self.key_scheme}://{host}:{port}{url}")
             url = "/" + signed.split("/", 3)[3]
         else:  # to a proxy goes the absolute form
-            url = self.sign(url)
+            url = _signed(url)
         super().putrequest(method, url, *args, **kwargs)  # type: ignore[misc]
 
 
-def _pool_classes(sign: Sign, settings: ApiSettings) -> dict[str, type[HTTPConnectionPool]]:
+def _pool_classes(settings: ApiSettings) -> dict[str, type[HTTPConnectionPool]]:
     class KeyedHTTPConnection(_KeyedMixin, HTTPConnection):
         key_scheme = "http"
 
@@ -183,39 +250,42 @@ def _pool_classes(sign: Sign, settings: ApiSettings) -> dict[str, type[HTTPConne
         ConnectionCls = KeyedHTTPSConnection
 
     for connection in (KeyedHTTPConnection, KeyedHTTPSConnection):
-        connection.sign = staticmethod(sign)
         connection.response_class = _paced_response(settings)
     return {"http": KeyedHTTPPool, "https": KeyedHTTPSPool}
 
 
 class KeyAdapter(requests.adapters.HTTPAdapter):
-    """A transport adapter that sends the API key to the hub, and to nobody else.
+    """A transport adapter that sends the API key to the hub, and to nobody else."""
 
-    Args:
-        root_url: The hub's root; only URLs under it get the key.
-        api_key: The key, or None to send none.
-        settings: How slow an answer may be; the defaults unless given.
-    """
+    _classes: dict[str, type[HTTPConnectionPool]]
 
-    def __init__(
-        self, root_url: str, api_key: str | None, settings: ApiSettings | None = None
-    ) -> None:
-        def sign(url: str) -> str:
-            if api_key is None or not is_under(root_url, url):
-                return url
-            return f"{url}{'&' if '?' in url else '?'}key={quote(api_key, safe='')}"
+    @staticmethod
+    def of(adapter: BaseAdapter, settings: ApiSettings) -> BaseAdapter:
+        """Let an adapter, made by whomever, open connections that add the key.
 
-        self._classes = _pool_classes(sign, settings or ApiSettings())
-        super().__init__(max_retries=0)
+        Adapters that open none of their own, or unusual ones, come back as they are.
+
+        Args:
+            adapter: The adapter. It may serve several sessions: each sends its own key.
+            settings: How slow an answer may be.
+        """
+        if not isinstance(adapter, requests.adapters.HTTPAdapter) or isinstance(
+            adapter, KeyAdapter
+        ):
+            return adapter
+        pools: PoolManager = adapter.poolmanager
+        if pools.pool_classes_by_scheme is not plain_pools:
+            return adapter
+        kind = type(adapter)
+        adapter.__class__ = type(f"Keyed{kind.__name__}", (KeyAdapter, kind), {})
+        assert isinstance(adapter, KeyAdapter)
+        adapter._classes = _pool_classes(settings)
+        adapter._keyed(pools).clear()
+        return adapter
 
     def _keyed(self, manager: PoolManager) -> PoolManager:
         manager.pool_classes_by_scheme = self._classes
         return manager
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools of direct connections."""
-        super().init_poolmanager(*args, **kwargs)
-        self._keyed(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> PoolManager:
         """Make the pools of connections through a proxy."""

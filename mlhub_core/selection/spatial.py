@@ -15,6 +15,8 @@ from mlhub_core.catalog.longitudes import FARTHEST, cut_at_antimeridian, may_jum
 from mlhub_core.exceptions import InvalidArgument
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,10 @@ BBox = tuple[float, float, float, float]
 """West, south, east, north. West greater than east: the box crosses the antimeridian."""
 
 _LONGEST_EDGE = 120.0
+_ROUNDING = 0.001
+"""So many degrees beyond the edge of the Earth, some 100 m, are left by reprojection, single
+precision, and grids that are named by the edges of their cells."""
+
 _BBOX_HOW = "use four numbers W,S,E,N (or six with heights), in degrees, such as 34.0,-1.5,35.2,0.5"
 _GEOJSON_HOW = "give a GeoJSON geometry, Feature or FeatureCollection with at least one shape"
 _CRS84 = ("CRS84", "EPSG::4326", "EPSG:4326", "WGS84")
@@ -45,7 +51,8 @@ def parse_bbox(value: Any) -> BBox | None:
     if len(numbers) not in (4, 6):
         raise InvalidArgument(f"bbox {value!r} has {len(numbers)} numbers: {_BBOX_HOW}.")
     half = len(numbers) // 2
-    west, south, east, north = numbers[0], numbers[1], numbers[half], numbers[half + 1]
+    west, east = (_on_earth(number, 180) for number in (numbers[0], numbers[half]))
+    south, north = (_on_earth(number, 90) for number in (numbers[1], numbers[half + 1]))
     for label, longitude in (("west", west), ("east", east)):
         if abs(longitude) > FARTHEST:
             raise InvalidArgument(
@@ -74,6 +81,12 @@ def _number(part: Any, whole: Any) -> float:
     if not math.isfinite(number):
         raise InvalidArgument(f"bbox {whole!r} holds {part!r}: {_BBOX_HOW}.")
     return number
+
+
+def _on_earth(degrees: float, most: float) -> float:
+    """A coordinate, back on the edge where rounding has brought it beyond."""
+    beyond = abs(degrees) - most
+    return math.copysign(most, degrees) if 0 < beyond <= _ROUNDING else degrees
 
 
 def bbox_geometry(bbox: BBox) -> BaseGeometry:
@@ -197,6 +210,8 @@ def _shape(geometry: dict[str, Any]) -> BaseGeometry:
                 log.warning("intersects: %s; it is taken so", told)
                 shape = shapely.from_geojson(json.dumps(geometry))
         shape = shapely.force_2d(shape)
+        if _reaches(shape.bounds, 0) and not _reaches(shape.bounds, _ROUNDING):
+            shape = shapely.transform(shape, _moved_on_earth)
         # A polygon that touches itself breaks the predicates; its repaired form covers the same.
         return shape if shape.is_valid else shapely.make_valid(shape)
     except (ValueError, TypeError, shapely.errors.ShapelyError) as error:
@@ -204,6 +219,18 @@ def _shape(geometry: dict[str, Any]) -> BaseGeometry:
             f"intersects holds a {geometry.get('type', 'shape')} that is no GeoJSON geometry "
             f"({str(error).splitlines()[0]}): {_GEOJSON_HOW}."
         ) from error
+
+
+def _reaches(bounds: tuple[float, ...], beyond: float) -> bool:
+    """Whether a shape goes so far beyond the edge of the Earth."""
+    west, south, east, north = bounds
+    return max(-180 - west, -90 - south, east - 180, north - 90) > beyond
+
+
+def _moved_on_earth(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.array([(_on_earth(x, 180), _on_earth(y, 90)) for x, y in coordinates.tolist()])
 
 
 def _as_list(array: Any) -> Any:

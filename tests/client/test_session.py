@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
+from requests.adapters import BaseAdapter, HTTPAdapter
 
 from mlhub_core.exceptions import (
     APIError,
@@ -319,3 +323,173 @@ def test_a_broken_profiles_file_does_not_show_its_lines(
 def test_keys_that_cannot_be_stored(key: str) -> None:
     with pytest.raises(InvalidArgument):
         write_api_key("default", key)
+
+
+# A key that a call gives, and adapters of others
+
+
+GIVEN = {
+    "parameters": {"params": {"key": "given", "limit": 3}},
+    "pairs": {"params": [("key", "given"), ("limit", "3")]},
+    "text": {"params": "key=given&limit=3"},
+}
+
+
+@pytest.mark.parametrize("form", [*GIVEN, "the URL", "the session"])
+def test_a_key_that_a_call_gives_wins(
+    form: str, server: FaultServer, root: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for limit in ("limit=3&", ""):
+        server.put(f"/mlhub/v1/x?{limit}key=given", b"{}")
+    with Session(api_key="own", settings=QUICK) as session:
+        if form == "the session":
+            session.params = {"key": "given"}  # type: ignore[assignment]
+        url = root + "x?key=given&limit=3" if form == "the URL" else "x"
+        response = session.get(url, **GIVEN.get(form, {}))  # type: ignore[arg-type]
+    assert server.paths() == [f"/mlhub/v1/x?{'' if form == 'the session' else 'limit=3&'}key=given"]
+    assert "given" not in response.url + repr(response.__dict__) + caplog.text
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_a_call_may_send_no_key(nothing: str | None, server: FaultServer, root: str) -> None:
+    server.put("/mlhub/v1/x", b"{}")
+    with Session(api_key="own", settings=QUICK) as session:
+        session.get("x", params={"key": nothing})
+    assert server.paths() == ["/mlhub/v1/x"]
+
+
+def test_a_key_of_a_call_goes_with_its_redirects_and_pages(server: FaultServer, root: str) -> None:
+    def page(link: str) -> bytes:
+        return b'{"features": [1], "links": [{"rel": "next", "href": "%s"}]}' % link.encode()
+
+    server.put(keyed("p", "given"), b"")
+    server.always(keyed("p", "given"), redirect("/mlhub/v1/p1?key=given&a=1", 307))
+    server.put("/mlhub/v1/p1?a=1&key=given", page("p2?key=another&token=2"))
+    server.put("/mlhub/v1/p2?token=2&key=given", b'{"features": [2]}')
+    with Session(api_key="own", settings=QUICK) as session:
+        assert len(list(session.paginate("p", params={"key": "given"}))) == 2
+
+
+def test_a_key_for_others_is_theirs(server: FaultServer, root: str) -> None:
+    with FaultServer() as stranger, Session(api_key="own", settings=QUICK) as session:
+        stranger.put("/x?key=for-them", b"{}")
+        session.get(stranger.url("/x"), params={"key": "for-them"})
+        assert stranger.paths() == ["/x?key=for-them"]
+
+
+class _Counting(HTTPAdapter):
+    """As people write them: with an attribute of its own."""
+
+    def __init__(self, **options: int) -> None:
+        super().__init__(**options)
+        self.sent = 0
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        self.sent += 1
+        return super().send(*args, **kwargs)
+
+
+class _InMemory(BaseAdapter):
+    """One that opens no connections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        self.urls.append(request.url or "")
+        response = requests.Response()
+        response.status_code, response.url, response.raw = 200, request.url or "", io.BytesIO(b"{}")
+        return response
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_adapter_of_others_does_not_lose_the_key(
+    server: FaultServer, root: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    adapter, plain = _Counting(max_retries=2), requests.Session()
+    for key in ("key-1", "key-2"):
+        server.put(keyed("x", key), b"{}")
+    server.put("/mlhub/v1/x", b"{}")
+    plain.mount("http://", adapter)
+    plain.get(root + "x")  # it may have connections already
+    with FaultServer() as stranger:
+        stranger.put("/x", b"{}")
+        for key in ("key-1", "key-2"):
+            session = Session(api_key=key, settings=QUICK)
+            session.mount("http://", adapter)
+            assert key not in session.get("x").url
+            session.get(stranger.url("/x"))
+        plain.get(root + "x")
+        assert stranger.paths() == ["/x"] * 2
+    expected = ["/mlhub/v1/x", keyed("x", "key-1"), keyed("x", "key-2"), "/mlhub/v1/x"]
+    assert server.paths() == expected
+    assert adapter.sent == 6
+    assert "key-" not in caplog.text
+
+
+def test_an_adapter_without_connections_finds_the_key_in_the_url(root: str) -> None:
+    adapter = _InMemory()
+    with Session(api_key="own", settings=QUICK) as session:
+        session.mount("http://", adapter)
+        session.get("x", params={"a": 1})
+        session.get("http://other.example/x")
+    assert adapter.urls == [root + "x?a=1&key=own", "http://other.example/x"]
+
+
+@pytest.mark.parametrize(
+    ("api_key", "path", "words"),
+    [
+        ("own", "x", "refuses the API key"),
+        (None, "x", "none was sent"),
+        ("own", "/elsewhere", "none was sent outside of"),
+    ],
+)
+def test_a_refusal_says_whether_a_key_was_sent(
+    api_key: str | None, path: str, words: str, server: FaultServer, root: str
+) -> None:
+    for there in ("/mlhub/v1/x", keyed("x", "own"), "/elsewhere"):
+        server.put(there, b"")
+        server.always(there, status(401))
+    session = Session(api_key=api_key, settings=QUICK)
+    with session, pytest.raises(AuthenticationError, match=words):
+        session.get(server.url(path) if path.startswith("/") else path)
+
+
+@pytest.mark.parametrize("form", ["{}", "{}/", " {}/?", "{}/#", "HTTP{}/"])
+@pytest.mark.parametrize("by", ["environment", "attribute"])
+def test_a_root_url_as_people_write_it(
+    form: str, by: str, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.put(keyed("collections/x"), b"{}")
+    plain = server.url("/mlhub/v1")
+    written = form.format(plain.removeprefix("http") if form.startswith("HTTP") else plain)
+    monkeypatch.setenv("MLHUB_ROOT_URL", written if by == "environment" else "http://unused/")
+    with Session(api_key="secret", settings=QUICK) as session:
+        if by == "attribute":
+            session.root_url = written
+        assert session.root_url == plain + "/"
+        for path in ("collections/x", "/collections/x", plain + "/collections/x"):
+            session.get(path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["h/v1", "127.0.0.1:8765", "ftp://h/", "http://", "http://[::1/", "http://h:x/", "http:h/v1"],
+)
+def test_what_is_no_root_url(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLHUB_ROOT_URL", url)
+    with pytest.raises(InvalidArgument, match="MLHUB_ROOT_URL"):
+        Session()
+
+
+@pytest.mark.parametrize("rest", ["?key=CANARY-4f9d", "/?a=1", "/#top"])
+def test_a_root_url_ends_with_its_path(rest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLHUB_ROOT_URL", "http://h.example/v1" + rest)
+    with pytest.raises(InvalidArgument, match="leave out") as caught:
+        Session()
+    assert all(form not in str(caught.value) for form in CANARY_FORMS)

@@ -362,3 +362,27 @@ def test_whatever_has_a_geometry(form: str) -> None:
 def test_what_has_none(value: Any) -> None:
     with pytest.raises(InvalidArgument, match="intersects"):
         parse_geojson(value)
+
+
+OVERSHOT = st.sampled_from([0.0, 1e-13, 1e-7, 1.3888e-4, 9e-4])
+
+
+@given(bboxes(), st.tuples(OVERSHOT, OVERSHOT, OVERSHOT, OVERSHOT))
+def test_rounding_beyond_the_edge_is_the_edge(
+    box: tuple[float, float, float, float], by: tuple[float, float, float, float]
+) -> None:
+    edges = (-180.0, -90.0, 180.0, 90.0)
+    signs = (-1, -1, 1, 1)
+    moved = [edge + sign * far for edge, sign, far in zip(edges, signs, by, strict=True)]
+    assert parse_bbox(moved) == edges
+    shape = shapely.from_geojson(parse_geojson(shapely.box(*moved)))
+    assert shape.bounds == edges
+    assert parse_bbox((box[0], moved[1], box[2], moved[3])) == (box[0], -90.0, box[2], 90.0)
+
+
+@pytest.mark.parametrize("box", [[0, -90.01, 1, 0], [0, 0, 1, 90.01], [0, 0, 1, 91]])
+def test_what_is_no_rounding(box: list[float]) -> None:
+    with pytest.raises(InvalidArgument, match="latitudes go from -90"):
+        parse_bbox(box)
+    with pytest.raises(InvalidArgument, match="latitudes from -90"):
+        parse_geojson(shapely.box(*box))
