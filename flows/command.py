@@ -10,7 +10,6 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from flows.prefect_api import prefect_api
@@ -23,7 +22,6 @@ from mlhub_core.arguments import (
     join_values,
 )
 from mlhub_core.cli import configure_logging, demo_hub, reporting_errors
-from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.layout import user_path
 from mlhub_core.say import say, show
 
@@ -74,7 +72,6 @@ def main(arguments: Sequence[str] | None = None, flow: str = DOWNLOAD) -> int:
         options = build_parser(flow).parse_args(words)
         fields = parameter_fields(options)
         fields |= {"runner": options.runner, "dask_address": options.dask_address, "demo": False}
-        _check_imports()
         configure_logging(options)
         with stopping_on_signals():
             (_run_sync if flow == SYNC else _run)(options, fields)
@@ -173,22 +170,3 @@ def _dry_run(parameters: DownloadParameters) -> None:
 def _say(line: str, quiet: bool) -> None:
     if not quiet:
         say(line)
-
-
-def _check_imports() -> None:
-    """Check that ``tasks`` is ours: ``python -m`` looks in the current directory first.
-
-    Raises:
-        InvalidArgument: if it is somebody else's.
-    """
-    import importlib.util
-
-    home = Path(__file__).resolve().parent.parent
-    for name in ("tasks", "mlhub_core"):
-        found = importlib.util.find_spec(name)
-        origin = Path(found.origin).resolve() if found and found.origin else None
-        if origin is None or origin.parent.parent != home:
-            raise InvalidArgument(
-                f"The module {name!r} was found at {origin}, which is not part of mlhub-flows: run "
-                "the command from a directory that has no such file or folder."
-            )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from flows.local_server import local_server
-from mlhub_core.exceptions import Interrupted, MLHubException
+from mlhub_core.exceptions import Interrupted, MLHubException, StorageError
+from mlhub_core.layout import user_path
 from mlhub_core.redact import redact
+from mlhub_core.surroundings import certificates, check_proxies, no_proxy
+from mlhub_core.workspace import check_directories
 
 _API_URL = "PREFECT_API_URL"
 
@@ -22,6 +27,10 @@ _QUIET = {
 
 _FIRST_ANSWER_SECONDS = 15.0
 """How long the configured API may take to say that it is there."""
+
+_CA_FILE = "PREFECT_API_SSL_CERT_FILE"
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+"""What httpx knows, Prefect's client."""
 
 _DRAIN_SECONDS = 10.0
 """How long the last log lines and states may take to reach the API."""
@@ -46,10 +55,17 @@ def prefect_api(say: Callable[[str], None]) -> Iterator[None]:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    if os.environ.get(_API_URL):
-        with _configured_api(say):
+    with _surroundings(say):
+        if os.environ.get(_API_URL):
+            with _configured_api(say):
+                yield
+            return
+        with _own_api(say):
             yield
-        return
+
+
+@contextmanager
+def _own_api(say: Callable[[str], None]) -> Iterator[None]:
     say("Starting a Prefect API server (10 to 60 s) …")
     with local_server() as server:
         if server.url is None:
@@ -64,6 +80,51 @@ def prefect_api(say: Callable[[str], None]) -> Iterator[None]:
                 yield
         finally:
             del os.environ[_API_URL]
+
+
+@contextmanager
+def _surroundings(say: Callable[[str], None]) -> Iterator[None]:
+    """Let Prefect's clients and its server go by the rules that all of ours go by.
+
+    Raises:
+        InvalidArgument: if a proxy or the certificates of the environment cannot be.
+        StorageError: if Prefect's home cannot be written.
+    """
+    check_proxies(_PROXY_SCHEMES)
+    trusted = certificates()
+    with tempfile.TemporaryDirectory(prefix="mlhub-prefect-") as scratch:
+        names = {"no_proxy": no_proxy(), "NO_PROXY": no_proxy()}
+        # Dask's processes, and others that Prefect may start, import nothing of where we are.
+        names["PYTHONSAFEPATH"] = "1"
+        if trusted.variable and not os.environ.get(_CA_FILE):
+            names[_CA_FILE] = trusted.path
+            if trusted.is_directory:
+                names[_CA_FILE] = os.path.join(scratch, "ca.pem")
+                Path(names[_CA_FILE]).write_bytes(trusted.bundle())
+        if not _has_home():
+            say("There is no home that can be written: Prefect forgets this run when it ends.")
+            names["PREFECT_HOME"] = scratch
+        before = {name: os.environ.get(name) for name in names}
+        os.environ.update(names)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
+
+
+def _has_home() -> bool:
+    """Whether there is a place for Prefect's own files; one that was named has to be one."""
+    named = os.environ.get("PREFECT_HOME")
+    try:
+        check_directories(user_path(named or "~/.prefect"))
+    except MLHubException as error:
+        if named:
+            raise StorageError(f"PREFECT_HOME cannot be used: {error}") from error
+        return False
+    return True
 
 
 @contextmanager

@@ -39,6 +39,7 @@ from mlhub_core.settings import (
     as_root_url,
     root_url,
 )
+from mlhub_core.surroundings import certificates, check_proxies
 from mlhub_core.wire import KeyAdapter, Sending, TooSlow, sending, take_key, under_way, without_key
 
 __all__ = ["ANONYMOUS_PROFILE", "Session", "get_session"]
@@ -91,6 +92,8 @@ class Session(requests.Session):
         self.settings = settings or ApiSettings()
         super().__init__()
         self._root_url = root_url()
+        check_proxies()
+        self._trusted = certificates().path
         self._api_key = api_key
         for secret in (api_key, _password(self.root_url)):
             remember(secret)  # servers repeat it in redirects, titles and error texts
@@ -193,6 +196,8 @@ class Session(requests.Session):
         """
         target, given = take_key(self.root_url, _checked_url(self.url_of(url), params))
         remember(given)
+        if self.verify is True:
+            kwargs.setdefault("verify", self._trusted)
         kwargs.setdefault("timeout", (self.settings.connect_timeout, self.settings.read_timeout))
         if max_bytes is not None:
             kwargs["stream"] = True

@@ -23,12 +23,11 @@ from urllib.parse import quote, unquote, unquote_plus, urlsplit, urlunsplit
 
 import requests.adapters
 from requests.adapters import BaseAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
 from urllib3.poolmanager import pool_classes_by_scheme as plain_pools
 
 from mlhub_core.settings import ApiSettings
+from mlhub_core.surroundings import is_loopback
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -236,28 +235,18 @@ class _KeyedMixin:
         super().putrequest(method, url, *args, **kwargs)  # type: ignore[misc]
 
 
-def _pool_classes(settings: ApiSettings) -> dict[str, type[HTTPConnectionPool]]:
-    class KeyedHTTPConnection(_KeyedMixin, HTTPConnection):
-        key_scheme = "http"
-
-    class KeyedHTTPSConnection(_KeyedMixin, HTTPSConnection):
-        key_scheme = "https"
-
-    class KeyedHTTPPool(HTTPConnectionPool):
-        ConnectionCls = KeyedHTTPConnection
-
-    class KeyedHTTPSPool(HTTPSConnectionPool):
-        ConnectionCls = KeyedHTTPSConnection
-
-    for connection in (KeyedHTTPConnection, KeyedHTTPSConnection):
-        connection.response_class = _paced_response(settings)
-    return {"http": KeyedHTTPPool, "https": KeyedHTTPSPool}
+def _keyed_pool(scheme: str, pool: Any, more: dict[str, Any]) -> Any:
+    """A class of pools like another one, be it of direct connections or through SOCKS."""
+    more = more | {"key_scheme": scheme}
+    connection = type("KeyedConnection", (_KeyedMixin, pool.ConnectionCls), more)
+    return type("KeyedPool", (pool,), {"ConnectionCls": connection})
 
 
 class KeyAdapter(requests.adapters.HTTPAdapter):
     """A transport adapter that sends the API key to the hub, and to nobody else."""
 
-    _classes: dict[str, type[HTTPConnectionPool]]
+    _more: dict[str, Any]
+    """What its connections have, beside the key."""
 
     @staticmethod
     def of(adapter: BaseAdapter, settings: ApiSettings) -> BaseAdapter:
@@ -279,14 +268,27 @@ class KeyAdapter(requests.adapters.HTTPAdapter):
         kind = type(adapter)
         adapter.__class__ = type(f"Keyed{kind.__name__}", (KeyAdapter, kind), {})
         assert isinstance(adapter, KeyAdapter)
-        adapter._classes = _pool_classes(settings)
+        adapter._more = {"response_class": _paced_response(settings)}
         adapter._keyed(pools).clear()
         return adapter
 
     def _keyed(self, manager: PoolManager) -> PoolManager:
-        manager.pool_classes_by_scheme = self._classes
+        manager.pool_classes_by_scheme = {
+            scheme: _keyed_pool(scheme, pool, self._more)
+            for scheme, pool in manager.pool_classes_by_scheme.items()
+        }
         return manager
 
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> PoolManager:
-        """Make the pools of connections through a proxy."""
-        return self._keyed(super().proxy_manager_for(*args, **kwargs))
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
+        """Send a request, to this machine without any proxy."""
+        if is_loopback(request.url or ""):
+            kwargs["proxies"] = {}
+        return super().send(request, *args, **kwargs)
+
+    def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> PoolManager:
+        """Make the pools of connections through a proxy, or give those that were made before."""
+        made = proxy in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        return manager if made else self._keyed(manager)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -92,9 +93,10 @@ def _stamp(path: Path) -> list[int]:
 
 
 def _load(path: Path, index: IndexReader, chosen: Chosen, stop: StopFlag) -> None:
-    connection = sqlite3.connect(path)
+    # Nobody else sees the file before it is renamed: locks, which some file systems of clusters do
+    # not have, and a journal would only cost time.
+    connection = sqlite3.connect(f"file:{quote(str(path))}?vfs=unix-none", uri=True)
     try:
-        # Nobody else sees the file before it is renamed: a journal would only cost time.
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(_CREATE)

@@ -157,7 +157,8 @@ class _Hand:
             words = [json.dumps(sys.path), str(theirs.fileno())]
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", _BOOT, *words],
+                    # -P: the current directory is no place to import from.
+                    [sys.executable, "-P", "-c", _BOOT, *words],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,  # where a command's results go
                     pass_fds=passed,

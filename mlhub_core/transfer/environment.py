@@ -1,41 +1,32 @@
-"""What the transfer takes from its surroundings, read when it starts and not at import.
-
-Proxies are libcurl's own business: it reads ``http_proxy``, ``https_proxy``, ``all_proxy`` and
-``no_proxy`` by itself.
-"""
+"""What the transfer takes from its surroundings, read when it starts and not at import."""
 
 from __future__ import annotations
 
-import os
 import resource
 
-from mlhub_core.exceptions import InvalidArgument
+import pycurl
 
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+from mlhub_core.surroundings import certificates, check_proxies, no_proxy
 
 _RESERVED_DESCRIPTORS = 64
 """For the interpreter, logs, the ledger, and whatever else the process has open."""
 
 
-def ca_bundle() -> str:
-    """The file with the certificates that are trusted.
+def handle_options() -> dict[int, str]:
+    """What each of libcurl's handles is told of certificates and proxies.
 
-    The first of ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE`` and ``SSL_CERT_FILE``, so that the API's
-    client and the transfer trust the same; else certifi's, since the libcurl in pycurl's wheels
-    looks where only some distributions keep theirs.
+    Proxies are its own business otherwise: it reads ``http_proxy``, ``https_proxy``, ``all_proxy``
+    and ``no_proxy`` by itself.
 
     Raises:
-        InvalidArgument: if a variable names no readable file.
+        InvalidArgument: if what the environment says of either cannot be.
     """
-    for name in _CA_VARIABLES:
-        path = os.environ.get(name, "").strip()
-        if path:
-            if not os.access(path, os.R_OK):
-                raise InvalidArgument(f"{name} is {path!r}: no such file. Correct or unset it.")
-            return path
-    import certifi
-
-    return certifi.where()
+    check_proxies()
+    trusted = certificates()
+    options = (pycurl.CAPATH, pycurl.PROXY_CAPATH)
+    if not trusted.is_directory:
+        options = (pycurl.CAINFO, pycurl.PROXY_CAINFO)
+    return {pycurl.NOPROXY: no_proxy()} | dict.fromkeys(options, trusted.path)
 
 
 def most_transfers() -> int:

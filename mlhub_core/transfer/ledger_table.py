@@ -332,7 +332,9 @@ def forget(directory: Path, paths: Iterable[str]) -> None:
 
 
 def _connect(table: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(os.fsencode(table))}", uri=True, timeout=30)
+    # Without SQLite's locks, which some file systems of clusters do not have: whoever writes holds
+    # the directory's.
+    return sqlite3.connect(f"file:{quote(os.fsencode(table))}?vfs=unix-none", uri=True)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import logging
 import os
 import socket
 import time
@@ -13,10 +15,17 @@ from mlhub_core.exceptions import DirectoryBusy, StorageError
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.state import check_state_files, open_descriptor
 
+logger = logging.getLogger(__name__)
+
 _HELD: dict[str, int] = {}
 """Descriptors of the locks that this process holds, by path."""
 _LEFTOVERS_SECONDS = 5.0
 """How long the processes of a killed run take at most to notice that it is gone."""
+
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+"""What file systems say that have no locks: Lustre without ``-o flock``, NFS without its daemon,
+many that are made of an object store."""
 
 
 def descriptor_of(paths: DownloadPaths) -> int | None:
@@ -85,9 +94,13 @@ def _lock(fd: int, paths: DownloadPaths) -> None:
             "output directory."
         ) from error
     except OSError as error:
-        raise StorageError(
-            f"Cannot lock {paths.lock}: {error.strerror}. Use a file system that has locks."
-        ) from error
+        if error.errno not in _NO_LOCKS:
+            raise StorageError(f"Cannot lock {paths.lock}: {error.strerror}.") from error
+        logger.warning(
+            "The file system of %s has no locks (%s): see to it that no other run works there.",
+            paths.asset_dir,
+            error.strerror,
+        )
 
 
 def _holder(fd: int) -> list[str]:

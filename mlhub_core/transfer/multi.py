@@ -10,7 +10,7 @@ import pycurl
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.settings import TransferSettings
-from mlhub_core.transfer.environment import ca_bundle
+from mlhub_core.transfer.environment import handle_options
 from mlhub_core.transfer.exchange import Exchange
 from mlhub_core.transfer.faults import UNWANTED, Fault, fault_of, out_of_descriptors
 from mlhub_core.transfer.slot import Slot
@@ -33,7 +33,7 @@ class Multi:
 
     def __init__(self, settings: TransferSettings, sockets: Sockets) -> None:
         self._settings = settings
-        self._ca_bundle = ca_bundle()
+        self._around = handle_options()
         self._multi: Any = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, sockets.watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
@@ -50,7 +50,7 @@ class Multi:
             fields: Header lines of the request.
             closes: Whether the connection is closed afterwards.
         """
-        slot = self._spare.pop() if self._spare else Slot(self._settings, self._ca_bundle)
+        slot = self._spare.pop() if self._spare else Slot(self._settings, self._around)
         slot.prepare(exchange, fields, closes=closes)
         self.slots[slot.easy] = slot
         self._multi.add_handle(slot.easy)

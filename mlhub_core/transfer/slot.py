@@ -6,7 +6,7 @@ It holds the response as it comes, and says when that is judged and who gets its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pycurl
@@ -54,7 +54,7 @@ class Slot:
 
     Args:
         settings: Time-outs and limits.
-        ca_bundle: The file with the certificates that are trusted.
+        options: Further ones of the handle.
     """
 
     # fmt: off
@@ -65,7 +65,7 @@ class Slot:
     )
     # fmt: on
 
-    def __init__(self, settings: TransferSettings, ca_bundle: str) -> None:
+    def __init__(self, settings: TransferSettings, options: Mapping[int, str]) -> None:
         self.easy: Any = pycurl.Curl()
         self.fields: list[str] = []
         self.exchange: Exchange | None = None
@@ -89,9 +89,11 @@ class Slot:
         self._held = 0
         """Pieces that wait for the rest, or for enough to judge."""
         self.most_held = min(_HELD, settings.resume_threshold)
-        self._set_up(settings, ca_bundle)
+        self._set_up(settings, options)
+        for option, value in options.items():
+            self.easy.setopt(option, value)
 
-    def _set_up(self, settings: TransferSettings, ca_bundle: str) -> None:
+    def _set_up(self, settings: TransferSettings, options: Mapping[int, str]) -> None:
         easy = self.easy
         easy.setopt(pycurl.WRITEFUNCTION, self._receiver())
         easy.setopt(pycurl.HEADERFUNCTION, self._lines.append)
@@ -104,7 +106,6 @@ class Slot:
         easy.setopt(pycurl.MAXREDIRS, settings.max_redirects)
         easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(settings.connect_timeout * 1000)))
         easy.setopt(pycurl.USERAGENT, USER_AGENT)
-        easy.setopt(pycurl.CAINFO, ca_bundle)
         easy.setopt(pycurl.BUFFERSIZE, _BUFFER)
 
     def prepare(self, exchange: Exchange, fields: list[str], *, closes: bool) -> None:

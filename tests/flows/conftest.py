@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from tests import prefect_home  # isort: skip  # before Prefect is imported
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,17 +18,25 @@ from flows.local_server import local_server
 from flows.prefect_api import drain
 from mlhub_core.hub.server import DemoHub
 from tests.faultserver import Fault, FaultServer, stall
+from tests.foreign import fill, ran_in
 from tests.prefect_site import Site, prefect_site
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
-    """The URL of a Prefect API; this process uses it as well."""
-    with local_server() as server:
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Prefect API; this process uses it as well.
+
+    It is started in a directory of foreign modules, none of which it takes for its own.
+    """
+    foreign = fill(tmp_path_factory.mktemp("foreign"))
+    with ExitStack() as stack:
+        with contextlib.chdir(foreign):
+            server = stack.enter_context(local_server())
         assert server.url is not None
         server.wait_until_up()
         with temporary_settings({PREFECT_API_URL: server.url}):
             yield server.url
+        assert ran_in(foreign) == ""
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from mlhub_core.hub.server import DemoHub
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.transfer.ledger import LedgerReader
 from tests.flows.conftest import PATIENCE, Files, Mirror
+from tests.foreign import fill, ran_in
 from tests.processes import Command, command, download_words
 
 
@@ -84,13 +85,31 @@ def test_cancelled_in_the_ui(
     assert state.is_cancelled()
 
 
-def test_somebody_elses_tasks(tmp_path: Path) -> None:
-    (tmp_path / "tasks.py").write_text("print('never mind')\n")
-    with command(download_words("--demo"), tmp_path) as running:
-        assert running.wait(PATIENCE) == 2
-        assert str(tmp_path / "tasks.py") in running.err
-        assert len(running.err.splitlines()) == 1
-        assert running.out == ""
+def test_among_foreign_modules_and_behind_proxies_that_are_gone(
+    prefect_server: str, mirror: Mirror, tmp_path: Path
+) -> None:
+    """Nothing of the current directory runs, and loopback is asked directly."""
+    fill(tmp_path)
+    dead = "http://user:s3cr3t@127.0.0.1:9"
+    proxies = {"http_proxy": dead, "HTTPS_PROXY": "socks5h://127.0.0.1:9", "ALL_PROXY": dead}
+    words = download_words("demo_crops", "--output-dir", "out", "--datetime", "2021-03")
+    with command(words, tmp_path, PREFECT_API_URL=prefect_server, **proxies) as running:
+        assert running.wait(PATIENCE) == 0, running.err
+        assert "s3cr3t" not in running.err
+    assert ran_in(tmp_path) == ""
+
+
+@pytest.mark.parametrize("proxy", ["socks4://127.0.0.1:9", "http://u:s3cr3t@"])
+def test_a_proxy_that_prefect_cannot_use_is_refused(
+    at_demo_hub: DemoHub, tmp_path: Path, proxy: str
+) -> None:
+    words = download_words("demo_crops", "--output-dir", "out")
+    with command(words, tmp_path, PREFECT_API_URL="http://h.invalid/api", all_proxy=proxy) as run:
+        assert run.wait(PATIENCE) == 2
+        assert "all_proxy" in run.err
+        assert "s3cr3t" not in run.err
+        assert len(run.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_api_that_does_not_answer(at_demo_hub: DemoHub, tmp_path: Path) -> None:

@@ -13,34 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.transfer.environment import ca_bundle, most_transfers
+from mlhub_core.transfer.environment import most_transfers
 from tests.faultserver import FaultServer
 from tests.transfer.kit import Kit
-
-CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @pytest.fixture(autouse=True)
 def _no_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in CA_VARIABLES:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.mark.parametrize("name", CA_VARIABLES)
-def test_a_bundle_of_the_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
-) -> None:
-    default = ca_bundle()
-    assert Path(default).is_file()
-    (tmp_path / "ca.pem").write_text("")
-    monkeypatch.setenv(name, str(tmp_path / "ca.pem"))
-    assert ca_bundle() == str(tmp_path / "ca.pem")
-    monkeypatch.setenv(name, str(tmp_path / "gone.pem"))
-    with pytest.raises(InvalidArgument, match=name):
-        ca_bundle()
-    monkeypatch.setenv(name, "")
-    assert ca_bundle() == default
 
 
 def test_transfers_stay_within_the_limit_on_open_files() -> None:
