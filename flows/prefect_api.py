@@ -101,9 +101,9 @@ def _surroundings(say: Callable[[str], None]) -> Iterator[None]:
             if trusted.is_directory:
                 names[_CA_FILE] = os.path.join(scratch, "ca.pem")
                 Path(names[_CA_FILE]).write_bytes(trusted.bundle())
-        if not _has_home():
+        names["PREFECT_HOME"] = str(_home() or scratch)
+        if names["PREFECT_HOME"] == scratch:
             say("There is no home that can be written: Prefect forgets this run when it ends.")
-            names["PREFECT_HOME"] = scratch
         before = {name: os.environ.get(name) for name in names}
         os.environ.update(names)
         try:
@@ -115,16 +115,21 @@ def _surroundings(say: Callable[[str], None]) -> Iterator[None]:
                     os.environ[name] = value
 
 
-def _has_home() -> bool:
-    """Whether there is a place for Prefect's own files; one that was named has to be one."""
+def _home() -> Path | None:
+    """The place of Prefect's own files, None where there can be none.
+
+    Raises:
+        StorageError: if it is named and cannot be.
+    """
     named = os.environ.get("PREFECT_HOME")
     try:
-        check_directories(user_path(named or "~/.prefect"))
+        home = user_path(named or "~/.prefect")
+        check_directories(home)
     except MLHubException as error:
         if named:
             raise StorageError(f"PREFECT_HOME cannot be used: {error}") from error
-        return False
-    return True
+        return None
+    return home
 
 
 @contextmanager

@@ -28,6 +28,8 @@ def serve() -> None:
     if PREFECT_API_URL.value():
         print("configured", flush=True)
         return
+    # Alembic, which prepares the database, puts the current directory on the module path.
+    os.chdir("/")
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
