@@ -21,6 +21,7 @@ from flows.api_client import one_client
 from flows.artifacts import progress_artifact, show_report
 from flows.cancelling import stopping_when_cancelled
 from flows.dataset_tags import tagged
+from flows.directories import lasting
 from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
 from flows.partitions import download_partitions
 from flows.side_by_side import settle, side_by_side
@@ -65,7 +66,7 @@ def download_dataset(download: DownloadParameters) -> DownloadReport:
         DownloadIncomplete: if some assets could not be had; all others are on disk.
         MLHubException: all that the steps raise.
     """
-    request = download.request()
+    request = lasting(download).request()
     request.check()
     access = Access(download.profile, download.api_key_block)
     with (

@@ -23,6 +23,7 @@ from flows.artifacts import progress_artifact, show_report
 from flows.cancelling import stopping_when_cancelled
 from flows.changes_artifact import show_changes
 from flows.dataset_tags import tagged
+from flows.directories import lasting
 from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
 from flows.partitions import download_partitions
 from flows.side_by_side import settle, side_by_side
@@ -76,7 +77,7 @@ def sync_dataset(download: DownloadParameters, prune: bool = False) -> SyncRepor
         DownloadIncomplete: if some assets could not be had; all others are on disk.
         MLHubException: all that the steps raise.
     """
-    request = download.request()
+    request = lasting(download).request()
     check_request(request)
     access = Access(download.profile, download.api_key_block)
     with (

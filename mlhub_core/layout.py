@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.redact import redact_url
 
 COMMON_DIRECTORY = "_common"
 STATE_DIRECTORY = ".mlhub"
@@ -69,6 +70,28 @@ _MEDIA_TYPE_SUFFIXES = {
     "text/plain": ".txt",
     "text/xml": ".xml",
 }
+
+
+def check_directory_name(label: str, name: str) -> None:
+    """Check that a text can be meant as a directory.
+
+    Args:
+        label: What it is for.
+        name: The text.
+
+    Raises:
+        InvalidArgument: if it is empty, or a URL.
+    """
+    if not name.strip():
+        raise InvalidArgument(f"{label} is empty: name a directory, or leave it out.")
+    if _URL.match(name.strip()):
+        raise InvalidArgument(
+            f"{label} is {redact_url(name)}, a URL: name a directory of this machine."
+        )
+
+
+_URL = re.compile(r"(?i)file:|[a-z][a-z0-9+.-]+:/")
+"""How a URL begins that is given for a path; a drive of Windows has one letter."""
 
 
 def user_path(name: str | Path) -> Path:
@@ -256,11 +279,11 @@ class DownloadPaths:
             asset_output_dir: Defaults to ``output_dir``.
 
         Raises:
-            InvalidArgument: if a directory is an empty string.
+            InvalidArgument: if a directory is an empty string, or a URL.
         """
         for label, value in (("output_dir", output_dir), ("asset_output_dir", asset_output_dir)):
-            if value is not None and not str(value):
-                raise InvalidArgument(f"{label} is empty: name a directory, or leave it out.")
+            if value is not None:
+                check_directory_name(label, str(value))
         output = user_path("." if output_dir is None else output_dir)
         assets = output if asset_output_dir is None else user_path(asset_output_dir)
         return cls(output, assets, dataset_id)

@@ -32,7 +32,9 @@ class DownloadParameters(BaseModel):
     dataset: str = Field(min_length=1, title="Dataset", examples=["nasa_marine_debris"])
     """Id of the dataset, or its DOI."""
     output_dir: str | None = None
-    """Where archive and catalog go. Empty: the directory that the run starts in."""
+    """Where archive and catalog go. Empty or relative: within the directory that the run starts in;
+    in the run of a deployment, which has none that stays, within the one that the Prefect variable
+    mlhub_output_dir names, or the run is refused."""
     asset_output_dir: str | None = None
     """Where assets go, if elsewhere."""
     catalog_only: bool = False
