@@ -10,6 +10,8 @@ from typing import Any
 from mlhub_core.checksums import new_hash
 from mlhub_core.exceptions import StorageError
 from mlhub_core.state import open_descriptor, open_state
+from mlhub_core.transfer.contents import LOOKED_AT, Answer
+from mlhub_core.transfer.head import ResponseHead
 from mlhub_core.transfer.storage import storage_error
 
 _GATHER = 128 * 1024
@@ -236,6 +238,19 @@ class Body:
                 raise
             raise storage_error(f"read {self.path}", error) from error
 
+    def answer(self, head: ResponseHead | None) -> Answer:
+        """What is looked at to tell the file from a page about it.
+
+        Args:
+            head: Of the answer that the bytes came with, where there is one.
+        """
+        if self._on_disk:
+            begin = first_bytes(self.path)
+        else:
+            begin = b"".join(self._pieces[:_MOST_PIECES])[:LOOKED_AT]
+        fields = {} if head is None else head.fields
+        return Answer(begin, self.size, fields.get("content-type"), fields.get("etag"))
+
     def digest(self, algorithm: str) -> str | None:
         """A digest of all bytes so far, in hexadecimal; None where it was not computed."""
         self._digest_held()
@@ -267,6 +282,19 @@ class Body:
                 pass
             except OSError as error:
                 raise storage_error(f"remove {self.path}", error) from error
+
+
+def first_bytes(path: str) -> bytes:
+    """What a file begins with.
+
+    Raises:
+        StorageError: if it cannot be read.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(LOOKED_AT)
+    except OSError as error:
+        raise storage_error(f"read {path}", error) from error
 
 
 def _update(hashers: dict[str, Any], data: bytes) -> None:

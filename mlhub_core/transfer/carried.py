@@ -12,6 +12,7 @@ from pathlib import Path
 from mlhub_core.checksums import parse_checksum
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.body import Body
+from mlhub_core.transfer.checks import OTHER_BYTES
 from mlhub_core.transfer.desk import Desk, How, entry_of
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.ledger import State
@@ -58,7 +59,7 @@ def _mismatch(asset: Asset, body: Body, catalog: tuple[str, str] | None) -> Fail
         detail = f"{asset.file_size} bytes in the catalog, {body.size} in the archive"
         return Failure("another size than in the catalog", detail)
     if catalog is not None and body.digest(catalog[0]) != catalog[1]:
-        return Failure("another checksum than expected", f"{catalog[0]} {catalog[1]} expected")
+        return Failure(OTHER_BYTES, f"{catalog[0]} {catalog[1]} expected")
     return None
 
 

@@ -9,6 +9,9 @@ from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.body import Body, digest_file
 from mlhub_core.transfer.failures import Failure
 
+OTHER_BYTES = "another checksum than expected"
+"""The cause of a failure that only the bytes tell of."""
+
 Digests = tuple[tuple[str, str], ...]
 """``(algorithm, hexadecimal)`` pairs."""
 
@@ -47,5 +50,5 @@ def failure_of(
             actual = digest_file(body.path, [algorithm], check)[algorithm]
         if actual != expected:
             detail = f"{algorithm} {expected} expected, {actual} came"
-            return Failure("another checksum than expected", detail, host=host)
+            return Failure(OTHER_BYTES, detail, host=host)
     return None

@@ -29,8 +29,10 @@ from mlhub_core.checksums import parse_checksum
 from mlhub_core.exceptions import StorageError
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.body import Body, digest_file
+from mlhub_core.transfer.checks import OTHER_BYTES
+from mlhub_core.transfer.contents import cause_against, suffix_of
 from mlhub_core.transfer.failures import Failure
-from mlhub_core.transfer.verdict import BINARY, DECODED, PACKED, UNKNOWN_CODING
+from mlhub_core.transfer.verdict import DECODED, PACKED, UNKNOWN_CODING
 
 if TYPE_CHECKING:
     from zlib import _Decompress
@@ -78,7 +80,7 @@ def settle_coding(
     if wanted.told and wanted.is_met(body, check):
         return body
     packed, magic = PACKED.get(coding, ((), b""))
-    packed_alike = _suffix(asset) in packed
+    packed_alike = suffix_of(asset.save_path) in packed
     if coding not in DECODED:
         if packed_alike and not wanted.told:
             return body
@@ -89,8 +91,7 @@ def settle_coding(
         begin = _decode(body, plain, coding, asset.file_size, check)
         if wanted.told:
             failure = None if wanted.is_met(plain, check) else wanted.failure(body, plain, host)
-        elif not plain.size and _suffix(asset) in BINARY:
-            cause = f"an empty answer in place of a {_suffix(asset)} file"
+        elif not plain.size and (cause := cause_against(plain.answer(None), asset)):
             failure = Failure(cause, "once decoded", host=host)
         elif packed_alike and not (magic and begin.startswith(magic)):
             plain.discard()
@@ -143,7 +144,7 @@ class _Wanted(NamedTuple):
             return Failure("another size than in the catalog", detail, host=host)
         assert self.checksum is not None
         detail = f"{' '.join(self.checksum)} expected, of the bytes as sent or decoded"
-        return Failure("another checksum than expected", detail, host=host)
+        return Failure(OTHER_BYTES, detail, host=host)
 
 
 def plain_pieces(coded: Iterable[bytes], coding: str, most: int) -> Iterator[bytes]:
@@ -287,8 +288,3 @@ def _decode(
             begin = (begin + piece)[:_BEGIN]
         plain.write((piece,))
     return begin
-
-
-def _suffix(asset: Asset) -> str:
-    stem, _, suffix = asset.save_path.rpartition("/")[2].rpartition(".")
-    return f".{suffix.lower()}" if stem else ""

@@ -11,13 +11,15 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from mlhub_core.checksums import parse_checksum
 from mlhub_core.exceptions import StorageError
 from mlhub_core.http_rules import strong_validator
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.backoff import delay_before
-from mlhub_core.transfer.body import Body, digest_file
-from mlhub_core.transfer.checks import Digests, failure_of, with_catalog
+from mlhub_core.transfer.body import Body, digest_file, first_bytes
+from mlhub_core.transfer.checks import OTHER_BYTES, Digests, failure_of, with_catalog
 from mlhub_core.transfer.coding import settle_coding
+from mlhub_core.transfer.contents import Answer, cause_against
 from mlhub_core.transfer.desk import Desk, How, entry_of
 from mlhub_core.transfer.exchange import Hold
 from mlhub_core.transfer.failures import Failure
@@ -346,6 +348,11 @@ class Fetch:
         """The server says that the file here is complete."""
         desk, asset = self._desk, self._asset
         assert self._ask is not None
+        begin = first_bytes(desk.places.path(asset.save_path))
+        cause = cause_against(Answer(begin, self._ask.offset), asset)
+        if cause:
+            self._start_over()
+            return self._try_again(Again.ONCE, Failure(cause, host=self.host))
         digests = digest_file(desk.places.path(asset.save_path), ["sha256"], desk.check)
         self._throw_away()
         size, sha256 = self._ask.offset, digests["sha256"]
@@ -366,6 +373,10 @@ class Fetch:
             else:
                 decoded = settled is not body  # which its own checksum vouches for
                 self._body = body = settled
+        page = self._page_in_place(body, failure)
+        if page is not None:
+            self._start_over()
+            return self._try_again(Again.ONCE, page)
         if failure is not None:
             self._start_over()
             return self._try_again(Again.LATER, failure)
@@ -380,6 +391,18 @@ class Fetch:
         entry = entry_of(self._asset, body.size, sha256, state, self._head)
         self._desk.finished(self._asset, entry, how)
         return None
+
+    def _page_in_place(self, body: Body, failure: Failure | None) -> Failure | None:
+        """What a body is instead of the file: a page, an error, a listing, nothing at all.
+
+        What a checksum of the catalog vouches for may look like anything.
+        """
+        if failure is None and parse_checksum(self._asset.checksum) is not None:
+            return None
+        if failure is not None and failure.cause != OTHER_BYTES:
+            return None
+        cause = cause_against(body.answer(self._head), self._asset)
+        return Failure(cause, host=self.host) if cause else None
 
     def _is_proven(self) -> bool:
         """Whether anything vouches for the file; for two parts put together no length does."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlhub_core.http_rules import http_date
 from mlhub_core.selection.partition import Asset
 from mlhub_core.settings import AZURE_STORAGE_VERSION
+from mlhub_core.transfer.contents import suffix_of
 from mlhub_core.transfer.head import ResponseHead
 from mlhub_core.transfer.verdict import Ask, Kind
 
@@ -17,7 +18,9 @@ _OVERLAP = 4096
 def ask_for_whole(asset: Asset) -> Ask:
     """Ask for the whole file."""
     has_checksum = asset.checksum is not None
-    return Ask(Kind.WHOLE, _suffix(asset), size=asset.file_size, has_checksum=has_checksum)
+    return Ask(
+        Kind.WHOLE, suffix_of(asset.save_path), size=asset.file_size, has_checksum=has_checksum
+    )
 
 
 def ask_for_rest(asset: Asset, size: int, total: int | None, head: ResponseHead | None) -> Ask:
@@ -35,7 +38,7 @@ def ask_for_rest(asset: Asset, size: int, total: int | None, head: ResponseHead 
     offset = size - min(_OVERLAP, size // 2)
     return Ask(
         Kind.CONTINUE,
-        _suffix(asset),
+        suffix_of(asset.save_path),
         offset,
         total,
         asset.file_size,
@@ -56,7 +59,7 @@ def ask_about(asset: Asset, size: int, mtime: float) -> Ask:
     has_checksum = asset.checksum is not None
     return Ask(
         Kind.PROBE,
-        _suffix(asset),
+        suffix_of(asset.save_path),
         size,
         size=asset.file_size,
         has_checksum=has_checksum,
@@ -89,8 +92,3 @@ def request_fields(ask: Ask, host: str, validator: str | None) -> list[str]:
     else:
         condition = f"If-Unmodified-Since: {http_date(ask.mtime or 0.0)}"
     return [*fields, f"Range: bytes={ask.offset}-", condition]
-
-
-def _suffix(asset: Asset) -> str:
-    stem, _, suffix = asset.save_path.rpartition("/")[2].rpartition(".")
-    return f".{suffix.lower()}" if stem else ""

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 
 from mlhub_core.selection.partition import Asset
+from mlhub_core.transfer.contents import LOOKED_AT, Answer, cause_against
 from mlhub_core.transfer.desk import Desk, Taken
 from mlhub_core.transfer.head import ResponseHead
 
@@ -46,7 +47,8 @@ def take_small(asset: Asset, head: ResponseHead, pieces: Sequence[bytes], desk: 
     size = len(data)
     if fields.get("content-length") != str(size) or asset.file_size not in (None, size):
         return False
-    if not size or "html" in fields.get("content-type", "").lower():
+    answer = Answer(data[:LOOKED_AT], size, fields.get("content-type"), fields.get("etag"))
+    if not size or cause_against(answer, asset):
         return False
     sha256 = hashlib.sha256(data).hexdigest()
     desk.places.put(data, desk.partials.scratch, asset.save_path)

@@ -39,14 +39,6 @@ from mlhub_core.http_rules import (
 )
 from mlhub_core.transfer.head import MISSPELT, ResponseHead
 
-# fmt: off
-BINARY = frozenset({
-    ".avif", ".bin", ".bmp", ".gif", ".gpkg", ".gz", ".h5", ".hdf", ".jp2", ".jpeg", ".jpg", ".las",
-    ".laz", ".nc", ".npy", ".npz", ".parquet", ".pdf", ".pickle", ".pkl", ".png", ".pt", ".pth",
-    ".tar", ".tgz", ".tif", ".tiff", ".webp", ".zip",
-})
-# fmt: on
-"""Extensions of files that are never HTML and never empty."""
 DECODED = frozenset({"br", "bzip2", "deflate", "gzip", "zstd"})
 """Content codings that can be taken back."""
 PACKED = {
@@ -190,16 +182,12 @@ def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
         return _refuse_status(head)
     if cause := _misframed(head):
         return _refuse(cause, Again.LATER)
-    if ask.suffix in BINARY and _is_page(head):
-        return _refuse(f"an HTML page in place of a {ask.suffix} file", Again.ONCE)
     total = _length(head)
     if codings := parse_codings(head.get("content-encoding")):
         return _judge_coded(codings, ask, total)
     if ask.size is not None and total is not None and total != ask.size:
         detail = f"{ask.size} bytes in the catalog, {total} from the server"
         return _refuse("another size than in the catalog", Again.ONCE, detail)
-    if total == 0 and ask.size is None and ask.suffix in BINARY:
-        return _refuse(f"an empty answer in place of a {ask.suffix} file", Again.ONCE)
     return Verdict(Take.WHOLE, total=total if ask.size is None else ask.size)
 
 
@@ -211,11 +199,6 @@ def _judge_coded(codings: list[str], ask: Ask, total: int | None) -> Verdict:
     if coding in DECODED or told or ask.suffix in packed:
         return Verdict(Take.WHOLE, total=total, coding=coding)
     return _refuse(UNKNOWN_CODING, Again.ONCE, f"Content-Encoding {coding}")
-
-
-def _is_page(head: ResponseHead) -> bool:
-    kind = (head.get("content-type") or "").partition(";")[0].strip().lower()
-    return kind in ("text/html", "application/xhtml+xml")
 
 
 def is_chunked(head: ResponseHead) -> bool:
