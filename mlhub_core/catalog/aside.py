@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlhub_core.buffers import texts_of, truths_of
+from mlhub_core.catalog.hrefs import BEYOND
 from mlhub_core.catalog.items import both_updated
 from mlhub_core.catalog.savepaths import Claim, Plan
 from mlhub_core.catalog.schema import index_schema
@@ -108,7 +109,7 @@ class Finisher:
             return str(row["href"])
         for candidate in candidates:
             if self._in_archive(candidate):
-                return f"{self._root}/{candidate}"
+                return f"{self._root}/{candidate.removeprefix(f'{BEYOND}/')}"
         if row["_url"]:
             return str(row["_url"])
         self._complain(

@@ -92,7 +92,7 @@ def unarchive(
     on_progress(_progress(archive, archive.size, done.files, finished=True))
     if done.oddity_count:
         log.warning(
-            "%s: %d members of the archive were left out, such as %s",
+            "%s: %d members of the archive were left out or replaced, such as %s",
             archive.dataset_id,
             done.oddity_count,
             done.oddities[0],

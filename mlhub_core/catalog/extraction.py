@@ -138,6 +138,9 @@ class _Extraction:
             self._written += 1
         elif outcome is Outcome.KEPT:
             self._kept += 1
+        elif outcome is Outcome.REPLACED:
+            self._oddities.add(member.name, outcome.value)
+            return
         else:
             self._oddities.add(member.name, f"not extracted: {outcome.value}")
             return

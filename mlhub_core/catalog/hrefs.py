@@ -13,6 +13,14 @@ _PLAIN_LINK = re.compile(r"[.]{1,2}/(?:[a-zA-Z0-9_./-]*/)?([a-zA-Z0-9_.-]+)[.]js
 """A relative link to an item, with nothing in it to decode."""
 
 
+BEYOND = "%2E%2E"
+"""A directory above that of the dataset, as a component of a path."""
+_MEMBER = re.compile("[.]/(?:[a-zA-Z0-9_-][a-zA-Z0-9_.-]*/)*[a-zA-Z0-9_-][a-zA-Z0-9_.-]*")
+"""A link downwards, with nothing in it to decode."""
+_API_ITEM = re.compile("/(collections/[^/?#]+/items/[^/?#]+)/?(?:[?#].*)?$")
+"""How a STAC API calls an item."""
+
+
 class Relative(NamedTuple):
     """A relative href, as far as it is known before the whole archive has been read.
 
@@ -47,20 +55,41 @@ def resolve(href: str, directory: str, self_url: str | None) -> str | Relative:
     url = _join(self_url, href)
     if href.startswith("//"):
         return url or "https:" + href
-    literal = _beneath(directory, href)
-    candidates = [literal]
-    for other in (unquote(href), unquote(re.split("[?#]", href, maxsplit=1)[0])):
-        candidate = _beneath(directory, other)
-        if candidate not in candidates and "\0" not in candidate:
-            candidates.append(candidate)
-    return Relative(tuple(candidates), url)
+    return Relative(_candidates(href, directory), url)
+
+
+def linked_paths(href: str, directory: str) -> tuple[str, ...]:
+    """Where in the archive the file behind a link may be; none of a URL."""
+    if _MEMBER.fullmatch(href):
+        return (f"{directory}/{href[2:]}" if directory else href[2:],)
+    if is_absolute(href) or href.startswith("//"):
+        return ()
+    return _candidates(href, directory)
+
+
+def linked_items(href: str, path: str, self_url: str | None) -> tuple[str, ...]:
+    """What an item behind a link may be called: by its path in the archive, or by a STAC API.
+
+    Args:
+        href: As the catalog has it.
+        path: Where the file that holds it lies, relative to the dataset's directory.
+        self_url: The absolute URL of that file, None where unknown.
+    """
+    if not is_absolute(href):
+        return linked_paths(href, path.rpartition("/")[0])
+    called = _API_ITEM.search(href)
+    if called is not None:
+        return (unquote(called[1], errors="replace"),)
+    top = self_url.removesuffix(path) if self_url else href
+    return linked_paths(href[len(top) :], "") if top != self_url and href.startswith(top) else ()
 
 
 def linked_directory(href: str, directory: str) -> str | None:
     """The directory within the archive that a relative link leads into; None of an absolute one."""
     if not href or is_absolute(href) or href.startswith("/"):
         return None
-    return _beneath(directory, unquote(href)).rpartition("/")[0]
+    found = _beneath(directory, unquote(href)).rpartition("/")[0]
+    return None if BEYOND in found else found
 
 
 def linked_id(href: str) -> str:
@@ -79,14 +108,28 @@ def linked_id(href: str) -> str:
     return last[:-5] if last.lower().endswith(".json") and len(last) > 5 else last
 
 
+def _candidates(href: str, directory: str) -> tuple[str, ...]:
+    candidates = [_beneath(directory, href)]
+    for other in (unquote(href), unquote(re.split("[?#]", href, maxsplit=1)[0])):
+        candidate = _beneath(directory, other)
+        if candidate not in candidates and "\0" not in candidate:
+            candidates.append(candidate)
+    return tuple(candidates)
+
+
 def _beneath(directory: str, href: str) -> str:
-    """Join and normalise; what would leave the top stays at the top, as in a browser."""
+    """Join and normalise. What leaves the top is spelled so that it is no file of the archive's.
+
+    As a browser has it, it would stay at the top, and be whatever file has that name there.
+    """
     parts = [] if href.startswith("/") else directory.split("/")
     result: list[str] = []
     for part in (*parts, *href.split("/")):
         if part == "..":
-            if result:
+            if result and result[-1] != BEYOND:
                 result.pop()
+            else:
+                result.append(BEYOND)
         elif part not in ("", "."):
             result.append(part)
     return "/".join(result)

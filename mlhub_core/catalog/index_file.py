@@ -44,7 +44,15 @@ class IndexFile:
         self._part = part
         part.parent.mkdir(parents=True, exist_ok=True)
         # No statistics for texts that nobody filters by: they would fill the footer.
-        plain = ["href", "save_path", "properties", "checksum", "geometry"]
+        plain = [
+            "item_path",
+            "source_paths",
+            "href",
+            "save_path",
+            "properties",
+            "checksum",
+            "geometry",
+        ]
         self._writer: Any = pq.ParquetWriter(
             part,
             index_schema(),

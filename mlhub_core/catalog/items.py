@@ -7,7 +7,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mlhub_core.catalog.documents import JsonObject, as_json
-from mlhub_core.catalog.hrefs import Relative, is_absolute, linked_directory, linked_id, resolve
+from mlhub_core.catalog.hrefs import (
+    Relative,
+    is_absolute,
+    linked_directory,
+    linked_id,
+    linked_items,
+    resolve,
+)
 from mlhub_core.catalog.longitudes import read_place
 from mlhub_core.catalog.moments import interval, microseconds
 from mlhub_core.catalog.places import Bounds, Shape, covering
@@ -70,6 +77,9 @@ class ItemEntry(NamedTuple):
         sources: Ids behind its links of ``rel: source``.
         assets: Its assets, empty where they are read apart.
         updated: Its ``updated``.
+        path: Where its file lies, relative to the dataset's directory.
+        source_paths: What its links of ``rel: source`` point at: paths of items, or how a STAC API
+            calls them.
     """
 
     collection_id: str
@@ -85,6 +95,8 @@ class ItemEntry(NamedTuple):
     sources: list[str]
     assets: list[AssetEntry]
     updated: str | None = None
+    path: str = ""
+    source_paths: tuple[str, ...] = ()
 
 
 def read_item(item: JsonObject, path: str, complain: Complain, number: int = 0) -> ItemEntry:
@@ -110,6 +122,7 @@ def read_item_head(item: JsonObject, path: str, complain: Complain, number: int 
         properties = {}
     collection_id, collection_directory = _collection_of(item, directory, complain)
     bbox, shape = read_place(item, complain)
+    sources = links_of(item, "source")
     return ItemEntry(
         collection_id,
         collection_directory,
@@ -119,10 +132,21 @@ def read_item_head(item: JsonObject, path: str, complain: Complain, number: int 
         covering(bbox, shape),
         shape,
         _properties_text(properties, complain),
-        [linked_id(href) for href in _links(item, "source")],
+        [linked_id(href) for href in sources],
         [],
         as_told(properties.get("updated")),
+        path,
+        _source_paths(item, path, sources) if sources else (),
     )
+
+
+def _source_paths(item: JsonObject, path: str, sources: list[str]) -> tuple[str, ...]:
+    self_url = _self_url(item)
+    return tuple(name for href in sources for name in linked_items(href, path, self_url))
+
+
+def _self_url(owner: JsonObject) -> str | None:
+    return next((href for href in links_of(owner, "self") if is_absolute(href)), None)
 
 
 def read_collection_id(collection: JsonObject, path: str, complain: Complain) -> str:
@@ -147,7 +171,7 @@ def read_assets(owner: JsonObject, directory: str, complain: Complain) -> list[A
         if assets is not None:
             complain("assets are not an object")
         return []
-    self_url = next((href for href in _links(owner, "self") if is_absolute(href)), None)
+    self_url = _self_url(owner)
     found = []
     for key, asset in assets.items():
         href = asset.get("href") if isinstance(asset, dict) else None
@@ -180,7 +204,7 @@ def _collection_of(item: JsonObject, directory: str, complain: Complain) -> tupl
     if named is not None:
         return named, None
     for relation in ("collection", "parent"):
-        for href in _links(item, relation):
+        for href in links_of(item, relation):
             linked = linked_directory(href, directory)
             if linked:
                 complain("names no collection: taken for one of the directory it links to")
@@ -255,7 +279,8 @@ def _properties_text(properties: JsonObject, complain: Complain) -> str:
         return "{}"
 
 
-def _links(owner: JsonObject, relation: str) -> list[str]:
+def links_of(owner: JsonObject, relation: str) -> list[str]:
+    """The hrefs of its links of one relation."""
     links = owner.get("links")
     if not isinstance(links, list):
         return []

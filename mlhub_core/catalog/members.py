@@ -15,6 +15,9 @@ _MAX_PATH_BYTES = 3800
 """Linux takes 4,096 for the whole path, of which the output directory needs some."""
 _DRIVE = re.compile(r"[A-Za-z]:")
 
+_TOPS = frozenset({"catalog.json", "collection.json"})
+"""The file that everything else of a catalog hangs on."""
+
 
 def relative_name(raw: str) -> tuple[str, str]:
     """Turn the name of a member into a relative POSIX path that stays where it is put.
@@ -75,7 +78,11 @@ class Placement:
     """Where members lie in the dataset's directory.
 
     A member below ``{dataset_id}/`` goes where it says, any other below the dataset's directory
-    all the same: never next to it.
+    all the same: never next to it. An archive that begins with the dataset's own catalog has no
+    such directory, and one of that name in it is a part of the catalog.
+
+    Attributes:
+        is_below: Whether the last member lay in ``{dataset_id}/``.
 
     Args:
         dataset_id: The dataset's id.
@@ -83,6 +90,8 @@ class Placement:
 
     def __init__(self, dataset_id: str) -> None:
         self._roots = frozenset({dataset_id, safe_name(dataset_id)})
+        self._is_begun = False
+        self.is_below = False
 
     def place(self, raw: str) -> tuple[str, str]:
         """Find the place of a file.
@@ -97,7 +106,11 @@ class Placement:
         if why:
             return "", why
         root, _, rest = name.partition("/")
-        path = rest if root in self._roots else name
+        if not self._is_begun and name in _TOPS:
+            self._roots = frozenset()
+        self.is_below = root in self._roots
+        self._is_begun = self._is_begun or self.is_below
+        path = rest if self.is_below else name
         if not path:
             return "", "it stands where the dataset's directory goes"
         first, deeper, _ = path.partition("/")

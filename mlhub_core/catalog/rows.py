@@ -55,6 +55,8 @@ def items_schema() -> pa.Schema:
             pa.field("bbox", box_type()),
             pa.field("properties", pa.string()),
             pa.field("source_items", texts_type()),
+            pa.field("item_path", pa.string()),
+            pa.field("source_paths", texts_type()),
             pa.field("geometry", pa.binary()),
             pa.field("directory", pa.string()),
             pa.field("number", pa.int64()),
@@ -249,6 +251,8 @@ def item_columns(items: Sequence[ItemEntry | None]) -> dict[str, pa.Array]:
         "bbox": box_array(found["cover"]),
         "properties": texts_of(found["properties"]),
         "source_items": text_lists_of(found["sources"], texts_type()),
+        "item_path": texts_of(found["path"]),
+        "source_paths": text_lists_of(found["source_paths"], texts_type()),
         "geometry": bytes_of([shape and shape[0] for shape in shapes]),
     }
 

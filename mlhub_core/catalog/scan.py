@@ -7,6 +7,7 @@ from array import array
 from mlhub_core.catalog.collecting import Rows
 from mlhub_core.catalog.dealing import ALONE, Dealing
 from mlhub_core.catalog.findings import Findings
+from mlhub_core.catalog.hrefs import BEYOND
 from mlhub_core.catalog.members import Placement
 from mlhub_core.catalog.oddities import shown
 from mlhub_core.catalog.reader import Reader
@@ -33,7 +34,8 @@ class Scan:
         dealing: How files are dealt out to it.
 
     Attributes:
-        files: Hashes of the paths of all files, those of ``hash``.
+        files: Hashes of the paths of all files, those of ``hash``; of those that the archive has
+            beside the dataset's directory, also by which they are called from within it.
     """
 
     def __init__(
@@ -55,6 +57,8 @@ class Scan:
         self._chunk: Chunk = []
         self._chunk_bytes = 0
         self._number = 0
+        self._has_root = False
+        self._beside = array("q")
         self.files = array("q")
 
     @property
@@ -75,6 +79,10 @@ class Scan:
         if why:
             return  # unarchive names it
         self.files.append(hash(path))
+        if self._placement.is_below:
+            self._has_root = True
+        else:
+            self._beside.append(hash(f"{BEYOND}/{path}"))
         self._number += 1
         lower = path[-8:].lower()
         if lower.endswith((".json", ".geojson")) and self._fits_in_memory(member, path, lower):
@@ -91,6 +99,8 @@ class Scan:
         if self._second is not None:
             self.findings.merge(self._second.outcome())
         self.findings.begin(self._number + 1)
+        if self._has_root:
+            self.files.extend(self._beside)
 
     def _deal(self) -> None:
         """Have what has been gathered read: by the other process if it has nothing to do."""

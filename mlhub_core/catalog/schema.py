@@ -21,7 +21,7 @@ IDENTITY_KEY = "mlhub"
 FACTS_KEY = "mlhub_facts"
 """File metadata of our own: what a query would else have to find out by reading all paths."""
 
-YOUNG_COLUMNS = frozenset({"updated"})
+YOUNG_COLUMNS = frozenset({"updated", "item_path", "source_paths"})
 """Columns that indexes of earlier versions lack; they count as empty there."""
 BOX_FIELDS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -50,6 +50,8 @@ def index_schema() -> pa.Schema:
             pa.field("bbox", box_type()),
             pa.field("properties", pa.string()),
             pa.field("source_items", texts_type()),
+            pa.field("item_path", pa.string()),
+            pa.field("source_paths", texts_type()),
             pa.field("geometry", pa.binary()),
         ]
     )

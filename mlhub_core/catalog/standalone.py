@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.catalog.members import relative_name
+from mlhub_core.catalog.tarheader import Kind
 from mlhub_core.catalog.tarstream import TarStream
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import STATE_DIRECTORY, DownloadPaths
 from mlhub_core.settings import MIB, ArchiveLimits
 from mlhub_core.stop import StopFlag
+
+_LOOKED_AT = 1000
+"""Files whose names say whether the archive has one directory at its top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +73,13 @@ def describe(path: Path, dataset_id: str | None, stop: StopFlag | None = None) -
 
 
 def _root(path: Path) -> str:
-    """The directory that a catalog lies in is called as its dataset is."""
+    """The directory that all of a catalog lies in is called as its dataset is, else the archive."""
+    roots: set[str] = set()
     with TarStream(path, ArchiveLimits()) as stream:
-        for member in stream:
-            name, _ = relative_name(member.name)
+        files = (member.name for member in stream if member.kind is Kind.FILE)
+        for raw in islice(files, _LOOKED_AT):
+            name, _ = relative_name(raw)
             if name:
-                return name.partition("/")[0]
-    return path.name.partition(".")[0]
+                roots.add(name.partition("/")[0] if "/" in name else "")
+    whole = roots.pop() if len(roots) == 1 else ""
+    return whole or path.name.partition(".")[0] or "catalog"

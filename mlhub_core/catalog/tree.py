@@ -11,10 +11,12 @@ import errno
 import os
 import stat
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
+from mlhub_core.catalog.savepaths import fold
 from mlhub_core.exceptions import StorageError
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
@@ -23,12 +25,16 @@ _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _READ |= getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe must not block us
 _NAME_REFUSED = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
 
+_LATEST = 250_000
+"""Paths kept as a set, which takes 60 bytes each, before they are put in order."""
+
 
 class Outcome(Enum):
     """What became of one file."""
 
     WRITTEN = "written"
     KEPT = "it was there, the same"
+    REPLACED = "it replaces an earlier member that lands on the same file"
     NAME_REFUSED = "the file system refuses its name"
     IN_THE_WAY = "another member has its name, or that of one of its directories"
 
@@ -49,9 +55,7 @@ class Tree:
         self._root = str(root)
         self._within = os.path.realpath(within), os.path.realpath(root)
         self._directories: set[str] = set()
-        # A hash a file: enough to tell, in the rare case of a clash, whether what is in the way
-        # came from the archive or was there before.
-        self._written = array("q")
+        self._written = _Paths()
         try:
             os.makedirs(within, exist_ok=True)
             self._make_directory("")
@@ -92,6 +96,7 @@ class Tree:
         one_piece: bytes | None = None,
     ) -> Outcome:
         full = f"{self._root}/{path}"
+        outcome = Outcome.WRITTEN
         parent = path.rpartition("/")[0]
         try:
             if parent not in self._directories:
@@ -102,8 +107,10 @@ class Tree:
                 if path in self._directories:
                     return Outcome.IN_THE_WAY
                 if keep_same and one_piece is not None and _same_content(full, one_piece):
-                    self._written.append(hash(path))
+                    self._written.add(path)
                     return Outcome.KEPT
+                if path in self._written:
+                    outcome = Outcome.REPLACED
                 # Unlinked, not emptied: the same inode may have other names by now, such as that
                 # of a downloaded asset.
                 os.unlink(full)
@@ -119,14 +126,14 @@ class Tree:
             if isinstance(error, FileExistsError | NotADirectoryError) and self._ours(path):
                 return Outcome.IN_THE_WAY
             raise _refused(full, error) from error
-        self._written.append(hash(path))
-        return Outcome.WRITTEN
+        self._written.add(path)
+        return outcome
 
     def _ours(self, path: str) -> bool:
         """Whether a file of this run has the name of one of the directories of ``path``."""
         parent = path.rpartition("/")[0]
         while parent:
-            if hash(parent) in self._written:
+            if parent in self._written:
                 return True
             parent = parent.rpartition("/")[0]
         return False
@@ -161,6 +168,31 @@ class Tree:
             )
         if not os.path.isdir(target):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+class _Paths:
+    """Paths that were written, as file systems tell them apart: a hash each, 8 bytes.
+
+    Enough to tell whether what is in the way came from the archive or was there before.
+    """
+
+    def __init__(self) -> None:
+        self._latest: set[int] = set()
+        self._sorted = array("q")
+
+    def add(self, path: str) -> None:
+        self._latest.add(hash(fold(path)))
+        if len(self._latest) >= _LATEST:
+            import numpy as np
+
+            both = np.append(np.array(self._sorted, np.int64), np.fromiter(self._latest, np.int64))
+            self._sorted = array("q", np.sort(both).tobytes())
+            self._latest.clear()
+
+    def __contains__(self, path: str) -> bool:
+        wanted = hash(fold(path))
+        at = bisect_left(self._sorted, wanted)
+        return wanted in self._latest or self._sorted[at : at + 1] == array("q", [wanted])
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -17,7 +17,7 @@ from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.selection.footer import footer
 from mlhub_core.selection.rowgroup import RowGroup
 
-_CODED = ["collection_id", "item_id", "asset_key", "media_type", "properties"]
+_CODED = ["collection_id", "item_id", "asset_key", "media_type", "properties", "item_path"]
 
 
 class IndexReader:

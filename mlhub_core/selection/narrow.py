@@ -8,6 +8,8 @@ nor on how it is cut.
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
     Ranks = NDArray[np.uint64]
+
+
+log = logging.getLogger(__name__)
 
 
 def narrow(
@@ -134,28 +139,57 @@ def _add_sources(
     index: IndexReader, chosen: Chosen, keys: dict[str, tuple[str, ...]], stop: StopFlag
 ) -> None:
     """Add the rows of all items that chosen ones name as their source."""
-    named = _named_sources(chosen, stop)
+    column = "item_path" if "item_path" in index.leaves else "item_id"  # of earlier versions
+    named = _named_sources(
+        chosen, "source_paths" if column == "item_path" else "source_items", stop
+    )
     if not named:
         return
+    by_api = _by_collection(named)
+    found = False
     for group in index.groups():
         stop.check()
         if group.is_void("item_id"):
             continue
-        items = group.coded("item_id")
-        rows = matching(items, named)
+        rows = matching(group.coded(column), named) | _called(group, by_api)
         if rows.any():
+            found = True
             chosen.set(group, chosen.get(group) | (rows & _listed(group, keys)))
+    if not found:
+        log.warning("none of the items that the selected ones name as their source is in the index")
 
 
-def _named_sources(chosen: Chosen, stop: StopFlag) -> set[str]:
-    """The ids that chosen rows name."""
+def _named_sources(chosen: Chosen, column: str, stop: StopFlag) -> set[str]:
+    """What chosen rows name as their sources."""
     named: set[str] = set()
     for group, mask in chosen:
         stop.check()
-        if not group.is_void("source_items.list.element"):
-            lists = group.column("source_items").filter(mask_array(mask))
+        if not group.is_void(f"{column}.list.element"):
+            lists = group.column(column).filter(mask_array(mask))
             named.update(lists.flatten().unique().drop_null().to_pylist())
     return named
+
+
+def _by_collection(named: set[str]) -> dict[str, set[str]]:
+    """Ids of items by those of their collections, where a STAC API's URL names them."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name in named:
+        start, collection, middle, item = [*name.split("/"), *[""] * 3][:4]
+        if (start, middle, name.count("/")) == ("collections", "items", 3):
+            found[collection].add(item)
+    return found
+
+
+def _called(group: RowGroup, by_collection: dict[str, set[str]]) -> Mask:
+    """Rows of items that are named by their ids and those of their collections."""
+    mask = np.zeros(group.rows, bool)
+    if by_collection:
+        collections = group.coded("collection_id")
+        for code, collection in enumerate(collections.values):
+            if ids := by_collection.get(collection):
+                here = collections.codes == code
+                mask |= here & matching(group.coded("item_id"), ids)
+    return mask
 
 
 def _listed(group: RowGroup, keys: dict[str, tuple[str, ...]]) -> Mask:

@@ -74,6 +74,8 @@ def test_a_row(tmp_path: Path) -> None:
         "bbox": box,
         "properties": '{"datetime":"2021-05-01T10:00:00Z","updated":"2022"}',
         "source_items": ["s1"],
+        "item_path": "coll/i1/i1.json",
+        "source_paths": ["coll/s1/s1.json"],
     }
     assert (index.assets, index.files, index.items) == (1, 1, 1)
     assert index.collections == (("coll", 1, 1),)
@@ -332,7 +334,7 @@ def test_files_that_the_archive_carries(tmp_path: Path, caplog: pytest.LogCaptur
     assert found["above"] == ("demo/shared/notes.txt", "coll/i1/above.txt")
     assert found["spaced"] == ("demo/coll/i1/a b.tif", "coll/i1/spaced.tif")
     assert found["gone"] == ("demo/coll/i1/gone.tif", "coll/i1/gone.tif")
-    assert found["out"] == ("demo/etc/passwd", "coll/i1/out")
+    assert found["out"] == ("demo/%2E%2E/%2E%2E/%2E%2E/etc/passwd", "coll/i1/out")
     for key, there in [("here", True), ("above", True), ("spaced", True), ("gone", False)]:
         assert (paths.output_dir / found[key][0]).is_file() is there
     assert index.oddity_count == 2

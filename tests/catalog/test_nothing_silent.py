@@ -179,3 +179,102 @@ def test_zero_is_written_without_a_sign(tmp_path: Path, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert main(["query", str(index), "--output", str(tmp_path / "rows.csv")]) == ExitStatus.OK
     assert "within 0,0,1,1" in "".join(capsys.readouterr())
+
+
+def _sourced(**hrefs: str) -> dict[str, Any]:
+    """Items of one id in three collections, and labels that name one of them as their source."""
+    files = tree(*(item("p", name) for name in ("s1", "s2", "s3")))
+    del files[f"{DATASET}/s3/p/p.json"]
+    files[f"{DATASET}/s3/deep er/stac.json"] = item("p", "s3")
+    for name, href in hrefs.items():
+        link = {"rel": "source", "href": href}
+        own = {"rel": "self", "href": f"https://x.test/cat/l/{name}/{name}.json"}
+        files |= tree(item(name, "l", links=[link, own], properties={"name": name}))
+    return files
+
+
+def test_sources_are_what_the_links_point_at(
+    tmp_path: Path,
+) -> None:
+    hrefs = {
+        "relative": "../../s2/p/p.json",
+        "dotted": "./../../s1/./p/p.json#x",
+        "other_name": "../../s3/deep%20er/stac.json",
+        "api": "https://any.test/stac/collections/s1/items/p?key=1",
+        "absolute": "https://x.test/cat/s2/p/p.json",
+        "elsewhere": "https://y.test/cat/s2/p/p.json",
+        "beyond": "../../../s2/p/p.json",
+        "gone": "../../s4/p/p.json",
+    }
+    index = indexed(tmp_path, _sourced(**hrefs))
+    table = tmp_path / "rows.csv"
+    sources = {}
+    for name in hrefs:
+        query = ["query", str(index), "--where", f"name = '{name}'", "--with-sources"]
+        assert main([*query, "--output", str(table)]) == ExitStatus.OK
+        with table.open() as file:
+            sources[name] = sorted(row["collection_id"] for row in csv.DictReader(file))
+    assert sources == {
+        "relative": ["l", "s2"],
+        "dotted": ["l", "s1"],
+        "other_name": ["l", "s3"],
+        "api": ["l", "s1"],
+        "absolute": ["l", "s2"],
+        "elsewhere": ["l"],
+        "beyond": ["l"],
+        "gone": ["l"],
+    }
+
+
+def test_an_href_beyond_the_root_is_no_other_file_of_the_archive(tmp_path: Path) -> None:
+    assets = {
+        "beyond": {"href": "../../../data/B.tif"},
+        "twice": {"href": "../../../../data/B.tif"},
+        "encoded": {"href": "%2e%2e/%2e%2e/%2e%2e/data/B.tif"},
+        "beside": {"href": "../../../beside/B.tif"},
+        "within": {"href": "../../data/B.tif"},
+    }
+    files = tree(item("i", assets=assets))
+    files |= {f"{DATASET}/data/B.tif": b"another file", "beside/B.tif": b"the file"}
+    index = indexed(tmp_path, files)
+    hrefs = {row["asset_key"]: row["href"] for row in rows_of_index(index)}
+    assert hrefs.pop("within") == f"{DATASET}/data/B.tif"
+    assert hrefs.pop("beside") == f"{DATASET}/beside/B.tif"
+    assert all("%2e%2e" in href.lower() for href in hrefs.values())
+    assert len([text for text in odd(index) if "leads to no file of the archive" in text]) == 3
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_folders_with_files_of_one_name_do_not_land_on_each_other(
+    tmp_path: Path, order: int
+) -> None:
+    catalog = {"type": "Catalog", "id": "top", "links": []}
+    files: list[tuple[str, Any]] = [("./catalog.json", catalog)]
+    for side in "xy":
+        files.append((f"./{side}/catalog.json", {**catalog, "id": side}))
+        files.append((f"./{side}/c/i/i.json", item(f"i{side}", f"c{side}")))
+    archive = write_archive(tmp_path, files[::order], "nested")
+    index = tmp_path / "index.parquet"
+    assert main(["index", str(archive.path), "--output", str(index), "-q"]) == ExitStatus.OK
+    assert {row["item_id"] for row in rows_of_index(index)} == {"ix", "iy"}
+    for name, content in files:
+        assert json.loads((tmp_path / "nested" / name).read_text()) == content
+
+
+def test_members_that_land_on_one_file_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = [
+        *tree(item("i")).items(),
+        (f"{DATASET}/a.txt", b"first"),
+        (f"./{DATASET}/./a.txt", b"second"),
+        ("b.txt", b"first"),
+        (f"{DATASET}//b.txt", b"second"),
+        (f"{DATASET}/a.txt/deeper", b"below a file"),
+    ]
+    archive = write_archive(tmp_path, files)
+    index = tmp_path / "index.parquet"
+    command = ["index", str(archive.path), "--output", str(index), "--dataset", DATASET]
+    assert main(command) == ExitStatus.OK
+    assert "3 members of the archive" in caplog.text
+    assert (tmp_path / DATASET / "a.txt").read_bytes() == b"second"
