@@ -84,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     serve.add_argument("--port", type=int, default=8765, help="default: 8765; 0 takes a free one")
     serve.add_argument("--demo", action="store_true", help="write the demo dataset there first")
+    serve.add_argument("--write", action="store_true", help="with --demo: write it, and stop")
     serve.set_defaults(run=_serve)
     return parser
 
@@ -306,6 +307,7 @@ def _serve(options: argparse.Namespace) -> None:
         port=options.port,
         api_key=os.environ.get("MLHUB_SERVE_API_KEY") or None,
         demo=options.demo,
+        write_only=options.write,
     )
 
 

@@ -50,7 +50,7 @@ def test_every_flow_command_parses() -> None:
 
 def test_every_option_that_is_named_exists() -> None:
     known = flow_parser().format_help() + build_parser().format_help()
-    known += "--tag --text --host --demo --port --repair --prune"
+    known += "--tag --text --host --demo --write --port --repair --prune"
     for option in set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", README)):
         assert option in known, option
 

@@ -1,7 +1,8 @@
 """The API of MLHub over a :class:`~mlhub_core.hub.store.HubStore`, as an ASGI application.
 
-The key is checked before anything is looked up, for everything below the root but the two lists
-that the real API gives to anybody. Files lie outside the root and need none.
+The key is checked before anything is looked up, for everything below the root but what the real
+API gives to anybody: the root, the lists of datasets, collections and models, and a collection.
+Files lie outside the root and need none.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ ROOT_PATH = "/mlhub/v1/"
 FILES_PATH = "/files/"
 DEFAULT_LIMIT = 30
 
-_OPEN_PATHS = frozenset({ROOT_PATH + "datasets", ROOT_PATH + "collections"})
+_OPEN_PATH = re.compile(re.escape(ROOT_PATH) + r"(datasets|collections(/[^/]+)?|models)?")
 _NO_KEY = "Must provide API key or Bearer token to access this route."
 
 
@@ -79,7 +80,7 @@ class _Hub:
             await _json({"detail": _NO_KEY}, 401)(scope, receive, send)
 
     def _allows(self, path: str, scope: Scope) -> bool:
-        if self._api_key is None or path in _OPEN_PATHS or not path.startswith(ROOT_PATH):
+        if self._api_key is None or _OPEN_PATH.fullmatch(path) or not path.startswith(ROOT_PATH):
             return True
         request = Request(scope)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

@@ -23,18 +23,18 @@ pre {{ background: #f2f2f2; color: #111; padding: .7em; overflow-x: auto }}
 </ul>
 <h2>Point a client here</h2>
 <pre>{exports}</pre>
-</html>
+{hint}</html>
 """
 
 
 def export_lines(root_url: str, *, needs_key: bool) -> list[str]:
-    """The two lines for a shell that point a client at a hub; a key is never among them."""
-    return [
-        f"export MLHUB_ROOT_URL={root_url}",
-        "export MLHUB_API_KEY=...  # the key of this hub"
-        if needs_key
-        else "export MLHUB_PROFILE=__anonymous__",
-    ]
+    """The two lines for a shell that point a client at a hub; a key is never among them.
+
+    The reference client wants a key for a hub that needs none, too, and knows the profile without
+    one as an argument only.
+    """
+    key = '"$MLHUB_SERVE_API_KEY"' if needs_key else "none"
+    return [f"export MLHUB_ROOT_URL={root_url}", f"export MLHUB_API_KEY={key}"]
 
 
 def render(store: HubStore, root_url: str, *, needs_key: bool) -> str:
@@ -50,4 +50,5 @@ def render(store: HubStore, root_url: str, *, needs_key: bool) -> str:
         for key, dataset in store.datasets.items()
     )
     exports = escape("\n".join(export_lines(root_url, needs_key=needs_key)))
-    return _PAGE.format(datasets=datasets or "<li>none", exports=exports)
+    hint = "<p>MLHUB_SERVE_API_KEY is the key of this hub.</p>\n" if needs_key else ""
+    return _PAGE.format(datasets=datasets or "<li>none", exports=exports, hint=hint)

@@ -220,6 +220,7 @@ def serve(
     port: int = 8765,
     api_key: str | None = None,
     demo: bool = False,
+    write_only: bool = False,
 ) -> None:
     """Serve a directory until Ctrl-C or SIGTERM.
 
@@ -229,12 +230,15 @@ def serve(
         port: The port; 0 takes a free one.
         api_key: The key that clients must send, None for none.
         demo: Whether to write the demo dataset into the directory first.
+        write_only: Whether to stop then: the directory is an example of one that can be served.
 
     Raises:
         InvalidArgument: if the directory is missing or has nothing to serve, or the port cannot
             be had.
         StorageError: if the disk refuses.
     """
+    if write_only and (directory is None or not demo):
+        raise InvalidArgument("--write makes an example of a hub: give DIR and --demo with it.")
     if directory is None and not demo:
         raise InvalidArgument("No directory is given: name one, or ask for the demo.")
     with _stop_signals() as stop, tempfile.TemporaryDirectory(prefix="mlhub-demo-") as scratch:
@@ -245,6 +249,9 @@ def serve(
                     f"{hub.directory} has nothing to serve: put datasets/*.json there, "
                     "or ask for the demo."
                 )
+            if write_only:
+                show(f"{hub.directory} can be served at {hub.address}.")
+                return
             _announce(hub, needs_key=bool(api_key))
             while not stop.wait(0.5) and not hub.wait(0):
                 pass  # the half second is for Windows, where a signal does not end the wait

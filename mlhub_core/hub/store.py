@@ -39,7 +39,7 @@ class HubStore:
         datasets: Datasets by id, in the order of the files.
         collections: Collections by id.
         models: Models by id.
-        estimated_sizes: Bytes of a whole dataset by its id, where a file says so.
+        estimated_sizes: Bytes of a whole dataset by its file's name, where a file says so.
     """
 
     directory: Path
@@ -161,7 +161,7 @@ class HubStore:
         return {
             "dataset": dataset_id,
             "stac_catalog_size": self.catalog_file(dataset_id).stat().st_size,
-            "estimated_dataset_size": self.estimated_sizes.get(dataset_id),
+            "estimated_dataset_size": self.estimated_sizes.get(safe_name(dataset_id)),
         }
 
     def archive_file(self, collection_id: str) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from mlhub_core.settings import RunSettings, TransferSettings
 from mlhub_core.transfer.report import DownloadReport
 from tests.acceptance.reference import Reference, find_reference
 from tests.acceptance.tap import Exchange, Tap
+from tests.hub.test_server import serving
 
 DATASET = "demo_crops"
 DOI = "10.12345/demo.crops"
@@ -284,6 +287,37 @@ def test_a_complete_download_of_its_is_taken_over_for_a_question_a_file(
     assert max(len(list_) for list_ in _by_file(tap.exchanges()).values()) == 1
     documents = [e for e in tap.exchanges() if e.path.startswith("/files/catalogs/")]
     assert sum(e.body for e in documents) == 0
+
+
+_SCRIPT = f"""
+from radiant_mlhub import Dataset, MLModel
+MLModel.list()
+dataset = Dataset.fetch("{DATASET}")
+print(len(dataset.collections))
+dataset.download(".", collection_filter={{"{PLOTS}": ["labels"]}})
+"""
+
+
+@pytest.mark.parametrize("key", ["", "a key+/='é"])
+def test_it_works_with_the_two_lines_that_a_hub_prints(
+    key: str, python: Path, tmp_path: Path
+) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MLHUB_SERVE_API_KEY": key}
+    with serving("demo=True", "port=0", f"api_key={key!r}") as (_, lines):
+        exports = [line for line in lines if line.startswith("export ")]
+        script = "\n".join([*exports, 'exec "$0" -c "$1"'])
+        done = subprocess.run(
+            ["sh", "-c", script, python, _SCRIPT],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
+    assert len(list((tmp_path / DATASET / PLOTS).rglob("labels.geojson"))) > 10
+    assert len(exports) == 2
+    assert key == "" or key not in "".join(lines)
 
 
 def test_a_script_of_its_that_fails_is_noticed(reference: Reference, tmp_path: Path) -> None:

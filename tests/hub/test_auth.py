@@ -14,17 +14,26 @@ from .conftest import small_directory
 
 KEY = "s3cr3t canary+/=é"
 REFUSAL = {"detail": "Must provide API key or Bearer token to access this route."}
-OPEN = ["datasets", "collections", "datasets?tags=radar"]
-CLOSED = [
+OPEN = [
     "",
+    "datasets",
+    "collections",
+    "datasets?tags=radar",
+    "collections/alpha_source",
+    "models",
+]
+CLOSED = [
     "datasets/alpha",
     "datasets/nope",
     "datasets/doi/10.1/ABC.def",
     "datasets/",
-    "collections/alpha_source",
+    "collections/",
+    "collections/alpha_source/",
+    "collections/../datasets/alpha",
+    "collections/alpha_source%2Fitems",
     "collections/alpha_source/items",
     "collections/alpha_source/items/item-1",
-    "models",
+    "models/",
     "models/m",
     "catalog/alpha",
     "catalog/alpha/info",
@@ -43,7 +52,9 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
 
 
 @pytest.mark.parametrize("path", OPEN)
-def test_the_lists_are_open(hub: HubServer, session: requests.Session, path: str) -> None:
+def test_what_the_api_gives_to_anybody_is_open(
+    hub: HubServer, session: requests.Session, path: str
+) -> None:
     assert session.get(hub.url + path).status_code == 200
 
 
@@ -68,7 +79,7 @@ def test_a_bearer_token_is_a_key(tmp_path_factory: pytest.TempPathFactory) -> No
     with HubServer(root, api_key="plain-key") as server:
         for scheme in ("Bearer", "bearer"):
             headers = {"Authorization": f"{scheme} plain-key"}
-            assert requests.get(server.url + "models", headers=headers).status_code == 200
+            assert requests.get(server.url + "models/m", headers=headers).status_code == 200
 
 
 def test_files_and_the_page_want_none(hub: HubServer, session: requests.Session) -> None:
@@ -91,13 +102,13 @@ def test_no_log_shows_the_key(
     # http.client, because urllib3 would log the URL itself.
     caplog.set_level(logging.DEBUG)
     connection = http.client.HTTPConnection(urlsplit(hub.url).netloc, timeout=20)
-    for path in ("/mlhub/v1/models", "/mlhub/v1/nope", "/mlhub/v1/datasets/", "/files/assets/no"):
+    for path in ("/mlhub/v1/models/m", "/mlhub/v1/nope", "/mlhub/v1/datasets/", "/files/assets/no"):
         connection.request("GET", f"{path}?key={quote(KEY)}")
         connection.getresponse().read()
-    connection.request("GET", "/mlhub/v1/models?key=wrong-canary")
+    connection.request("GET", "/mlhub/v1/models/m?key=wrong-canary")
     connection.getresponse().read()
     connection.close()
-    assert "/mlhub/v1/models?key=*** -> 200" in caplog.text
-    assert "/mlhub/v1/models?key=*** -> 401" in caplog.text
+    assert "/mlhub/v1/models/m?key=*** -> 200" in caplog.text
+    assert "/mlhub/v1/models/m?key=*** -> 401" in caplog.text
     output = capfd.readouterr()
     assert "canary" not in caplog.text + output.out + output.err

@@ -189,7 +189,7 @@ def test_the_page_for_people(demo_hub: HubServer, session: requests.Session) -> 
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "demo_crops" in page.text
     assert f"export MLHUB_ROOT_URL={demo_hub.url}" in page.text
-    assert "export MLHUB_PROFILE=__anonymous__" in page.text
+    assert "export MLHUB_API_KEY=none" in page.text
 
 
 def test_a_broken_line_is_the_hubs_fault(small_hub: HubServer, session: requests.Session) -> None:

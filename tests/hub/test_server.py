@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from mlhub_core import Dataset
+from mlhub_core.cli import main
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.hub.server import DemoHub, HubServer, serve
 
@@ -144,14 +146,38 @@ def test_serve_until_a_signal(tmp_path: Path, number: int, arguments: list[str])
         exports = [line for line in lines if line.startswith("export ")]
         url = exports[0].removeprefix("export MLHUB_ROOT_URL=")
         assert requests.get(url + "datasets").status_code == 200
-        closed = requests.get(url + "models", params={"key": "wrong-canary"})
+        closed = requests.get(url + "catalog/demo_crops", params={"key": "wrong-canary"})
         needs_key = "api_key='canary'" in arguments
         assert closed.status_code == (401 if needs_key else 200)
         assert len(exports) == 2
-        expected = "MLHUB_API_KEY=" if needs_key else "MLHUB_PROFILE=__anonymous__"
-        assert exports[1].startswith(f"export {expected}")
+        expected = '"$MLHUB_SERVE_API_KEY"' if needs_key else "none"
+        assert exports[1] == f"export MLHUB_API_KEY={expected}"
         process.send_signal(number)
         output, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert errors == ""
     assert "canary" not in output + "".join(lines)
+
+
+def test_an_example_of_a_directory_can_be_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands of docs/hub.md; and the table there names all that the example has."""
+    made = tmp_path / "my-hub"
+    assert main(["serve", str(made), "--demo", "--write", "--port", "0"]) == 0
+    assert str(made) in capsys.readouterr().out
+    guide = (Path(__file__).parents[2] / "docs" / "hub.md").read_text("utf-8")
+    for folder in {path.relative_to(made).parts[0] for path in made.iterdir()}:
+        assert f"| `{folder}/" in guide
+    with HubServer(made) as hub:
+        monkeypatch.setenv("MLHUB_ROOT_URL", hub.url)
+        monkeypatch.setenv("MLHUB_API_KEY", "none")
+        assert [dataset.id for dataset in Dataset.list()] == ["demo_crops"]
+        report = Dataset.fetch("demo_crops").download(tmp_path, catalog_only=True, progress=False)
+        assert report.catalog_only
+
+
+@pytest.mark.parametrize("words", [["--write"], ["--write", "--demo"], ["{}", "--write"]])
+def test_an_example_wants_a_place(words: list[str], tmp_path: Path) -> None:
+    assert main(["serve", *(word.format(tmp_path / "hub") for word in words)]) == 2
+    assert not (tmp_path / "hub").exists()
