@@ -31,6 +31,7 @@ from mlhub_core.exit_status import ExitStatus, exit_status
 from mlhub_core.logs import set_verbosity
 from mlhub_core.say import say, show, show_json
 from mlhub_core.streams import have_standard_streams, silence
+from mlhub_core.transfer.storage import telling_refusals
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -116,14 +117,16 @@ def reporting_errors(program: str) -> Iterator[Callable[[], int]]:
     have_standard_streams()
     status = ExitStatus.OK
     try:
-        yield lambda: int(status)
+        with telling_refusals("go on"):
+            try:
+                yield lambda: int(status)
+            except BrokenPipeError:
+                silence(sys.stdout)  # whoever read our output has gone, as `head` does
         show()  # what others printed gets out while somebody can still be told that it does not
     except (MLHubException, KeyboardInterrupt) as error:
         status = exit_status(error)
         message = str(error) or "Stopped. What is finished is kept; the same command goes on there."
         say(f"{program}: {message}")
-    except BrokenPipeError:
-        silence(sys.stdout)  # whoever read our output has gone, as `head` does
 
 
 @contextmanager

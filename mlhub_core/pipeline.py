@@ -228,7 +228,7 @@ def getting_ready(
 
 
 def _load_arrow() -> None:
-    with suppress(ImportError):  # whoever needs it says what is missing
+    with suppress(ImportError, MemoryError):  # whoever needs it says what is missing
         importlib.import_module("mlhub_core.selection.query")
 
 

@@ -62,7 +62,7 @@ def check_state_files(asset_dir: Path) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise StorageError(f"Cannot look at {path}: {error.strerror or error}.") from error
+            raise _refused("look at", path, error) from error
         wanted = stat.S_ISDIR if name == STATE_DIRECTORY else stat.S_ISREG
         if not wanted(mode):
             raise _not_ours(path, "directory" if name == STATE_DIRECTORY else "file")
@@ -81,11 +81,10 @@ def _entries(directory: Path | str) -> Iterator[os.DirEntry[str]]:
                     yield from _entries(entry.path)
     except (FileNotFoundError, NotADirectoryError):
         return  # not there yet, or removed meanwhile by the run that holds the lock
+    except StorageError:
+        raise
     except OSError as error:
-        raise StorageError(
-            f"Cannot read {directory}: {error.strerror or error}. Make it readable, or name "
-            "another output directory."
-        ) from error
+        raise _refused("read", directory, error) from error
 
 
 def _not_ours(path: Path, kind: str) -> StorageError:
@@ -95,6 +94,15 @@ def _not_ours(path: Path, kind: str) -> StorageError:
         "there, or name another output directory; the directory of the dataset itself may be a "
         "link."
     )
+
+
+def _refused(what: str, path: Path | str, error: OSError) -> StorageError:
+    told = StorageError(
+        f"Cannot {what} {path}: {error.strerror or error}. Make room, or give yourself the "
+        "permission, and run the same command again; or name another output directory."
+    )
+    told.errno = error.errno
+    return told
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
@@ -111,7 +119,7 @@ def read_state(path: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None  # written by somebody else, or before a power failure: as good as none
     except OSError as error:
-        raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
+        raise _refused("read", path, error) from error
     return state if isinstance(state, dict) else None
 
 
@@ -130,7 +138,7 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        raise StorageError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise _refused("write", path, error) from error
 
 
 def remove_state(path: Path) -> None:
@@ -142,4 +150,4 @@ def remove_state(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"Cannot remove {path}: {error.strerror or error}.") from error
+        raise _refused("remove", path, error) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from mlhub_core.exceptions import InvalidArgument, NotADirectory, NothingMatches, StorageError
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.transfer.lock import directory_lock
+from mlhub_core.transfer.storage import telling_refusals
 from mlhub_core.transfer.tidy import tidy_ledger, tidy_state
 
 
@@ -52,7 +53,7 @@ def workspace(paths: DownloadPaths) -> Iterator[None]:
     ]
     made = _missing(paths.output_dir) + _missing(paths.asset_output_dir)
     try:
-        with directory_lock(paths):
+        with telling_refusals(f"work in {paths.asset_dir}"), directory_lock(paths):
             tidy_state(paths)
             yield
             tidy_ledger(paths)
