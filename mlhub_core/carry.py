@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 
 from mlhub_core.catalog.extraction import Job, extract_here
+from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
@@ -85,12 +86,13 @@ def carry_out(
 def _carried(partitions: Iterable[Partition]) -> Iterator[tuple[str, str]]:
     """Href and save path of the assets that have no URL."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     for partition in partitions:
-        with pq.ParquetFile(partition.path) as file:
+        with open_parquet(partition.path) as file:
             columns = ["href", "save_path"]
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+            for batch in file.iter_batches(
+                batch_size=_BATCH_ROWS, columns=columns, use_threads=False
+            ):
                 absolute = pc.match_substring_regex(batch.column("href"), _ABSOLUTE)
                 found = batch.filter(pc.invert(absolute))
                 hrefs, saved = (found.column(name).to_pylist() for name in columns)

@@ -2,14 +2,81 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from mlhub_core.stop import StopFlag
 
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 Chore = Callable[[StopFlag], None]
 """Something to do; it looks at the flag, and ends when that is set."""
+
+
+class Pool(ThreadPoolExecutor):
+    """A pool of threads that works without any, too: one thing after the other, as it is asked.
+
+    The system may let no further thread start (``ulimit -u``, a container's limit, memory).
+    """
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Have a function called: by a thread, or at once by this one where there can be none.
+
+        Raises:
+            BaseException: what the function raised, where it was called at once.
+        """
+        future: Future[_T] = Future()
+        claim = threading.Lock()
+
+        def work() -> None:
+            # What could not start a thread stands in the pool's queue all the same.
+            if not claim.acquire(blocking=False) or not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - raised by whoever asks for the result
+                future.set_exception(error)
+
+        try:
+            super().submit(work)
+        except RuntimeError as error:
+            if "start new thread" not in str(error):
+                raise
+            work()
+            if future.done() and (failure := future.exception()) is not None:
+                raise failure from None
+        return future
+
+
+def start_thread(thread: threading.Thread) -> bool:
+    """Start a thread; whether the system lets it."""
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    return True
+
+
+def can_have_threads() -> bool:
+    """Whether the system lets a thread start just now."""
+    return start_thread(threading.Thread(target=int))
+
+
+def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:
+    """Open a Parquet file to be read without threads of Arrow's: it fails where it can have none.
+
+    Reading ahead would take some. It costs memory, and brings nothing from a local disk.
+    """
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path, pre_buffer=False, **options)
 
 
 class Chores:
@@ -23,7 +90,7 @@ class Chores:
 
     def __init__(self, stop: StopFlag | None = None) -> None:
         self._stop = StopFlag(parent=stop)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="mlhub-chores")
+        self._pool = Pool(1, thread_name_prefix="mlhub-chores")
         self._begun: list[Future[None]] = []
 
     def add(self, chore: Chore) -> None:

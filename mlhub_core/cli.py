@@ -99,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status; see :class:`~mlhub_core.exit_status.ExitStatus`.
     """
+    # NumPy's linear algebra, which we do not use, starts threads, and dies where it cannot.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = join_values(sys.argv[1:] if arguments is None else arguments)
     with reporting_errors("mlhub") as status:
         options = build_parser().parse_args(words)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core.argument_values import archive_limits
 from mlhub_core.arguments import add_limit_arguments, add_verbosity_arguments
+from mlhub_core.chores import Pool
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.layout import user_path
 from mlhub_core.logs import set_verbosity
@@ -87,7 +87,7 @@ def index_archive(
     except OSError as error:
         raise StorageError(f"Cannot write {paths.state_dir}: {error.strerror or error}.") from error
     common: dict[str, Any] = {"limits": limits, "stop": stop, "on_progress": on_progress}
-    with ThreadPoolExecutor(1, thread_name_prefix="mlhub") as pool:
+    with Pool(1, thread_name_prefix="mlhub") as pool:
         extracting = pool.submit(extract, found, paths, **common) if unarchive else None
         try:
             index = index_assets(found, paths, **common)

@@ -11,6 +11,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mlhub_core.chores import can_have_threads, start_thread
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.say import say
 from mlhub_core.selection.plan import format_bytes
@@ -129,6 +130,7 @@ class PlainLines:
         self._ticker = threading.Thread(
             target=copy_context().run, args=(self._tick,), name="mlhub-progress", daemon=True
         )
+        self._ticks = False
 
     def __call__(self, message: Progress) -> None:
         """Take a message in."""
@@ -153,12 +155,13 @@ class PlainLines:
                         self._write(total.line(stage))
 
     def __enter__(self) -> PlainLines:
-        self._ticker.start()
+        self._ticks = start_thread(self._ticker)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._ticker.join()
+        if self._ticks:
+            self._ticker.join()
         with self._lock:
             for stage, total in self._stages.items():
                 if stage not in self._ended:
@@ -232,7 +235,8 @@ def showing_progress(wanted: bool = True) -> Iterator[ProgressSink]:
         yield ignore
         return
     at_terminal = sys.stderr is not None and sys.stderr.isatty()
-    with TerminalBars() if at_terminal else PlainLines() as sink:
+    can_move = at_terminal and can_have_threads()  # as bars do, to move
+    with TerminalBars() if can_move else PlainLines() as sink:
         yield sink
 
 

@@ -13,14 +13,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from mlhub_core.catalog.archive import CatalogArchive, fetch_catalog
 from mlhub_core.catalog.extract import Unarchived, unarchive
 from mlhub_core.catalog.index import AssetIndex, index_assets
-from mlhub_core.chores import Chores, settle_all
+from mlhub_core.chores import Chores, Pool, settle_all, start_thread
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.logs import ensure_handler
@@ -163,7 +162,7 @@ def download(
         held.enter_context(getting_ready(request, info, None, paths))
         if not request.catalog_only:
             # While the hub is waited for: importing takes as long as a few of its answers.
-            threading.Thread(target=_load_arrow, name="mlhub-imports").start()
+            start_thread(threading.Thread(target=_load_arrow, name="mlhub-imports"))
         archive = fetch_catalog(
             paths,
             if_exists=request.if_exists,
@@ -245,7 +244,7 @@ def _unpack(
         log.info("create stac asset list ...")
         return None, index_assets(archive, paths, limits=limits, stop=stop, on_progress=on_progress)
     log.info("unarchive %s ...", archive.path.name)
-    with ThreadPoolExecutor(2, thread_name_prefix="mlhub") as pool:
+    with Pool(2, thread_name_prefix="mlhub") as pool:
         extraction = pool.submit(
             unarchive,
             archive,
@@ -292,7 +291,7 @@ def transfer(
     stop = StopFlag(parent=stop)
     with (
         crew_for(partitions, paths, settings, if_exists) as at_a_time,
-        ThreadPoolExecutor(at_a_time, thread_name_prefix="mlhub") as pool,
+        Pool(at_a_time, thread_name_prefix="mlhub") as pool,
     ):
         futures = [
             pool.submit(

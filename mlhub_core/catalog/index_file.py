@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from math import ceil
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from mlhub_core.catalog.rows import Extent, Order, expand, row_counts
 from mlhub_core.catalog.schema import FACTS_KEY, IDENTITY_KEY, geo_metadata, index_schema
 from mlhub_core.catalog.setaside import SetAside, merged
 from mlhub_core.catalog.spool import Spool
+from mlhub_core.chores import Pool, open_parquet
 
 _READ_ROWS = 65_536
 _GROUP_ROWS = 100_000
@@ -89,7 +90,7 @@ class IndexFile:
         """Write all rows that are finished, in order."""
         # Arrow does both without the interpreter's lock: one row group is packed while the next is
         # multiplied out. No more than these two are in memory.
-        with ThreadPoolExecutor(1, thread_name_prefix="mlhub") as pool:
+        with Pool(1, thread_name_prefix="mlhub") as pool:
             writing: Future[None] | None = None
             for items, order in self._spool.in_order():
                 for group in _groups(items, order):
@@ -130,8 +131,10 @@ class IndexFile:
 
     def read_columns(self, *names: str) -> Iterator[pa.RecordBatch]:
         """Read columns of the finished file, a batch at a time."""
-        with pq.ParquetFile(self._part) as file:
-            yield from file.iter_batches(batch_size=_READ_ROWS, columns=list(names))
+        with open_parquet(self._part) as file:
+            yield from file.iter_batches(
+                batch_size=_READ_ROWS, columns=list(names), use_threads=False
+            )
 
     def publish(self, final: Path) -> None:
         """Put the finished file in its place."""

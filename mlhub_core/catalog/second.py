@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mlhub_core.catalog.processes import begin, close, rare_collections, receive, send, start
 from mlhub_core.catalog.savepaths import Plan
+from mlhub_core.chores import start_thread
 from mlhub_core.stop import StopFlag
 
 if TYPE_CHECKING:
@@ -69,7 +70,11 @@ class Second:
             self._thread = threading.Thread(
                 target=_listen, args=(self._process, self._heard), name="mlhub-second", daemon=True
             )
-            self._thread.start()
+            if not start_thread(self._thread):
+                self._process.kill()
+                with self._process:  # closes its pipes and waits for it
+                    self._process = None
+                return
             with contextlib.suppress(SecondLost):  # found out when it says nothing
                 self._send(plan)
 

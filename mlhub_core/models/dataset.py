@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from mlhub_core import client
+from mlhub_core.chores import Pool
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.redact import without_secrets
 from mlhub_core.settings import RunSettings
@@ -173,7 +173,7 @@ class Dataset:
             collection = Collection.fetch(description["id"], **self.session_kwargs)
             return collection, frozenset(description.get("types") or ())
 
-        with ThreadPoolExecutor(_FETCH_THREADS) as pool:
+        with Pool(_FETCH_THREADS) as pool:
             return CollectionList(pool.map(fetch, self.collection_descriptions))
 
     @property

@@ -8,7 +8,7 @@ many of them at most; where there are more, they are read later, a row group at 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from mlhub_core.buffers import mask_array
 from mlhub_core.catalog.schema import conform
+from mlhub_core.chores import Pool
 from mlhub_core.selection.index_reader import IndexReader
 from mlhub_core.selection.partition import COLUMNS, partition_schema
 from mlhub_core.selection.rowgroup import RowGroup
@@ -67,7 +68,7 @@ class ReadAhead:
         self._free: SimpleQueue[IndexReader] = SimpleQueue()
         for reader in self._readers:
             self._free.put(reader)
-        self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="mlhub-ahead")
+        self._pool = Pool(_READERS, thread_name_prefix="mlhub-ahead")
         self._reading: dict[int, Reading] = {}
         self._rows = 0
 
@@ -163,7 +164,7 @@ def _are_few(mask: Mask) -> bool:
 
 
 def _whole(index: IndexReader, number: int, mask: Mask, columns: list[str]) -> pa.Table:
-    table = index.read(number, columns, threads=not _are_few(mask))
+    table = index.read(number, columns)
     return table if mask.all() else table.filter(mask_array(mask))
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlhub_core.buffers import distinct, mask_array, valid, values
+from mlhub_core.chores import open_parquet
 from mlhub_core.selection.partition import ROW_GROUP_ROWS, Partition, partition_schema
 from mlhub_core.selection.plan import partition_count
 
@@ -38,12 +39,12 @@ def cut(
     Returns:
         The partitions, in order; together they hold every row that is kept, once.
     """
-    with pq.ParquetFile(selection) as file:
+    with open_parquet(selection) as file:
         sizes = file.read(columns=["file_size"]).column("file_size").combine_chunks()
         weight = float(weights(sizes)[keep].sum())
         cutter = Cutter(directory, partition_count(int(keep.sum()), workers), weight)
         offset = 0
-        for batch in file.iter_batches():
+        for batch in file.iter_batches(use_threads=False):
             kept = keep[offset : offset + batch.num_rows]
             offset += batch.num_rows
             cutter.add(batch.filter(mask_array(kept)))

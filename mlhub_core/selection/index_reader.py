@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlhub_core.catalog.schema import FACTS_KEY, YOUNG_COLUMNS, index_schema
+from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.selection.footer import footer
 from mlhub_core.selection.rowgroup import RowGroup
@@ -35,7 +36,7 @@ class IndexReader:
         self.path = path
         try:
             self.metadata = footer(path)
-            self._file = pq.ParquetFile(path, metadata=self.metadata, read_dictionary=_CODED)
+            self._file = open_parquet(path, metadata=self.metadata, read_dictionary=_CODED)
         except FileNotFoundError as error:
             raise InvalidArgument(f"{path}: there is no such file; name an asset index.") from error
         except (pa.ArrowInvalid, IsADirectoryError) as error:
@@ -60,7 +61,7 @@ class IndexReader:
     @cached_property
     def _plain(self) -> pq.ParquetFile:
         """The file once more, for texts as they are; few questions need it."""
-        return pq.ParquetFile(self.path, metadata=self.metadata)
+        return open_parquet(self.path, metadata=self.metadata)
 
     @property
     def rows(self) -> int:
@@ -102,9 +103,9 @@ class IndexReader:
             first += group.rows
             yield group
 
-    def read(self, number: int, columns: list[str], *, threads: bool = False) -> pa.Table:
-        """Columns of a row group, texts as codes. Several threads pay where much is wanted."""
-        return self._file.read_row_group(number, columns=columns, use_threads=threads)
+    def read(self, number: int, columns: list[str]) -> pa.Table:
+        """Columns of a row group, texts as codes."""
+        return self._file.read_row_group(number, columns=columns, use_threads=False)
 
     def batches(self, number: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
         """Columns of a row group, some rows at a time, texts as codes."""
@@ -115,7 +116,7 @@ class IndexReader:
 
     def read_plain(self, number: int, columns: list[str]) -> pa.Table:
         """Columns of a row group, texts as they are."""
-        return self._plain.read_row_group(number, columns=columns)
+        return self._plain.read_row_group(number, columns=columns, use_threads=False)
 
 
 @contextmanager

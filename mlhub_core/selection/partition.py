@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mlhub_core.chores import open_parquet
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -113,9 +115,7 @@ def read_assets(path: Path) -> Iterator[Asset]:
 
 def read_columns(path: Path) -> Iterator[Columns]:
     """Read a partition file as columns, a batch of rows at a time."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         there = set(file.schema_arrow.names)
         names = [name for name in COLUMNS if name in there or name not in YOUNG_COLUMNS]
         # Threads would each hold memory of their own, for columns that are read in no time.

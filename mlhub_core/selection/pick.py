@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlhub_core.catalog.schema import conform
+from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.selection.cut import cut
 from mlhub_core.selection.partition import COLUMNS, Partition, partition_schema
@@ -130,8 +131,10 @@ def without_tried(
 def _found(path: Path, columns: Key, names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Of the rows of an index or a partition that are asked for by name: name and save path."""
     wanted = pa.array(names, pa.string())
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[*columns, *PATH_KEY]):
+    with open_parquet(path) as file:
+        for batch in file.iter_batches(
+            batch_size=_BATCH_ROWS, columns=[*columns, *PATH_KEY], use_threads=False
+        ):
             found = _names(batch, columns)
             mask = pc.is_in(found, value_set=wanted)
             places = batch.column("save_path").filter(mask).to_pylist()
@@ -158,8 +161,10 @@ class _Picker:
         self._wanted += len(names)
         # As one text each, because Arrow looks up texts only.
         wanted = pa.array({_joined(name) for name in names}, pa.string())
-        with pq.ParquetFile(index) as file:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(COLUMNS)):
+        with open_parquet(index) as file:
+            for batch in file.iter_batches(
+                batch_size=_BATCH_ROWS, columns=list(COLUMNS), use_threads=False
+            ):
                 self._stop.check()
                 mask = pc.is_in(_names(batch, self._columns), value_set=wanted)
                 if pc.any(mask).as_py():

@@ -43,7 +43,6 @@ class Span(NamedTuple):
     nulls: int | None
 
 
-_BOXES = ("item_bbox", "bbox")
 _UNKNOWN = Span(None, None, None)
 
 
@@ -94,12 +93,7 @@ class RowGroup:
         """A column as one Arrow array."""
         if name not in self._columns:
             reading = self._expected.pop(name, None)
-            several = name in _BOXES  # of four columns each
-            table = (
-                reading.result()
-                if reading
-                else self.index.read(self.number, [name], threads=several)
-            )
+            table = reading.result() if reading else self.index.read(self.number, [name])
             self._columns[name] = in_one(table.column(0))
         return self._columns[name]
 

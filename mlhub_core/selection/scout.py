@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from mlhub_core.chores import Pool
 from mlhub_core.selection.index_reader import IndexReader
 from mlhub_core.selection.rowgroup import RowGroup
 
@@ -32,7 +32,7 @@ def judged(index: IndexReader, first: Predicate) -> Iterator[Judged]:
         first: The filter that is asked first.
     """
     waiting: deque[Judged] = deque()
-    pool = ThreadPoolExecutor(1, "mlhub-scout")
+    pool = Pool(1, "mlhub-scout")
     with IndexReader(index.path) as reader:
         try:
             for group in index.groups():

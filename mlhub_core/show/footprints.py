@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mlhub_core.buffers import distinct, valid, values
+from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import StorageError
 from mlhub_core.selection.partition import Partition
 
@@ -75,13 +75,15 @@ def count_footprints(
     try:
         chosen = None if all_chosen else _chosen_items(partitions, every)
         # As dictionaries, an id is hashed once a batch instead of once a row.
-        with pq.ParquetFile(index, read_dictionary=["collection_id", "item_id"]) as file:
+        with open_parquet(index, read_dictionary=["collection_id", "item_id"]) as file:
             bounds = _bounds(file.metadata.metadata or {})
             if bounds is None:
                 return None
             grids = _Grids(bounds)
             wanted = ["collection_id", "item_id", "item_bbox", "bbox"]
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
+            for batch in file.iter_batches(
+                batch_size=_BATCH_ROWS, columns=wanted, use_threads=False
+            ):
                 hashes = _item_hashes(batch)
                 boxes = _boxes(batch)
                 there = ~np.isnan(boxes[:, 0]) & (hashes % np.uint64(every) == 0)
@@ -210,8 +212,10 @@ def _chosen_items(partitions: tuple[Partition, ...], every: int) -> Hashes:
 def _partition_hashes(partitions: tuple[Partition, ...]) -> Iterator[Hashes]:
     names = ["collection_id", "item_id"]
     for partition in partitions:
-        with pq.ParquetFile(partition.path, read_dictionary=names) as file:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
+        with open_parquet(partition.path, read_dictionary=names) as file:
+            for batch in file.iter_batches(
+                batch_size=_BATCH_ROWS, columns=names, use_threads=False
+            ):
                 yield _item_hashes(batch)
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.redact import redact_url
@@ -162,8 +162,10 @@ def _selected(index: Path, mask: NDArray[np.bool_], stop: StopFlag) -> Iterator[
     if not mask.any():
         return
     offset = 0
-    with pq.ParquetFile(index) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(_COLUMNS)):
+    with open_parquet(index) as file:
+        for batch in file.iter_batches(
+            batch_size=BATCH_ROWS, columns=list(_COLUMNS), use_threads=False
+        ):
             stop.check()
             chosen = mask[offset : offset + batch.num_rows]
             offset += batch.num_rows
@@ -184,8 +186,10 @@ def _shared(diff: Diff, old: Path, new: Path, stop: StopFlag) -> set[str]:
         return added
     shared: set[str] = set()
     wanted = pa.array(sorted(added), pa.string())
-    with pq.ParquetFile(old) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=["save_path"]):
+    with open_parquet(old) as file:
+        for batch in file.iter_batches(
+            batch_size=BATCH_ROWS, columns=["save_path"], use_threads=False
+        ):
             stop.check()
             places = batch.column(0)
             shared.update(places.filter(pa.compute.is_in(places, value_set=wanted)).to_pylist())

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mlhub_core.chores import open_parquet
 from mlhub_core.transfer.fingerprint import fingerprint, host_of
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def prints_of(index: Path, *, dated: bool) -> Iterator[Prints]:
     """
     row = 0
     columns = [*COLUMNS[:-1], "updated" if dated else "properties"]
-    with pq.ParquetFile(index) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
+    with open_parquet(index) as file:
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False):
             prints = np.empty(batch.num_rows, dtype=PRINT)
             prints["key"] = _hashed(batch, "collection_id", "item_id", "asset_key")
             prints["state"] = _hashed(_stated(batch), "save_path", "fingerprint")

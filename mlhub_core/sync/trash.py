@@ -16,8 +16,8 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
@@ -106,8 +106,10 @@ def _prune_catalog(
 
 def _save_paths(paths: DownloadPaths, stop: StopFlag) -> NameSet:
     kept = NameSet()
-    with pq.ParquetFile(paths.index) as file:
-        for columns in file.iter_batches(batch_size=_INDEX_ROWS, columns=["save_path"]):
+    with open_parquet(paths.index) as file:
+        for columns in file.iter_batches(
+            batch_size=_INDEX_ROWS, columns=["save_path"], use_threads=False
+        ):
             stop.check()
             kept.add(columns.column(0).to_pylist())
     return kept

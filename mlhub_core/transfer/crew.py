@@ -33,6 +33,11 @@ from mlhub_core.transfer.result import PartitionResult
 
 logger = logging.getLogger(__name__)
 
+
+class CannotStart(HandLost):
+    """The system lets no further process start, or none that gets on; never leaves the package."""
+
+
 STOP = "stop"
 """Sent to a hand that is to end its partition."""
 MORE = "more"
@@ -79,7 +84,7 @@ class Crew:
         size: How many.
 
     Raises:
-        HandLost: if the system lets no more processes start.
+        CannotStart: if the system lets no more processes start.
     """
 
     def __init__(self, size: int, paths: DownloadPaths, settings: TransferSettings) -> None:
@@ -92,7 +97,7 @@ class Crew:
                 hand = _Hand(replace(settings, concurrency=share), descriptor_of(paths))
                 self._hands.append(hand)
                 self._free.put(hand)
-        except HandLost:
+        except CannotStart:
             self.close()
             raise
 
@@ -110,16 +115,21 @@ class Crew:
 
         Raises:
             HandLost: if the process was killed, and the one after it too.
+            CannotStart: if there can be none.
         """
         stop = stop or StopFlag()
         hand = self._next_free(stop)
         try:
             try:
                 return hand.run(partition, self._paths, if_exists, stop, on_progress)
+            except CannotStart:
+                raise
             except HandLost as lost:
                 logger.warning("%s; partition %s is taken up again", lost, partition.label)
             try:
                 return hand.run(partition, self._paths, if_exists, stop, on_progress)
+            except CannotStart:
+                raise
             except HandLost as lost:
                 raise HandLost(
                     f"{lost}, twice for the same files. Is memory short? What is finished is kept; "
@@ -165,9 +175,7 @@ class _Hand:
                 )
             except OSError as error:
                 ours.close()
-                raise HandLost(
-                    f"Cannot start another process: {error.strerror}. --workers 1 does without."
-                ) from error
+                raise CannotStart(f"Cannot start another process: {error.strerror}") from error
         self._pipe: Connection = ours
 
     def run(
@@ -189,8 +197,9 @@ class _Hand:
         except (EOFError, ConnectionError) as error:
             self.dismiss()
             status = self._process.wait()
-            how = f"signal {-status}" if status < 0 else f"status {status}"
-            raise HandLost(f"A process of the transfer ended with {how}") from error
+            if status >= 0:  # nobody killed it
+                raise CannotStart("Another process could not do its work") from error
+            raise HandLost(f"A process of the transfer ended with signal {-status}") from error
         except BaseException:
             self.dismiss()  # or what it still has to say would be taken for the next answer
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +14,12 @@ from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import MIB, RunSettings, TransferSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer import run
-from mlhub_core.transfer.crew import Crew, can_start
+from mlhub_core.transfer.crew import CannotStart, Crew, can_start
 from mlhub_core.transfer.governor import governor_for
 from mlhub_core.transfer.ledger import totals
 from mlhub_core.transfer.result import PartitionResult
+
+logger = logging.getLogger(__name__)
 
 _UNKNOWN_SIZE = 2 * MIB
 """What a file counts as whose size the catalog does not give."""
@@ -58,8 +61,8 @@ def crew_for(
     if size < 2 or not is_worth_it(partitions, paths, settings, if_exists):
         yield 1
         return
-    with _crew_at_work(size, paths, settings.transfer):
-        yield size
+    with _crew_at_work(size, paths, settings.transfer) as crew:
+        yield crew.size if crew else 1
 
 
 @contextmanager
@@ -95,11 +98,19 @@ def _most(settings: RunSettings) -> int:
 
 
 @contextmanager
-def _crew_at_work(size: int, paths: DownloadPaths, settings: TransferSettings) -> Iterator[None]:
+def _crew_at_work(
+    size: int, paths: DownloadPaths, settings: TransferSettings
+) -> Iterator[Crew | None]:
+    """Have a crew during the block, or none where the system lets no further process start."""
     key = str(paths.state_dir)
-    crew = _AT_WORK[key] = Crew(size, paths, settings)
     try:
-        yield
+        crew = _AT_WORK[key] = Crew(size, paths, settings)
+    except CannotStart as error:
+        logger.warning("%s: all is done in this one", error)
+        yield None
+        return
+    try:
+        yield crew
     finally:
         del _AT_WORK[key]
         crew.close()
@@ -144,9 +155,12 @@ def download_partition(
     """
     crew = _AT_WORK.get(str(paths.state_dir))
     if crew is not None:
-        return crew.download_partition(
-            partition, if_exists=if_exists, stop=stop, on_progress=on_progress
-        )
+        try:
+            return crew.download_partition(
+                partition, if_exists=if_exists, stop=stop, on_progress=on_progress
+            )
+        except CannotStart as error:
+            logger.warning("%s: partition %s is done in this one", error, partition.label)
     settings = settings or TransferSettings()
     return run.download_partition(
         partition,

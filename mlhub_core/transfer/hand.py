@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
+from mlhub_core.chores import start_thread
 from mlhub_core.exceptions import MLHubException
 from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
@@ -90,7 +91,8 @@ def main(descriptor: int) -> None:
         listener = threading.Thread(
             target=_listen, args=(pipe, orders, ended, lambda: teller(MORE)), daemon=True
         )
-        listener.start()
+        if not start_thread(listener):
+            return  # whoever started this process sees its end, and does the work
         with closing(_Engines()) as engines:
             while (order := orders.get()) is not None:
                 log.setLevel(order[0].log_level)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import StorageError
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import TransferSettings
@@ -25,13 +26,14 @@ def asset_hosts(partitions: Iterable[Partition], settings: TransferSettings) -> 
         StorageError: if a partition file cannot be read.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     urls: set[str] = set()
     for partition in partitions:
         try:
-            with pq.ParquetFile(partition.path) as file:
-                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=["href"]):
+            with open_parquet(partition.path) as file:
+                for batch in file.iter_batches(
+                    batch_size=_BATCH_ROWS, columns=["href"], use_threads=False
+                ):
                     urls |= _some_of_each(batch.column(0), settings)
         except (OSError, pa.ArrowException) as error:
             raise StorageError(f"Cannot read the partition {partition.path}: {error}.") from error

@@ -9,6 +9,7 @@ import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import (
     ASSET_DB_NAME,
@@ -129,14 +130,14 @@ def _batches(paths: Iterator[str]) -> Iterator[list[str]]:
 
 def _save_paths(index: Path, stop: StopFlag) -> NameSet:
     """Where assets go, by the index; nothing where there is none."""
-    import pyarrow.parquet as pq
-
     names = NameSet()
     if not index.is_file():
         return names
     try:
-        with pq.ParquetFile(index) as file:
-            for batch in file.iter_batches(batch_size=_INDEX_ROWS, columns=["save_path"]):
+        with open_parquet(index) as file:
+            for batch in file.iter_batches(
+                batch_size=_INDEX_ROWS, columns=["save_path"], use_threads=False
+            ):
                 stop.check()
                 names.add(batch.column(0).to_pylist())
     except (OSError, ValueError, LookupError) as error:  # Arrow's errors are among these

@@ -12,10 +12,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mlhub_core.chores import Pool
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.stop import StopFlag
@@ -84,7 +85,7 @@ def verify_files(
     reader = _Reader(str(paths.asset_dir), stop, _Meter(totals(paths.ledger_dir), on_progress))
     waiting: deque[Future[_Outcome]] = deque()
     done = Checked()
-    with ThreadPoolExecutor(threads, thread_name_prefix="mlhub-verify") as pool:
+    with Pool(threads, thread_name_prefix="mlhub-verify") as pool:
         try:
             for batch in _batches(entries(paths.ledger_dir)):
                 stop.check()
