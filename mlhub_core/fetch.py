@@ -9,9 +9,11 @@ so that the next run asks one conditional question instead of fetching again.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import logging
 import shutil
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -71,8 +73,9 @@ class FileFetcher:
         state: Directory for the partial file and for what is known of finished ones.
         stop: Looked at between chunks.
         on_progress: Gets bytes, as ``Stage.CATALOG``.
-        is_sound: Whether a file is whole by its own account. Asked before bytes that were here
-            already are believed; a file that is not is fetched anew.
+        is_sound: Whether a file is what it should be by its own account; read through, or only
+            looked at. Read through before bytes that were here already are believed, and before a
+            file that was fetched earlier is replaced.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class FileFetcher:
         *,
         stop: StopFlag | None = None,
         on_progress: ProgressSink = ignore,
-        is_sound: Callable[[Path], bool] = lambda path: True,
+        is_sound: Callable[[Path, bool], bool] = lambda path, through: True,
     ) -> None:
         self._session = session
         self._url = url
@@ -134,7 +137,7 @@ class FileFetcher:
                     return file
                 verdict = self._judge(question, response)
                 complete = verdict is RangeVerdict.COMPLETE and question.basis is _Basis.FOREIGN
-                if complete and self._is_sound(self._target):
+                if complete and self._is_sound(self._target, True):
                     return self._remember(http_rules.strong_etag(response.headers.get("ETag")))
                 try:
                     if verdict is RangeVerdict.APPEND:
@@ -225,13 +228,28 @@ class FileFetcher:
         if total is not None and not encoded and position != total:
             raise _Incomplete(f"{position} of {total} bytes came")
         self._check_md5(response)
-        if offset and not self._is_sound(self._partial):
-            self._use_target = False
-            self._drop_partial()
-            raise _Incomplete("the bytes that were here are not of this file")
+        self._look_at_it(response, offset)
         move_file(self._partial, self._target)
         self._drop_partial()
         return self._remember(http_rules.strong_etag(response.headers.get("ETag")))
+
+    def _look_at_it(self, response: requests.Response, offset: int) -> None:
+        """Look at what came before it replaces what may be the last good state."""
+        if self._is_sound(self._partial, bool(offset) or self._target.is_file()):
+            return
+        self._use_target = False
+        size = self._partial.stat().st_size
+        self._drop_partial()
+        if offset:
+            raise _Incomplete("the bytes that were here are not of this file")
+        kind = response.headers.get("Content-Type", "without a type")[:80]
+        kept = f" {self._target} stays as it was." if self._target.is_file() else ""
+        url = redact(self._session.url_of(self._url))
+        raise FetchError(
+            f"{url} answered with {size:,} bytes ({kind!r}) that are no whole archive.{kept} Try "
+            "again later; if it stays so, ask those who run the hub.",
+            retryable=True,
+        )
 
     def _write_body(self, response: requests.Response, offset: int, total: int | None) -> int:
         position = offset
@@ -306,6 +324,22 @@ def _total(response: requests.Response) -> int | None:
         part = http_rules.parse_content_range(response.headers.get("Content-Range"))
         return part.total if part else None
     return http_rules.parse_length(response.headers.get("Content-Length"))
+
+
+def is_gzip(path: Path, through: bool) -> bool:
+    """Whether a file is gzip.
+
+    Args:
+        path: The file.
+        through: Whether to read it through, and compare with the checksum at its end.
+    """
+    try:
+        with gzip.open(path) as file:
+            while file.read(_CHUNK) and through:
+                pass
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return False
+    return True
 
 
 def _digest(path: Path, algorithm: str) -> str:

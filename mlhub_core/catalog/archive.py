@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from mlhub_core.exceptions import EntityDoesNotExist
+from mlhub_core.catalog.tarstream import TarStream
+from mlhub_core.exceptions import ArchiveCorrupt, ArchiveLimitExceeded, EntityDoesNotExist
 from mlhub_core.fetch import FileFetcher
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.session import get_session
+from mlhub_core.settings import ArchiveLimits
 from mlhub_core.stop import StopFlag
-
-_PIECE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def fetch_catalog(
             paths.state_dir,
             stop=stop,
             on_progress=on_progress,
-            is_sound=_is_whole_gzip,
+            is_sound=_is_archive,
         )
         try:
             file = fetcher.run(if_exists)
@@ -91,15 +89,21 @@ def fetch_catalog(
     )
 
 
-def _is_whole_gzip(path: Path) -> bool:
-    """Whether the checksum at the end fits all that is before it.
+def _is_archive(path: Path, through: bool) -> bool:
+    """Whether a file is a tar archive, packed or not, with anything in it.
 
-    A file that others left may begin with one state of the catalog and end with another.
+    A file that others left may begin with one state of the catalog and end with another: read
+    through, the checksum at the end of gzip has to fit all that is before it.
     """
+    members = 0
     try:
-        with gzip.open(path) as file:
-            while file.read(_PIECE):
-                pass
-    except (EOFError, gzip.BadGzipFile, zlib.error):
+        with TarStream(path, ArchiveLimits()) as stream:
+            for _ in stream:
+                members += 1
+                if not through:
+                    break
+    except ArchiveLimitExceeded:
+        return True  # whoever reads it says so
+    except ArchiveCorrupt:
         return False
-    return True
+    return members > 0 or not through

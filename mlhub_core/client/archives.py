@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlhub_core.client._entity import fetch_object, segment
 from mlhub_core.exceptions import EntityDoesNotExist, NotADirectory
-from mlhub_core.fetch import FileFetcher
+from mlhub_core.fetch import FileFetcher, is_gzip
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import STATE_DIRECTORY, safe_name, user_path
 from mlhub_core.progress import ProgressSink, ignore
@@ -94,6 +94,7 @@ def download_collection_archive(
                 directory / STATE_DIRECTORY,
                 stop=stop,
                 on_progress=on_progress,
+                is_sound=is_gzip if name.endswith((".gz", ".tgz")) else lambda *_: True,
             )
             return fetcher.run(option).path
         except EntityDoesNotExist as error:
