@@ -252,12 +252,10 @@ def _against_type(lead: bytes, family: Family, kind: str) -> str:
     part = lead.partition(b"\n")[0] if family is Family.TABLE else lead
     if kind == "text/html" and _TAG.search(part):
         return "an HTML page"
-    said = kind in ("text/html", "text/plain") or kind.endswith(("json", "xml"))
-    if family in (Family.BINARY, Family.ARRAY) and said:
-        return "a text"
-    if family is Family.JSON and said and not kind.endswith("json") and not _JSON_BEGIN.match(lead):
-        return "a text"
-    return ""
+    if kind not in ("text/html", "text/plain"):
+        return ""
+    is_other = family is Family.JSON and not _JSON_BEGIN.match(lead)
+    return "a text" if is_other or family in (Family.BINARY, Family.ARRAY) else ""
 
 
 def _plain_type(content_type: str | None) -> str:
