@@ -34,6 +34,7 @@ from mlhub_core.session import Session
 from mlhub_core.settings import AZURE_STORAGE_VERSION, MIB
 from mlhub_core.state import open_state
 from mlhub_core.stop import StopFlag
+from mlhub_core.wire import read_pieces
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,8 @@ class FileFetcher:
             self._stop.check()
             question = self._question()
             with self._ask(question) as response:
-                if response.status_code == 304 and (file := self._unchanged()) is not None:
+                asked = question.basis is _Basis.KNOWN
+                if response.status_code == 304 and asked and (file := self._unchanged()):
                     return file
                 verdict = self._judge(question, response)
                 complete = verdict is RangeVerdict.COMPLETE and question.basis is _Basis.FOREIGN
@@ -148,11 +150,12 @@ class FileFetcher:
                     log.debug("try %d of %s broke off: %s", attempt, redact(self._url), error)
                     failure = error
                 else:
+                    failure = _Incomplete(f"it answered {response.status_code}")
                     self._use_target = False
                     self._drop_partial()
         raise FetchError(
             f"{redact(self._session.url_of(self._url))} could not be fetched whole in "
-            f"{_MAX_ATTEMPTS} tries: {failure or 'its answers to Range make no sense'}. "
+            f"{_MAX_ATTEMPTS} tries: {failure}. "
             "Run the same command again to go on.",
             retryable=True,
         ) from failure
@@ -205,6 +208,9 @@ class FileFetcher:
         )
         if question.basis is _Basis.FOREIGN and not self._older_than_target(response):
             return RangeVerdict.ASK_AGAIN
+        coded = http_rules.parse_codings(response.headers.get("Content-Encoding"))
+        if response.status_code == 206 and coded:
+            return RangeVerdict.ASK_AGAIN  # parts of what is coded are never put together
         return verdict if question.offset else RangeVerdict.START_OVER
 
     def _older_than_target(self, response: requests.Response) -> bool:
@@ -221,7 +227,10 @@ class FileFetcher:
             with self._target.open("rb") as source, open_state(self._partial, "wb") as copy:
                 shutil.copyfileobj(source, copy)
         total = _total(response)
-        encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
+        coding = ", ".join(http_rules.parse_codings(response.headers.get("Content-Encoding")))
+        if coding not in ("", "gzip", "deflate"):
+            raise _Incomplete(f"it came in a coding that is not decoded here: {coding}")
+        encoded = bool(coding)
         etag = None if encoded else http_rules.strong_etag(response.headers.get("ETag"))
         write_note(self._partial_note, Note(etag=etag))
         position = self._write_body(response, offset, None if encoded else total)
@@ -257,7 +266,7 @@ class FileFetcher:
             file.seek(offset)
             file.truncate()
             try:
-                for chunk in response.iter_content(_CHUNK):
+                for chunk in read_pieces(response, _CHUNK):
                     file.write(chunk)
                     position += len(chunk)
                     self._moved += len(chunk)

@@ -106,6 +106,19 @@ def parse_codings(value: str | None) -> list[str]:
     return [_CODINGS[name] for name in names if name in _CODINGS]
 
 
+def misframing(transfer_encoding: str | None, content_length: str | None) -> str:
+    """Why nobody knows where a body ends, though its head says so; empty where all is well.
+
+    Such a body is no file: with an unknown ``Transfer-Encoding`` it may hold the frames of chunks.
+    """
+    framings = {name.strip().lower() for name in (transfer_encoding or "").split(",")}
+    if framings - {"chunked", "identity", ""}:
+        return "an unknown Transfer-Encoding"
+    if content_length and "chunked" not in framings and parse_length(content_length) is None:
+        return "an impossible Content-Length"
+    return ""
+
+
 def parse_content_range(value: str | None) -> ContentRange | None:
     """Read ``Content-Range: bytes 10-19/20``; contradictory ranges count as unreadable."""
     match = _CONTENT_RANGE.fullmatch(value or "")

@@ -12,12 +12,13 @@ import random
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import Any, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import BaseAdapter
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import InvalidHeader, ReadTimeoutError
 
 from mlhub_core import http_rules
 from mlhub_core.exceptions import (
@@ -40,7 +41,17 @@ from mlhub_core.settings import (
     root_url,
 )
 from mlhub_core.surroundings import certificates, check_proxies
-from mlhub_core.wire import KeyAdapter, Sending, TooSlow, sending, take_key, under_way, without_key
+from mlhub_core.wire import (
+    KeyAdapter,
+    NotHTTP,
+    Sending,
+    TooSlow,
+    read_pieces,
+    sending,
+    take_key,
+    under_way,
+    without_key,
+)
 
 __all__ = ["ANONYMOUS_PROFILE", "Session", "get_session"]
 
@@ -57,8 +68,15 @@ _MAX_ERROR_BYTES = 64 * 1024
 """What is read of an error page, or of the body of a redirect."""
 _PIECE = 16 * 1024
 """Bytes of a body that are decompressed at a time, to a thousand times as many at most."""
-_CODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
+_CODINGS = frozenset({"", "gzip", "deflate"})
 _BAD_URL = "answers with a redirect that cannot be followed"
+_BAD_REDIRECTS = (
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    requests.TooManyRedirects,
+)
+"""What comes of redirects only: the URL that is asked for has been looked at."""
 
 _held: dict[str, float] = {}
 """Until when hosts want to be left alone by all of us, by the monotonic clock."""
@@ -225,6 +243,8 @@ class Session(requests.Session):
                 self._read(response, _MAX_ERROR_BYTES, cut=True)
             except APIError:  # which is one of requests', too
                 raise
+            except _BAD_REDIRECTS as error:
+                raise APIError(f"{redact(target)} {_BAD_URL} ({_reason(error)}).") from error
             except requests.RequestException as error:
                 if attempt >= self._tries_after(error):
                     self._raise_unreachable(target, error)
@@ -278,13 +298,15 @@ class Session(requests.Session):
             APIError: if there are more.
             requests.RequestException: if it breaks off.
         """
-        coding = response.headers.get("Content-Encoding", "").strip().lower()
+        coding = ", ".join(http_rules.parse_codings(response.headers.get("Content-Encoding")))
         if coding not in _CODINGS:
             response.close()
-            raise APIError(f"{redact(response.url)} answered in a coding that nobody asked for.")
+            raise APIError(
+                f"{redact(response.url)} answered in a coding that nobody asked for: {coding}."
+            )
         body = bytearray()
         with response:
-            for piece in response.iter_content(_PIECE):
+            for piece in read_pieces(response, _PIECE):
                 body += piece
                 if len(body) > most:
                     if cut:
@@ -383,8 +405,9 @@ class Session(requests.Session):
                 f"{DEFAULT_ROOT_URL} does not answer: the public MLHub API has been switched off. "
                 f"Instead, {_POINT_AT_A_HUB}. ({reason})"
             ) from error
+        what = "answers in bytes that are not HTTP" if _is_no_http(error) else "does not answer"
         raise kind(
-            f"{redact(url)} does not answer ({reason}): is the hub running, and is MLHUB_ROOT_URL "
+            f"{redact(url)} {what} ({reason}): is the hub running, and is MLHUB_ROOT_URL "
             f"right? Otherwise, {_POINT_AT_A_HUB}."
         ) from error
 
@@ -524,7 +547,13 @@ def _reason(error: BaseException) -> str:
     slow = _slowness(error)
     if slow is not None:
         return f"too slow: {slow}"
-    cause: BaseException = error
+    cause = _innermost(error)
+    return _one_line(str(cause).rpartition(": ")[2]) or type(cause).__name__
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The cause of the cause, and so on."""
+    cause = error
     seen: set[int] = set()
     while id(cause) not in seen:
         seen.add(id(cause))
@@ -532,7 +561,14 @@ def _reason(error: BaseException) -> str:
             (arg for arg in cause.args if isinstance(arg, BaseException)), None
         )
         cause = inner if isinstance(inner, BaseException) else cause
-    return _one_line(str(cause).rpartition(": ")[2]) or type(cause).__name__
+    return cause
+
+
+def _is_no_http(error: BaseException) -> bool:
+    """Whether something answered, and not as a server of HTTP does."""
+    cause = _innermost(error)
+    broken_off = isinstance(cause, RemoteDisconnected | IncompleteRead)
+    return not broken_off and isinstance(cause, NotHTTP | HTTPException | InvalidHeader)
 
 
 def _detail(response: requests.Response) -> str:

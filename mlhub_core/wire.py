@@ -17,15 +17,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from http.client import HTTPResponse
+from email.errors import MissingHeaderBodySeparatorDefect
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import quote, unquote, unquote_plus, urlsplit, urlunsplit
 
+import requests
 import requests.adapters
 from requests.adapters import BaseAdapter
 from urllib3.poolmanager import PoolManager
 from urllib3.poolmanager import pool_classes_by_scheme as plain_pools
+from urllib3.response import BaseHTTPResponse
 
+from mlhub_core.http_rules import misframing, parse_codings
 from mlhub_core.settings import ApiSettings
 from mlhub_core.surroundings import is_loopback
 
@@ -142,11 +146,36 @@ class TooSlow(TimeoutError):
     """An answer comes, but so slowly that there is no end in sight."""
 
 
+class NotHTTP(requests.ConnectionError):
+    """An answer whose end nobody can tell, though its head says where it is."""
+
+
+def read_pieces(response: requests.Response, size: int) -> Iterator[bytes]:
+    """Read a body piece by piece.
+
+    Args:
+        response: Whose body.
+        size: Bytes at a time.
+
+    Raises:
+        requests.RequestException: if it breaks off, or is in frames that are none.
+    """
+    try:
+        yield from response.iter_content(size)
+    except requests.RequestException:
+        raise
+    except ValueError as error:
+        raise NotHTTP("a chunk of less than nothing") from error
+
+
 class _PacedReader(io.RawIOBase):
     """What comes over a connection, as long as it comes fast enough.
 
     The head has to be whole within the read time-out; of a body, what is waited for has to come at
     the least speed, measured over the same time. While nobody reads, nothing is measured.
+
+    Attributes:
+        is_at_end: Whether the connection ended before the head did.
 
     Args:
         raw: Where to read.
@@ -160,6 +189,7 @@ class _PacedReader(io.RawIOBase):
         self._least = settings.min_speed * settings.read_timeout
         self._began = time.monotonic()
         self._in_body = False
+        self.is_at_end = False
         self._waited = 0.0
         self._came = 0
 
@@ -185,6 +215,7 @@ class _PacedReader(io.RawIOBase):
         count = self._raw.readinto(buffer)
         now = time.monotonic()
         if not self._in_body:
+            self.is_at_end = not count
             if now - self._began > self._seconds:
                 raise TooSlow(f"its header is not whole after {self._seconds:g} s")
             return int(count)
@@ -212,6 +243,10 @@ def _paced_response(settings: ApiSettings) -> type[HTTPResponse]:
 
         def begin(self) -> None:
             super().begin()
+            if self._paced.is_at_end:
+                raise ConnectionResetError("broken off within its header")
+            if any(isinstance(one, MissingHeaderBodySeparatorDefect) for one in self.msg.defects):
+                raise HTTPException("a header line without a colon, and others behind it")
             self._paced.begin_body()
 
     return PacedResponse
@@ -271,6 +306,25 @@ class KeyAdapter(requests.adapters.HTTPAdapter):
         adapter._more = {"response_class": _paced_response(settings)}
         adapter._keyed(pools).clear()
         return adapter
+
+    def build_response(
+        self, req: requests.PreparedRequest, resp: BaseHTTPResponse
+    ) -> requests.Response:
+        """Make of an answer what requests hands out.
+
+        Its ``Content-Encoding`` then names codings only: urllib3 takes what it does not know in a
+        list for deflate.
+
+        Raises:
+            NotHTTP: if nobody can tell where its body ends.
+        """
+        headers = resp.headers
+        if cause := misframing(headers.get("Transfer-Encoding"), headers.get("Content-Length")):
+            resp.close()
+            raise NotHTTP(cause, request=req)
+        if "Content-Encoding" in headers:
+            headers["Content-Encoding"] = ", ".join(parse_codings(headers["Content-Encoding"]))
+        return super().build_response(req, resp)
 
     def _keyed(self, manager: PoolManager) -> PoolManager:
         manager.pool_classes_by_scheme = {

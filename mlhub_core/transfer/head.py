@@ -46,8 +46,8 @@ _OTHER: _Line = ("", "")
 _END: _Line = ("", "end")
 _STATUS = "status"
 _STATUSES = re.compile(rb"[1-9][0-9][0-9]")
-MISSPELT = "misspelt"
-"""What is said of a ``Transfer-Encoding`` with a space before its colon."""
+_MISSPELT = "misspelt"
+"""What stands for the value of a ``Transfer-Encoding`` with a space before its colon."""
 _FOLDS = (b" ", b"\t")
 _FOLDED: _Line = ("", "goes on from the line before")
 
@@ -133,7 +133,7 @@ def _read(line: bytes) -> _Line:
         found = key, value.strip().decode("latin-1")
     elif key.rstrip() in _WANTED:  # libcurl does not know it, and has not framed the body by it
         key = key.rstrip()
-        found = key, MISSPELT if key == "transfer-encoding" else value.strip().decode("latin-1")
+        found = key, _MISSPELT if key == "transfer-encoding" else value.strip().decode("latin-1")
     if key not in _VARYING and len(line) <= _LONGEST_LINE:
         if len(_lines) >= _MOST_LINES:
             _lines.clear()

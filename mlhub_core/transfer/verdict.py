@@ -29,6 +29,7 @@ from mlhub_core.http_rules import (
     RangeVerdict,
     is_retryable,
     judge_range,
+    misframing,
     parse_codings,
     parse_content_range,
     parse_http_date,
@@ -37,7 +38,7 @@ from mlhub_core.http_rules import (
     parse_wait,
     says_limited,
 )
-from mlhub_core.transfer.head import MISSPELT, ResponseHead
+from mlhub_core.transfer.head import ResponseHead
 
 DECODED = frozenset({"br", "bzip2", "deflate", "gzip", "zstd"})
 """Content codings that can be taken back."""
@@ -213,12 +214,7 @@ def _length(head: ResponseHead) -> int | None:
 
 
 def _misframed(head: ResponseHead) -> str:
-    """Why nobody knows where the body ends, though its host thinks that it has said so."""
-    if MISSPELT in (head.get("transfer-encoding") or ""):
-        return "a misspelt Transfer-Encoding"
-    if head.get("content-length") and not is_chunked(head) and _length(head) is None:
-        return "an impossible Content-Length"
-    return ""
+    return misframing(head.get("transfer-encoding"), head.get("content-length"))
 
 
 def _changed_since(head: ResponseHead, mtime: float | None) -> bool:

@@ -76,7 +76,7 @@ def state(kit: Kit) -> str:
         (answer(LENGTH, "X: " + "y" * 120_000), "more header fields than are read"),
         (
             answer("Transfer-Encoding : chunked", FRAMED, body=FRAMES),
-            "a misspelt Transfer-Encoding",
+            "an unknown Transfer-Encoding",
         ),
         (
             answer("Transfer-Encoding: xchunked", FRAMED, body=FRAMES),
