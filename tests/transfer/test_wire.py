@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.faultserver import Fault, FaultServer, truncate
 from tests.transfer.kit import OVERLAP, Kit, content, quick
@@ -303,3 +307,93 @@ def test_a_note_of_an_earlier_version_ends_no_run(
     server.always("/a.tif", Fault())
     assert asset.run().fetched == 1
     assert asset.final("/a.tif").read_bytes() == TRUTH
+
+
+# Any bytes at all
+
+BEGINNINGS = st.sampled_from(
+    [
+        *(b"HTTP/1.1 200 OK", b"HTTP/1.1 206 Partial Content", b"HTTP/1.0 200", b"HTTP/1.1 416 X"),
+        *(b"HTTP/1.1 302 Found", b"HTTP/1.1 304 X", b"HTTP/1.1 100 X", b"HTTP/1.1 401 X"),
+        *(b"HTTP/1.1 503 X", b"HTTP/2 200", b"ICY 200 OK", b"HTTP/1.1 " + b"2" * 5000, b"", b"\0"),
+    ]
+)
+NAMES = st.sampled_from(
+    [
+        *("Content-Length", "Transfer-Encoding", "Content-Encoding", "Content-Range", "ETag"),
+        *("Last-Modified", "Date", "Content-MD5", "Content-Type", "Location", "Retry-After"),
+        *("Connection", "Transfer-Encoding ", " folded", "X", ""),
+    ]
+)
+VALUES = st.one_of(
+    st.integers(-1, len(TRUTH) + 1).map(str),
+    st.sampled_from(
+        [
+            *(
+                "chunked",
+                "gzip",
+                "br",
+                "aws-chunked",
+                "identity",
+                "close",
+                '"a"',
+                'W/"a"',
+                "/a.tif",
+            ),
+            *(
+                "bytes */30000",
+                "bytes 0-59999/60000",
+                "bytes 25904-59999/60000",
+                "file:///",
+                "9" * 5000,
+            ),
+            *("Thu, 01 Jan 1970 00:00:00 GMT", "text/html", "caf\xe9", "\x80\xff", "http://[::1"),
+        ]
+    ),
+    st.text(st.characters(max_codepoint=255), max_size=20),
+)
+BODIES = st.sampled_from(
+    [b"", TRUTH, TRUTH[:HALF], TRUTH[FIRST:], b"ea60\r\n" + TRUTH + b"\r\n0\r\n\r\n", b"-5\r\n"]
+)
+
+
+@st.composite
+def wild(draw: st.DrawFn) -> bytes:
+    """An answer as no server should give it, and some do."""
+    if draw(st.integers(0, 9)) == 0:
+        return draw(st.binary(max_size=100))
+    fields = draw(st.lists(st.tuples(NAMES, VALUES), max_size=5))
+    lines = [f"{name}: {value}".encode("latin-1") for name, value in fields]
+    whole = b"\r\n".join([draw(BEGINNINGS), *lines, b"", b""]) + draw(BODIES)
+    return whole[: draw(st.integers(0, len(whole)))] if draw(st.booleans()) else whole
+
+
+@settings(max_examples=40)
+@given(st.lists(wild(), min_size=1, max_size=3), st.booleans(), st.booleans(), st.booleans())
+def test_whatever_a_host_sends_fails_one_asset_and_never_the_run(
+    answers: list[bytes], resumes: bool, told: bool, ends_well: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as directory, FaultServer() as server, FaultServer() as good:
+        kit = Kit(Path(directory), server, settings=quick(stall_timeout=30.0, max_attempts=4))
+        about = {"file_size": len(TRUTH), "checksum": "1220" + hashlib.sha256(TRUTH).hexdigest()}
+        server.put("/a.tif", TRUTH, etag='"a"')
+        kit.want("/a.tif", **(about if told else {}))
+        kit.want("/b.tif", href=good.put("/b.tif", TRUTH))
+        if resumes:
+            server.script("/a.tif", truncate(HALF))
+        server.script("/a.tif", *(Fault(raw=answer) for answer in answers))
+        if not ends_well:
+            server.always("/a.tif", Fault(raw=answers[-1]))
+
+        result = kit.run()
+
+        assert result.fetched + result.failed == 2
+        assert kit.final("/b.tif").read_bytes() == TRUTH
+        there = kit.final("/a.tif").exists()
+        assert there == (result.failed == 0) == ("a.tif" not in kit.errors(result))
+        if there:
+            body = kit.final("/a.tif").read_bytes()
+            entry = kit.entries()["c/a.tif"]
+            assert (entry.size, entry.sha256) == (len(body), hashlib.sha256(body).hexdigest())
+            assert body == TRUTH or not told
+            assert kit.partials() == []
