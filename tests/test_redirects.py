@@ -102,28 +102,28 @@ def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redirect
 
 
 def test_an_asset(secure: Redirecting, server: FaultServer, tmp_path: Path) -> None:
-    plain = server.put("/a.tif", b"without TLS")
-    server.put("/b.tif", b"")
-    server.always("/b.tif", redirect(f"{secure.url}/b.tif"))
-    server.put("/c.tif", b"")
-    server.always("/c.tif", redirect("/a.tif"))
+    plain = server.put("/a.json", b'"without TLS"')
+    server.put("/b.json", b"")
+    server.always("/b.json", redirect(f"{secure.url}/b.json"))
+    server.put("/c.json", b"")
+    server.always("/c.json", redirect("/a.json"))
     kit = Kit(tmp_path, server)
-    kit.want("/refused.tif", href=f"{secure.url}/a.tif?{plain}")
-    kit.want("/twice.tif", href=f"{secure.url}/b.tif?{secure.url}/b.tif?{plain}")
-    kit.want("/within.tif", href=f"{secure.url}/b.tif?/c.tif")
-    kit.want("/b.tif")
-    kit.want("/c.tif")
+    kit.want("/refused.json", href=f"{secure.url}/a.json?{plain}")
+    kit.want("/twice.json", href=f"{secure.url}/b.json?{secure.url}/b.json?{plain}")
+    kit.want("/within.json", href=f"{secure.url}/b.json?/c.json")
+    kit.want("/b.json")
+    kit.want("/c.json")
 
     result = kit.run()
 
     told = "redirected from https to http: to fetch it without TLS all the same, use --mirror"
     errors = kit.errors(result)
-    assert sorted(errors) == ["refused.tif", "twice.tif"]
+    assert sorted(errors) == ["refused.json", "twice.json"]
     assert all(error.startswith(told) for error in errors.values())
-    assert kit.final("/within.tif").read_bytes() == b'"over TLS"'
-    assert kit.final("/b.tif").read_bytes() == b'"over TLS"'
-    assert kit.final("/c.tif").read_bytes() == b"without TLS"
-    assert server.count("/a.tif") == 1
+    assert kit.final("/within.json").read_bytes() == b'"over TLS"'
+    assert kit.final("/b.json").read_bytes() == b'"over TLS"'
+    assert kit.final("/c.json").read_bytes() == b'"without TLS"'
+    assert server.count("/a.json") == 1
 
 
 def test_the_hub(secure: Redirecting, server: FaultServer) -> None:
@@ -136,7 +136,7 @@ def test_the_hub(secure: Redirecting, server: FaultServer) -> None:
 
 
 def test_the_archive(secure: Redirecting, server: FaultServer, tmp_path: Path) -> None:
-    plain = server.put("/d.tar.gz", b"without TLS")
+    plain = server.put("/d.tar.gz", b'"without TLS"')
     with Session() as session:
         fetcher = FileFetcher(session, f"d?{plain}", tmp_path / "d.tar.gz", tmp_path / "state")
         with pytest.raises(APIError, match="redirects from https to http"):
