@@ -84,7 +84,7 @@ def download_dataset(download: DownloadParameters) -> DownloadReport:
                 raise
             return Cancelled(message=str(error))  # type: ignore[return-value]
     get_run_logger().info(report.summary())
-    report.raise_for_failures()
+    report.raise_for_failures(strict=request.strict)
     # The state's message says in one sentence what came of it; who calls gets its data.
     return Completed(message=outcome(report), data=report)  # type: ignore[return-value]
 

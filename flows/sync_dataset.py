@@ -96,7 +96,7 @@ def sync_dataset(download: DownloadParameters, prune: bool = False) -> SyncRepor
                 raise
             return Cancelled(message=str(error))  # type: ignore[return-value]
     get_run_logger().info(report.summary())
-    report.raise_for_failures()
+    report.raise_for_failures(strict=request.strict)
     return Completed(message=_message(report), data=report)  # type: ignore[return-value]
 
 

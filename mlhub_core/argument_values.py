@@ -70,6 +70,7 @@ def parameter_fields(options: argparse.Namespace) -> dict[str, Any]:
         **filter_fields(options),
         "plan": planned.get("path"),
         "allow_empty": options.allow_empty,
+        "strict": options.strict,
         "profile": options.profile,
         "concurrency": options.concurrency,
         "workers": options.workers,

@@ -86,6 +86,7 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--catalog-only", action="store_true", help="the catalog without assets")
     add_filter_arguments(what)
     what.add_argument("--allow-empty", action="store_true", help="nothing to download is fine")
+    add_strict_argument(what)
     how = parser.add_argument_group("how")
     how.add_argument("--profile", metavar="NAME", help="profile with the API key")
     add_transfer_arguments(how)
@@ -100,6 +101,15 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--demo", action="store_true", help="from a demo hub that runs meanwhile")
     add_verbosity_arguments(how)
     parser.add_argument("--version", action="version", version=__version__)
+
+
+def add_strict_argument(what: argparse._ActionsContainer) -> None:
+    """Add what makes a gap in the catalog a failure."""
+    what.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with 1 if the catalog lacks items, collections or assets that it names",
+    )
 
 
 def add_prune_argument(parser: argparse.ArgumentParser) -> None:

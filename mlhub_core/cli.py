@@ -216,7 +216,7 @@ def _download(options: argparse.Namespace) -> None:
         )
     if not options.dry_run:
         show(*report.summary().split("\n"))
-        report.raise_for_failures()
+        report.raise_for_failures(strict=request.strict)
 
 
 def _sync(options: argparse.Namespace) -> None:
@@ -237,7 +237,7 @@ def _sync(options: argparse.Namespace) -> None:
             request, prune=options.prune, profile=options.profile, on_progress=on_progress
         )
     show(*report.summary().split("\n"))
-    report.raise_for_failures()
+    report.raise_for_failures(strict=request.strict)
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core.argument_values import archive_limits
-from mlhub_core.arguments import add_limit_arguments, add_verbosity_arguments
+from mlhub_core.arguments import add_limit_arguments, add_strict_argument, add_verbosity_arguments
+from mlhub_core.catalog.oddities import lacking
 from mlhub_core.chores import Pool
-from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument, StorageError
 from mlhub_core.layout import user_path
 from mlhub_core.logs import set_verbosity
 from mlhub_core.progress import ProgressSink, ignore
@@ -39,6 +40,7 @@ def add_index_command(commands: Any) -> None:
     index.add_argument(
         "--no-unarchive", action="store_true", help="leave the catalog in its archive"
     )
+    add_strict_argument(index)
     add_limit_arguments(index)
     add_verbosity_arguments(index)
     index.set_defaults(run=_index)
@@ -118,3 +120,7 @@ def _index(options: argparse.Namespace) -> None:
     show(f"{index.path}: {index.items:,} items, {index.assets:,} assets, {state}")
     for collection, items, assets in index.collections:
         show(f"collection {collection}: {items:,} items, {assets:,} assets")
+    if index.missing:
+        show(lacking(index.missing))
+        if options.strict:
+            raise DownloadIncomplete(f"{index.path}: {lacking(index.missing)} (strict).")

@@ -73,6 +73,9 @@ class DownloadParameters(BaseModel):
     """Path of a plan.json that a dry run saved: exactly that is downloaded, without filters."""
     allow_empty: bool = False
     """Whether a filter that leaves nothing is fine. By default it fails the run."""
+    strict: bool = False
+    """Fail the run if the catalog itself lacks something: items or collections that it links and
+    does not hold, entries that cannot be read. By default they are counted and named."""
     profile: str | None = None
     """Profile with the API key, from the profiles file of the machine that runs this."""
     api_key_block: str | None = None
@@ -166,6 +169,7 @@ class DownloadParameters(BaseModel):
             wanted=self.wanted(),
             plan=None if self.plan is None else Path(self.plan),
             allow_empty=self.allow_empty,
+            strict=self.strict,
             settings=RunSettings(
                 transfer=TransferSettings(
                     concurrency=self.concurrency, mirrors=tuple(self.mirrors.items())

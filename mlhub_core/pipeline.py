@@ -96,6 +96,7 @@ def conclude(
         without_time=plan.without_time if plan else 0,
         oddities=sum(reader.oddity_count for reader in readers),
         odd=tuple(text for reader in readers for text in reader.oddities)[:_ODD_KEPT],
+        missing=index.missing if index else 0,
         catalog_only=plan is None,
     )
     what = "catalog saved to %s" if report.catalog_only else "assets saved to %s"

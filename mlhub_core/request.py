@@ -27,6 +27,7 @@ class DownloadRequest:
         wanted: The filter.
         settings: How to transfer.
         allow_empty: Whether a filter that leaves nothing is fine.
+        strict: Whether it is a failure that the catalog lacks something that it names.
         dry_run: Stop when the plan is made and saved.
         plan: A saved plan to run as it is, without filters; None to make one.
     """
@@ -39,6 +40,7 @@ class DownloadRequest:
     wanted: AssetFilter = field(default_factory=AssetFilter)
     settings: RunSettings = field(default_factory=RunSettings)
     allow_empty: bool = False
+    strict: bool = False
     dry_run: bool = False
     plan: Path | None = None
 
@@ -74,6 +76,11 @@ class DownloadRequest:
             raise InvalidArgument(
                 "catalog_only (--catalog-only) and unarchive=False (--no-unarchive) leave nothing "
                 "to do: give one of them."
+            )
+        if self.strict and self.catalog_only:
+            raise InvalidArgument(
+                "strict (--strict) and catalog_only (--catalog-only) exclude each other: what a "
+                "catalog lacks is found when it is indexed."
             )
         paths = self.paths("dataset")
         check_directories(paths.output_dir, paths.asset_output_dir)

@@ -31,6 +31,8 @@ class AssetIndex:
         collections: ``(id, items, assets)`` of each, by id.
         asset_keys: ``(id, keys)`` of each collection; no keys where there are too many to list.
         ignored: JSON files of the archive that are no part of the catalog.
+        missing: What the catalog names and does not hold, or holds and cannot be read: items,
+            collections and assets.
         oddities: The first things that were odd, each naming the member.
         oddity_count: How many there were.
         reused: Whether it was there already.
@@ -43,6 +45,7 @@ class AssetIndex:
     collections: tuple[tuple[str, int, int], ...]
     asset_keys: tuple[tuple[str, tuple[str, ...]], ...]
     ignored: int = 0
+    missing: int = 0
     oddities: tuple[str, ...] = ()
     oddity_count: int = 0
     reused: bool = False
@@ -75,6 +78,7 @@ def remember(index: AssetIndex, archive: CatalogArchive, paths: DownloadPaths) -
             "collections": index.collections,
             "asset_keys": index.asset_keys,
             "ignored": index.ignored,
+            "missing": index.missing,
             "oddities": index.oddities,
             "oddity_count": index.oddity_count,
         },
@@ -99,6 +103,7 @@ def recall(archive: CatalogArchive, paths: DownloadPaths) -> AssetIndex | None:
             collections=tuple((str(c), int(i), int(a)) for c, i, a in state["collections"]),
             asset_keys=tuple((str(c), tuple(map(str, keys))) for c, keys in state["asset_keys"]),
             ignored=int(state["ignored"]),
+            missing=int(state["missing"]),
             oddities=tuple(map(str, state["oddities"])),
             oddity_count=int(state["oddity_count"]),
         )

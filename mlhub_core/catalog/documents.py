@@ -27,7 +27,7 @@ class Document(NamedTuple):
 
     Attributes:
         sort: What it is.
-        objects: The items, or the collection.
+        objects: The items, or the collection or catalog.
     """
 
     sort: Sort
@@ -94,7 +94,7 @@ def _sort(value: JsonObject, name: str) -> Document:
     if kind == "Collection" or (kind is None and _is_untyped_collection(value, name)):
         return Document(Sort.COLLECTION, (value,))
     if kind == "Catalog" or (kind is None and "links" in value and name == "catalog.json"):
-        return Document(Sort.CATALOG)
+        return Document(Sort.CATALOG, (value,))
     if kind is None and "properties" in value and _is_item(value):
         return Document(Sort.ITEMS, (value,))
     return Document(Sort.OTHER)

@@ -7,9 +7,12 @@ depends on who read what: merged, it is what one process would have found.
 
 from __future__ import annotations
 
+import zlib
 from array import array
 from collections import defaultdict
 from collections.abc import Collection
+
+import orjson
 
 from mlhub_core.catalog.aside import Agreement
 from mlhub_core.catalog.oddities import Oddities
@@ -55,6 +58,9 @@ class Findings:
         at: Which member of the archive is being read, by its number.
         oddities: In order of the archive.
         ignored: JSON files that are no part of the catalog.
+        missing: What the catalog names and does not hold, or holds and cannot be read.
+        linked: Which items and collections each catalog and collection links: its place among the
+            members, its path, and hrefs as packed JSON.
         items: Items read.
         finished_rows: Rows that need not wait.
         collections: What is counted of each, by id.
@@ -73,6 +79,8 @@ class Findings:
         self.at = 0
         self.oddities = Oddities(_ODDITIES_KEPT)
         self.ignored = 0
+        self.missing = 0
+        self.linked: list[tuple[int, str, bytes]] = []
         self.items = 0
         self.finished_rows = 0
         self.collections: dict[str, Found] = defaultdict(Found)
@@ -112,6 +120,20 @@ class Findings:
         self.ignored += 1
         self._first_ignored = self._first_ignored or (self.at, path)
 
+    def lack(self, where: str, what: str) -> None:
+        """Note something that the catalog names and that is not to be had."""
+        self.missing += 1
+        self.oddities.add(where, what)
+
+    def link(self, path: str, hrefs: list[str]) -> None:
+        """Note which items and collections a catalog or collection links.
+
+        Whether they are there is known at the end only. Hrefs are alike: packed, they take a
+        tenth, and no more than one file's are unpacked at a time.
+        """
+        if hrefs:
+            self.linked.append((self.at, path, zlib.compress(orjson.dumps(hrefs), 1)))
+
     def name_collection(self, directory: str, collection_id: str) -> None:
         """Note which collection lies in a directory."""
         self._collection_ids[directory] = self.at, collection_id
@@ -120,6 +142,8 @@ class Findings:
         """Add what another process found in other members of the same archive."""
         self.oddities.merge(other.oddities)
         self.ignored += other.ignored
+        self.missing += other.missing
+        self.linked += other.linked
         first = [found for found in (self._first_ignored, other._first_ignored) if found]
         self._first_ignored = min(first, default=None)
         self.items += other.items

@@ -8,6 +8,7 @@ matters.
 from __future__ import annotations
 
 import logging
+import zlib
 from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,11 +16,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import orjson
+
 from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.catalog.asset_index import AssetIndex, identity, recall, remember
 from mlhub_core.catalog.clashes import count_distinct, held_paths, membership, plan_after, settled
 from mlhub_core.catalog.dealing import ALONE, Dealing
-from mlhub_core.catalog.oddities import shown
+from mlhub_core.catalog.hrefs import linked_paths
+from mlhub_core.catalog.oddities import lacking, shown
 from mlhub_core.catalog.savepaths import Plan
 from mlhub_core.catalog.second import Second, SecondLost
 from mlhub_core.catalog.tarstream import TarStream
@@ -185,6 +189,7 @@ class _Build:
 
         found = scan.findings
         in_archive = membership(scan.files)
+        _note_absent(found, scan.files)
         finisher = Finisher(
             self._root,
             plan,
@@ -211,6 +216,28 @@ class _Build:
         return count_distinct(hashes)
 
 
+def _note_absent(found: Findings, files: array[int]) -> None:
+    """Note the items and collections that the catalog links and the archive does not hold."""
+    import numpy as np
+
+    there = np.frombuffer(files, dtype=np.int64)
+    told: set[str] = set()
+    for _, path, packed in sorted(found.linked):
+        directory = path.rpartition("/")[0]
+        hrefs = orjson.loads(zlib.decompress(packed))
+        paths = [linked_paths(href, directory) for href in hrefs]
+        at, hashes = [], array("q")
+        for number, candidates in enumerate(paths):
+            at += [number] * len(candidates)
+            hashes.extend(map(hash, candidates))
+        held = np.isin(np.frombuffer(hashes, dtype=np.int64), there).tolist()
+        is_there = {number for number, is_held in zip(at, held, strict=True) if is_held}
+        for number, candidates in enumerate(paths):
+            if candidates and number not in is_there and candidates[0] not in told:
+                told.add(candidates[0])
+                found.lack(path, f"links what is not in the archive: {hrefs[number][:200]!r}")
+
+
 def _tell(dataset_id: str, found: Findings) -> None:
     if found.ignored:
         log.warning(
@@ -219,6 +246,8 @@ def _tell(dataset_id: str, found: Findings) -> None:
             found.ignored,
             shown(found.first_ignored),
         )
+    if found.missing:
+        log.warning("%s: %s", dataset_id, lacking(found.missing))
     if found.oddities.count:
         log.warning(
             "%s: %d things are odd in the catalog, such as %s",
@@ -238,6 +267,7 @@ def _result(paths: DownloadPaths, found: Findings, files: int) -> AssetIndex:
         collections=tuple((one, c.items, c.assets) for one, c in collections),
         asset_keys=tuple((one, c.listed_keys) for one, c in collections),
         ignored=found.ignored,
+        missing=found.missing,
         oddities=found.oddities.first,
         oddity_count=found.oddities.count,
     )

@@ -22,6 +22,16 @@ def shown(text: object) -> str:
     return repr(plain)
 
 
+def lacking(count: int) -> str:
+    """How much of what a catalog names is not to be had, as a clause."""
+    if count == 1:
+        return "1 item, collection or asset that the catalog names is not in it or cannot be read"
+    return (
+        f"{count:,} items, collections or assets that the catalog names are not in it or cannot "
+        "be read"
+    )
+
+
 class Oddities:
     """The first oddities, and how many there were.
 

@@ -15,6 +15,7 @@ from mlhub_core.catalog.items import (
     ItemEntry,
     as_told,
     both_updated,
+    links_of,
     read_assets,
     read_collection_id,
     read_item_head,
@@ -80,10 +81,13 @@ class Reader:
         if document.sort is Sort.ITEMS:
             own = [self._item(item, path, at) for at, item in enumerate(document.objects)]
             return own == [True]
+        if document.sort in (Sort.COLLECTION, Sort.CATALOG):
+            links = [links_of(document.objects[0], relation) for relation in ("child", "item")]
+            self.findings.link(path, [href for hrefs in links for href in hrefs])
         if document.sort is Sort.COLLECTION:
             self._collection(document.objects[0], path)
         elif document.sort is Sort.BROKEN:
-            self.findings.oddities.add(path, "it is not JSON, in spite of its name")
+            self.findings.lack(path, "it is not JSON, in spite of its name")
             self.findings.ignore(path)
         elif document.sort is Sort.OTHER and path.lower().endswith(".json"):
             self.findings.ignore(path)
@@ -95,6 +99,7 @@ class Reader:
         directory = path.rpartition("/")[0]
         self.findings.name_collection(directory, collection_id)
         assets = read_assets(collection, directory, complain)
+        self.findings.missing += _lost(collection, assets)
         self.findings.collections[collection_id].add([asset.key for asset in assets])
         owner = Owner(collection_id, None)
         updated = as_told(collection.get("updated"))
@@ -132,6 +137,7 @@ class Reader:
             self._add_plain(item, directory, plain, pattern)
         else:
             item = item._replace(assets=read_assets(raw, parent, complain))
+            findings.missing += _lost(raw, item.assets)
             collection.add([asset.key for asset in item.assets])
             self._add_any(item, directory, key, path)
         self._rows.flush_full()
@@ -239,6 +245,14 @@ class Reader:
                 [both_updated(one.updated, item.updated) for one, _ in ready],
             )
             self.findings.finished_rows += len(ready)
+
+
+def _lost(owner: JsonObject, found: list[AssetEntry]) -> int:
+    """How many assets of an item or collection cannot be read."""
+    assets = owner.get("assets")
+    if isinstance(assets, dict):
+        return len(assets) - len(found)
+    return 0 if assets is None else 1
 
 
 def _directory_name(item_id: str) -> str:

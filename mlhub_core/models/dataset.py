@@ -210,6 +210,7 @@ class Dataset:
         seed: int = 0,
         limit: int | None = None,
         with_sources: bool = False,
+        strict: bool = False,
         plan: str | Path | None = None,
         settings: RunSettings | None = None,
         progress: bool = True,
@@ -240,6 +241,7 @@ class Dataset:
             seed: Another one chooses other items.
             limit: So many items, the first ones of the index.
             with_sources: Add the items that selected ones name as their source.
+            strict: Raise also if the catalog itself lacks something that it names.
             plan: The ``plan.json`` that a dry run saved: exactly that is downloaded.
             settings: How to transfer; see :class:`~mlhub_core.settings.RunSettings`.
             progress: Show progress: bars on a terminal, else a line now and then.
@@ -281,6 +283,7 @@ class Dataset:
                 with_sources=with_sources,
             ),
             plan=None if plan is None else Path(plan),
+            strict=strict,
             settings=settings or RunSettings(),
         )
         with showing_progress(progress) as on_progress:
@@ -290,5 +293,5 @@ class Dataset:
                 profile=profile or self.session_kwargs["profile"],
                 on_progress=on_progress,
             )
-        report.raise_for_failures()
+        report.raise_for_failures(strict=strict)
         return report

@@ -46,11 +46,14 @@ class SyncReport:
             lines.append("What is gone was left where it is; --prune moves it away.")
         return "\n".join(lines)
 
-    def raise_for_failures(self) -> None:
+    def raise_for_failures(self, *, strict: bool = False) -> None:
         """Raise if any asset could not be had.
+
+        Args:
+            strict: Raise also if the catalog itself lacks something that it names.
 
         Raises:
             DownloadIncomplete: with the report of the download.
         """
         if self.download is not None:
-            self.download.raise_for_failures()
+            self.download.raise_for_failures(strict=strict)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlhub_core.catalog.oddities import lacking
 from mlhub_core.exceptions import DownloadIncomplete
 from mlhub_core.transfer.result import PartitionResult
 
@@ -42,6 +43,8 @@ class DownloadReport:
         without_time: Items that a temporal filter left out for want of a time.
         oddities: What was strange about the catalog, in number.
         odd: The first of it in words, each naming the member.
+        missing: What the catalog names and does not hold, or holds and cannot be read: items,
+            collections and assets, in number.
         catalog_only: Whether no assets were asked for.
     """
 
@@ -68,6 +71,7 @@ class DownloadReport:
     without_time: int = 0
     oddities: int = 0
     odd: tuple[str, ...] = ()
+    missing: int = 0
     catalog_only: bool = False
 
     def summary(self) -> str:
@@ -79,6 +83,8 @@ class DownloadReport:
             lines.append(f"{self.without_place:,} items have no place and were left out.")
         if self.without_time:
             lines.append(f"{self.without_time:,} items have no time and were left out.")
+        if self.missing:
+            lines.append(f"{lacking(self.missing)}.")
         if self.oddities:
             lines.append(f"{self.oddities:,} things in the catalog are odd:")
             lines += [f"  {text}" for text in self.odd[:_ODD_SHOWN]]
@@ -110,13 +116,20 @@ class DownloadReport:
             f"in {self.seconds:.1f} s."
         )
 
-    def raise_for_failures(self) -> None:
+    def raise_for_failures(self, *, strict: bool = False) -> None:
         """Raise if any asset could not be had.
+
+        Args:
+            strict: Raise also if the catalog itself lacks something that it names.
 
         Raises:
             DownloadIncomplete: with this report as its ``report``.
         """
         if not self.failed:
+            if strict and self.missing:
+                raise DownloadIncomplete(
+                    f"{self.dataset_id}: {lacking(self.missing)} (strict).", report=self
+                )
             return
         cause = ""
         if self.causes:

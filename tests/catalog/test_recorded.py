@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
+
+import pytest
 
 from mlhub_core.catalog.extract import unarchive
 from mlhub_core.catalog.index import index_assets
+from mlhub_core.cli import main
+from mlhub_core.exit_status import ExitStatus
 from tests.catalog.kit import described, paths_in, rows_of
 
 NAME = "nasa_marine_debris"
@@ -33,3 +38,27 @@ def test_nasa_marine_debris(recorded: Path, tmp_path: Path) -> None:
     got = unarchive(archive, paths)
     assert (got.files, got.bytes, got.oddity_count) == (1415, 3_801_411, 0)
     assert (paths.catalog_dir / f"{NAME}_labels/collection.json").is_file()
+
+
+def test_label_items_that_are_cut_out_are_missed(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = tmp_path / "cut.tar.gz"
+    names: list[str] = []
+    with tarfile.open(recorded / f"{NAME}.tar.gz") as whole, tarfile.open(cut, "w:gz") as rest:
+        for member in whole:
+            is_label = f"/{NAME}_labels_" in member.name and member.name.endswith(".json")
+            if is_label and len(names) < 100:
+                names.append(member.name.rpartition("/")[2])
+            else:
+                rest.addfile(member, whole.extractfile(member))
+    assert len(names) == 100
+    index = tmp_path / "index.parquet"
+    command = ["index", str(cut), "--output", str(index), "--no-unarchive"]
+    for strict, status in (([], ExitStatus.OK), (["--strict"], ExitStatus.INCOMPLETE)):
+        assert main([*command, *strict]) == status
+        said = "".join(capsys.readouterr())
+        assert "1,312 items" in said
+        assert "100 items, collections or assets that the catalog names are not in it" in said
+    state = (tmp_path / ".mlhub" / index.name / "index.json").read_text()
+    assert all(name in state for name in names)
