@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, MLHubException
 from mlhub_core.hub.files import FileApp
-from mlhub_core.hub.items import MAX_LIMIT, find_item, read_page
+from mlhub_core.hub.items import MAX_LIMIT, ItemLookup, read_page
 from mlhub_core.hub.links import address, link, page_url, rebased
 from mlhub_core.hub.page import render
 from mlhub_core.hub.store import HubStore
@@ -121,6 +121,7 @@ def _logged(scope: Scope, send: Send) -> Send:
 class _Api:
     def __init__(self, store: HubStore, *, needs_key: bool) -> None:
         self._store = store
+        self._lookup = ItemLookup()
         self._needs_key = needs_key
 
     def application(self) -> Starlette:
@@ -218,11 +219,11 @@ class _Api:
             }
         )
 
-    def item(self, request: Request) -> Response:
+    async def item(self, request: Request) -> Response:
         collection_id = request.path_params["collection_id"]
         item_id = request.path_params["item_id"]
         path = self._store.items_file(collection_id)
-        found = None if path is None else find_item(path, item_id)
+        found = None if path is None else await self._lookup.find(path, item_id)
         if found is None:
             raise EntityDoesNotExist(f"Item {item_id} does not exist.", status=404)
         return _json(rebased(found, address(request) + ROOT_PATH))

@@ -1,11 +1,15 @@
 """Reads STAC items from a file of one item a line, a page at a time.
 
 A page is named by the byte at which it begins: nothing is kept between requests, and a file of
-millions of items costs no more memory than one page.
+millions of items costs no more memory than one page. Of files that single items are asked of, 16
+bytes an item are kept.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +18,8 @@ import orjson
 
 from mlhub_core.exceptions import CatalogError, InvalidArgument
 
+_TURN = 200
+"""Items read in one go while an index is made."""
 MAX_LIMIT = 10_000
 """Items in one page; a page is built in memory."""
 
@@ -43,23 +49,85 @@ def read_page(path: Path, start: int, limit: int) -> tuple[list[dict[str, Any]],
     return features, None
 
 
-def find_item(path: Path, item_id: str) -> dict[str, Any] | None:
-    """Look an item up by its id, reading the file from its beginning.
+class ItemIndex:
+    """Where in a file of items each id first stands: two numbers an item, of one state of the file.
 
-    Raises:
-        CatalogError: if a line that may be the item is not a JSON object.
+    Args:
+        path: The file, which is read through once.
     """
-    # Most lines can be told apart without parsing, as long as JSON has no second spelling for
-    # the id, as it has for quotes, backslashes, slashes and everything outside ASCII.
-    plain = item_id.isascii() and item_id.isprintable() and not set(item_id) & set('"\\/')
-    needle = item_id.encode() if plain else b""
-    with path.open("rb") as file:
-        for position, line in _lines(file, 0):
-            if needle in line:
-                item = _parse(path, position, line)
+
+    def __init__(self, path: Path) -> None:
+        import numpy as np  # here, because few hubs are asked for single items
+
+        self._path = path
+        self.stamp = stamp_of(path)
+        hashes, places = array("q"), array("q")
+        self._bad: CatalogError | None = None
+        with path.open("rb") as file:
+            for position, line in _lines(file, 0):
+                try:
+                    hashes.append(hash(_parse(path, position, line).get("id")))
+                except (CatalogError, TypeError) as error:
+                    self._bad = self._bad or _no_item(path, position, error)
+                    continue
+                places.append(position)
+                if len(places) % _TURN == 0:
+                    time.sleep(0)  # lets go of the interpreter: pages are served meanwhile
+        found = np.frombuffer(hashes, dtype=np.int64)
+        order = np.argsort(found, kind="stable")
+        self._hashes, self._places = found[order], np.frombuffer(places, dtype=np.int64)[order]
+
+    def find(self, item_id: str) -> dict[str, Any] | None:
+        """Read the first item of an id; None where there is none.
+
+        Raises:
+            CatalogError: if there is none, but a line that nobody can read and that may be it.
+        """
+        wanted = hash(item_id)
+        at = int(self._hashes.searchsorted(wanted))
+        with self._path.open("rb") as file:
+            while at < len(self._hashes) and self._hashes[at] == wanted:
+                position = int(self._places[at])
+                file.seek(position)
+                item = _parse(self._path, position, file.readline())
                 if item.get("id") == item_id:
                     return item
-    return None
+                at += 1
+        if self._bad is not None:
+            raise self._bad
+        return None
+
+
+class ItemLookup:
+    """Looks items up by their ids, in files that are read through once for each of their states."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, ItemIndex] = {}
+        self._locks: dict[Path, asyncio.Lock] = {}
+
+    async def find(self, path: Path, item_id: str) -> dict[str, Any] | None:
+        """Look an item up; what takes long is done in a thread, once, however many ask.
+
+        Raises:
+            CatalogError: as :meth:`ItemIndex.find`.
+        """
+        async with self._locks.setdefault(path, asyncio.Lock()):
+            index = self._known.get(path)
+            if index is None or index.stamp != stamp_of(path):
+                index = self._known[path] = await asyncio.to_thread(ItemIndex, path)
+        return index.find(item_id)
+
+
+def stamp_of(path: Path) -> tuple[int, int, int]:
+    """What changes when a file does."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _no_item(path: Path, position: int, error: Exception) -> CatalogError:
+    if isinstance(error, CatalogError):
+        return error
+    return CatalogError(f"items/{path.name}: the id at byte {position} is no text.")
 
 
 def _seek_line(file: BinaryIO, start: int) -> None:

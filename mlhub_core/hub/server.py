@@ -10,14 +10,16 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 import uvicorn
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.hub.app import FILES_PATH, ROOT_PATH, create_app
+from mlhub_core.hub.connections import Connections, HubProtocol, raise_limit
 from mlhub_core.hub.demo import write_demo
 from mlhub_core.hub.page import export_lines
 from mlhub_core.hub.store import HubStore
@@ -41,6 +43,7 @@ class HubServer:
         port: The port; 0 takes a free one.
         api_key: The key that clients must send, None for none.
         demo: Whether to write the demo dataset into the directory first.
+        connections: How many there may be, and how long each may take; the defaults when None.
     """
 
     def __init__(
@@ -51,12 +54,14 @@ class HubServer:
         port: int = 0,
         api_key: str | None = None,
         demo: bool = False,
+        connections: Connections | None = None,
     ) -> None:
         self.directory = Path(directory)
         self._host = host
         self._port = port
         self._api_key = api_key or None
         self._demo = demo
+        self._connections = connections or Connections()
         self._socket: socket.socket | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -84,6 +89,7 @@ class HubServer:
                 lifespan="off",
                 ws="none",
                 loop="asyncio",
+                http=cast(Any, partial(HubProtocol, self._connections)),
             )
             self._server = uvicorn.Server(config)
         except BaseException:
@@ -241,6 +247,7 @@ def serve(
         raise InvalidArgument("--write makes an example of a hub: give DIR and --demo with it.")
     if directory is None and not demo:
         raise InvalidArgument("No directory is given: name one, or ask for the demo.")
+    raise_limit()
     with _stop_signals() as stop, tempfile.TemporaryDirectory(prefix="mlhub-demo-") as scratch:
         hub = HubServer(directory or scratch, host=host, port=port, api_key=api_key, demo=demo)
         with hub:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.exceptions import CatalogError, InvalidArgument
-from mlhub_core.hub.items import find_item, read_page
+from mlhub_core.hub.items import ItemIndex, ItemLookup, read_page
 
 ids = st.text(max_size=12)
 
@@ -47,14 +48,15 @@ def test_find_item_is_the_first_with_the_id(
     path = tmp_path_factory.getbasetemp() / "find.jsonl"
     items = [{"id": name, "n": number} for number, name in enumerate(names)]
     write_items(path, items, "", ascii_only=ascii_only)
+    index = ItemIndex(path)
     for name in [*names, wanted]:
-        assert find_item(path, name) == next((i for i in items if i["id"] == name), None)
+        assert index.find(name) == next((i for i in items if i["id"] == name), None)
 
 
 def test_an_id_in_another_place_is_not_the_item(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     write_items(path, [{"id": "b", "source": "a"}, {"id": "a"}], "", ascii_only=True)
-    assert find_item(path, "a") == {"id": "a"}
+    assert ItemIndex(path).find("a") == {"id": "a"}
 
 
 @pytest.mark.parametrize("start", [-1, 1, 5, 10_000])
@@ -71,3 +73,26 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
     path.write_text('{"id": "a"}\n' + line + "\n", encoding="utf-8")
     with pytest.raises(CatalogError, match=r"items/x\.jsonl: the line at byte 12"):
         read_page(path, 0, 5)
+
+
+@pytest.mark.parametrize("line", ["{broken", "[1]", '{"id": ["a"]}'])
+def test_a_broken_line_hides_no_other_item(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"id": "a"}\n' + line + '\n{"id": "b"}\n', encoding="utf-8")
+    index = ItemIndex(path)
+    assert (index.find("a"), index.find("b")) == ({"id": "a"}, {"id": "b"})
+    with pytest.raises(CatalogError, match="at byte 12"):
+        index.find("c")
+
+
+def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    lookup = ItemLookup()
+
+    async def look_up() -> list[Any]:
+        return [await lookup.find(path, name) for name in ("a", "b")]
+
+    for names in (["a"], ["b", "a"], []):
+        write_items(path, [{"id": name} for name in names], "", ascii_only=True)
+        found = [{"id": name} if name in names else None for name in ("a", "b")]
+        assert asyncio.run(look_up()) == found
