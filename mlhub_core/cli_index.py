@@ -10,16 +10,23 @@ from mlhub_core.argument_values import archive_limits
 from mlhub_core.arguments import add_limit_arguments, add_strict_argument, add_verbosity_arguments
 from mlhub_core.catalog.oddities import lacking
 from mlhub_core.chores import Pool
-from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument, StorageError
-from mlhub_core.layout import user_path
+from mlhub_core.exceptions import (
+    DownloadIncomplete,
+    Interrupted,
+    InvalidArgument,
+    StorageError,
+)
+from mlhub_core.layout import DownloadPaths, user_path
 from mlhub_core.logs import set_verbosity
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.say import show
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.state import check_state_files
 from mlhub_core.stop import StopFlag
+from mlhub_core.workspace import missing_directories, remove_made
 
 if TYPE_CHECKING:
+    from mlhub_core.catalog.archive import CatalogArchive
     from mlhub_core.catalog.asset_index import AssetIndex
 
 
@@ -73,8 +80,6 @@ def index_archive(
         StorageError: if the disk refuses.
         Interrupted: if ``stop`` is set.
     """
-    from mlhub_core.catalog.extract import unarchive as extract
-    from mlhub_core.catalog.index import index_assets
     from mlhub_core.catalog.standalone import StandalonePaths, describe
 
     source = user_path(archive)
@@ -82,17 +87,36 @@ def index_archive(
         raise InvalidArgument(f"{source} is no file: name a catalog archive, a tar.gz.")
     found = describe(source, dataset_id, stop)
     paths = StandalonePaths.beside(user_path(output), found)
+    if paths.index.suffix != ".parquet" or paths.index.is_dir():
+        raise InvalidArgument(f"--output {output}: name a file that ends in .parquet.")
     stop = StopFlag(parent=stop)
     check_state_files(paths.output.parent)
+    makes = (paths.index, paths.catalog_dir, paths.state_dir, paths.state_dir.parent)
+    new = [path for path in makes if not path.exists()]
+    made = missing_directories(paths.index.parent)
+    try:
+        return _write(found, paths, unarchive, stop, limits=limits, on_progress=on_progress)
+    except Interrupted:
+        raise  # the same command goes on there
+    except Exception:
+        remove_made(new, made)
+        raise
+
+
+def _write(
+    found: CatalogArchive, paths: DownloadPaths, unarchive: bool, stop: StopFlag, **more: Any
+) -> AssetIndex:
+    from mlhub_core.catalog.extract import unarchive as extract
+    from mlhub_core.catalog.index import index_assets
+
     try:
         paths.state_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"Cannot write {paths.state_dir}: {error.strerror or error}.") from error
-    common: dict[str, Any] = {"limits": limits, "stop": stop, "on_progress": on_progress}
     with Pool(1, thread_name_prefix="mlhub") as pool:
-        extracting = pool.submit(extract, found, paths, **common) if unarchive else None
+        extracting = pool.submit(extract, found, paths, stop=stop, **more) if unarchive else None
         try:
-            index = index_assets(found, paths, **common)
+            index = index_assets(found, paths, stop=stop, **more)
         except BaseException:
             stop.set()
             raise

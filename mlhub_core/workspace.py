@@ -51,7 +51,7 @@ def workspace(paths: DownloadPaths) -> Iterator[None]:
     new = [
         path for path in (paths.archive, paths.catalog_dir, paths.asset_dir) if not path.exists()
     ]
-    made = _missing(paths.output_dir) + _missing(paths.asset_output_dir)
+    made = missing_directories(paths.output_dir) + missing_directories(paths.asset_output_dir)
     try:
         with telling_refusals(f"work in {paths.asset_dir}"), directory_lock(paths):
             tidy_state(paths)
@@ -61,11 +61,11 @@ def workspace(paths: DownloadPaths) -> Iterator[None]:
         raise  # the catalog is fine, and the next filter may need it
     except InvalidArgument:
         if paths.asset_dir in new:
-            _remove(new, made)
+            remove_made(new, made)
         raise
 
 
-def _missing(directory: Path) -> list[Path]:
+def missing_directories(directory: Path) -> list[Path]:
     """The directories that will have to be made, innermost first."""
     missing = []
     while not directory.exists() and directory != directory.parent:
@@ -74,7 +74,13 @@ def _missing(directory: Path) -> list[Path]:
     return missing
 
 
-def _remove(new: list[Path], made: list[Path]) -> None:
+def remove_made(new: list[Path], made: list[Path]) -> None:
+    """Remove what a run made that comes to nothing.
+
+    Args:
+        new: Files and directories that were not there before it.
+        made: Directories around them that were not there either, innermost first.
+    """
     for path in new:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -22,7 +22,7 @@ from typing import Any
 from mlhub_core.catalog.apart import extract_apart
 from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.catalog.extraction import Job, Unarchived, extract_here
-from mlhub_core.exceptions import CatalogError
+from mlhub_core.exceptions import FETCH_ANEW, CatalogError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
@@ -100,7 +100,7 @@ def unarchive(
     if not (paths.catalog_dir / "catalog.json").is_file():
         raise CatalogError(
             f"{archive.path} holds no {archive.dataset_id}/catalog.json: it is not the catalog of "
-            "this dataset. Delete it and run again, to fetch it anew."
+            f"this dataset: {FETCH_ANEW}."
         )
     write_state(marker, _marker(archive, paths, done))
     return done

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from isal import isal_zlib
 
-from mlhub_core.exceptions import ArchiveCorrupt, ArchiveLimitExceeded, StorageError
+from mlhub_core.exceptions import FETCH_ANEW, ArchiveCorrupt, ArchiveLimitExceeded, StorageError
 
 _MAGIC = b"\x1f\x8b"
 _GZIP = 16 + zlib.MAX_WBITS
@@ -98,7 +98,7 @@ class Unpacked:
 
     def corrupt(self, what: str) -> ArchiveCorrupt:
         """The error for this file; the caller raises it."""
-        return ArchiveCorrupt(f"{self._path} {what}: delete it and run again, to fetch it anew.")
+        return ArchiveCorrupt(f"{self._path} {what}: {FETCH_ANEW}.")
 
     def take(self, count: int) -> bytes:
         """The next ``count`` bytes, fewer only where the file ends.

@@ -21,6 +21,15 @@ from mlhub_core.selection.rowgroup import RowGroup
 _CODED = ["collection_id", "item_id", "asset_key", "media_type", "properties", "item_path"]
 
 
+_NAME_ONE = "name a Parquet file that `mlhub download` or `mlhub index` wrote"
+_KINDS = {
+    "text": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
+    "bytes": lambda kind: pa.types.is_binary(kind) or pa.types.is_large_binary(kind),
+    "integer": pa.types.is_integer,
+    "time": pa.types.is_timestamp,
+}
+
+
 class IndexReader:
     """The asset index, open for a query.
 
@@ -34,21 +43,13 @@ class IndexReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self.metadata = footer(path)
-            self._file = open_parquet(path, metadata=self.metadata, read_dictionary=_CODED)
-        except FileNotFoundError as error:
-            raise InvalidArgument(f"{path}: there is no such file; name an asset index.") from error
-        except (pa.ArrowInvalid, IsADirectoryError) as error:
-            raise InvalidArgument(
-                f"{path} is no asset index ({str(error).splitlines()[0]}): name a Parquet file "
-                "that `mlhub download` or `mlhub index` wrote."
-            ) from error
-        missing = set(index_schema().names) - set(self._file.schema_arrow.names) - YOUNG_COLUMNS
-        if missing:
-            raise InvalidArgument(
-                f"{path} is no asset index: it has no column {', '.join(sorted(missing))}."
-            )
+        self.metadata = _metadata(path)
+        schema = self.metadata.schema.to_arrow_schema()
+        wrong = _difference(schema)
+        if wrong:
+            raise InvalidArgument(f"{path} is no asset index: {wrong}; {_NAME_ONE}.")
+        coded = [name for name in _CODED if name in schema.names]
+        self._file = open_parquet(path, metadata=self.metadata, read_dictionary=coded)
 
     def __enter__(self) -> Self:
         return self
@@ -119,6 +120,56 @@ class IndexReader:
         return self._plain.read_row_group(number, columns=columns, use_threads=False)
 
 
+def _metadata(path: Path) -> Any:
+    """What a Parquet file says of itself.
+
+    Raises:
+        InvalidArgument: if it is no Parquet file, or one that cannot be read without keys.
+        OSError: if it cannot be read.
+    """
+    if path.is_dir():
+        raise InvalidArgument(f"{path} is a directory: {_NAME_ONE}.")
+    try:
+        return footer(path)
+    except FileNotFoundError as error:
+        raise InvalidArgument(f"{path}: there is no such file; {_NAME_ONE}.") from error
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise InvalidArgument(
+            f"{path} is no asset index ({str(error).splitlines()[0]}): {_NAME_ONE}."
+        ) from error
+
+
+def _difference(schema: pa.Schema) -> str | None:
+    """What a file lacks to be an asset index; None where nothing."""
+    wanted = index_schema()
+    missing = [name for name in wanted.names if name not in {*schema.names, *YOUNG_COLUMNS}]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        return f"it has no column {', '.join(missing[:3])}{more}"
+    for field in (field for field in wanted if field.name in schema.names):
+        found = schema.field(field.name).type
+        if _kind(found) not in (_kind(field.type), "null"):
+            return f"its column {field.name} is {found}, not {field.type}"
+    return None
+
+
+def _kind(kind: pa.DataType) -> str:
+    """What a type is for us: other writers take other widths, units and codes."""
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _kind(kind.value_type)
+    if types.is_struct(kind):
+        return f"struct of {' '.join(sorted(kind.field(n).name for n in range(kind.num_fields)))}"
+    if types.is_list(kind) or types.is_large_list(kind):
+        return f"list of {_kind(kind.value_type)}"
+    for name, is_one in _KINDS.items():
+        if is_one(kind):
+            return name
+    return str(kind)
+
+
 @contextmanager
 def open_index(path: Path) -> Iterator[IndexReader]:
     """Open an index; what goes wrong while it is read becomes an error of ours.
@@ -146,8 +197,8 @@ def telling(index: Path, refused: str) -> Iterator[None]:
         yield
     except pa.ArrowException as error:
         raise StorageError(
-            f"{index} cannot be read: {str(error).splitlines()[0]}. Remove it, and the next "
-            "download makes it anew."
+            f"{index} cannot be read, it is damaged: {str(error).splitlines()[0]}. The command "
+            "that wrote it writes it anew."
         ) from error
     except OSError as error:
         if isinstance(error, StorageError | BrokenPipeError):
