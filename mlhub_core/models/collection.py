@@ -12,9 +12,7 @@ import pystac
 from mlhub_core import client
 from mlhub_core.exceptions import EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
-
-_REQUIRED = {"description": "", "license": "other", "links": [], "stac_version": "1.0.0"}
-"""Fields that real collections lack now and then, and PySTAC cannot do without."""
+from mlhub_core.models.lenient import complete_collection
 
 
 class Collection(pystac.Collection):
@@ -53,12 +51,7 @@ class Collection(pystac.Collection):
         profile: str | None = None,
     ) -> Collection:
         """Make a collection from a STAC Collection object; missing required fields are filled."""
-        complete = {**_REQUIRED, "type": "Collection", **d}
-        if not complete.get("extent"):
-            complete["extent"] = {
-                "spatial": {"bbox": [[-180, -90, 180, 90]]},
-                "temporal": {"interval": [[None, None]]},
-            }
+        complete = complete_collection(d)
         collection: Collection = super().from_dict(complete, href, root, migrate, preserve_dict)
         collection.session_kwargs = {"api_key": api_key, "profile": profile}
         return collection
