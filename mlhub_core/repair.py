@@ -30,6 +30,7 @@ from mlhub_core.transfer.catalog_check import check_catalog
 from mlhub_core.transfer.failures import ASSET_COLUMNS, merge_failures, read_failures
 from mlhub_core.transfer.findings import Finding, Findings, Kind, Part, read_findings
 from mlhub_core.transfer.ledger import mark_damaged
+from mlhub_core.transfer.outdated import find_outdated
 from mlhub_core.transfer.report import DownloadReport, add_up, uncompared_text
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.transfer.strays import find_strays
@@ -84,8 +85,10 @@ def verify(
         with Findings(paths.state_dir / FINDINGS_NAME) as findings:
             checked = verify_files(paths, findings, stop=stop, on_progress=on_progress)
             catalog = check_catalog(paths, findings, limits=settings.limits, stop=stop)
+            uncompared = find_outdated(paths, findings, stop=stop)
             find_strays(paths, catalog, findings, stop=stop)
         report = _report(paths, checked, findings, time.monotonic() - started)
+        report = replace(report, uncompared=uncompared.files, uncompared_example=uncompared.example)
         if not repair:
             return report
         damaged = _paths_of(report, Kind.DAMAGED, Kind.TRUNCATED)
@@ -149,8 +152,10 @@ def _report(
         missing=findings.counts[Kind.MISSING],
         truncated=findings.counts[Kind.TRUNCATED],
         damaged=findings.counts[Kind.DAMAGED],
+        outdated=findings.counts[Kind.OUTDATED],
         unrecorded=findings.counts[Kind.UNRECORDED],
         foreign=findings.counts[Kind.FOREIGN],
+        sidecar=findings.counts[Kind.SIDECAR],
         catalog=findings.of_catalog,
         first=tuple(findings.first),
         listing=findings.path if findings.counts else None,
@@ -173,7 +178,7 @@ def _repair(
     on_progress: ProgressSink,
 ) -> DownloadReport:
     started = time.monotonic()
-    wrong = [kind for kind in Kind if kind is not Kind.FOREIGN]
+    wrong = [kind for kind in Kind if kind not in (Kind.FOREIGN, Kind.SIDECAR)]
     # Without the archive, what it carries cannot be told whole from damaged: it is left alone.
     has_archive = paths.archive.is_file()
     names = _paths_of(report, *wrong)

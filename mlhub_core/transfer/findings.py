@@ -27,11 +27,15 @@ class Kind(StrEnum):
     """It is shorter than the ledger says."""
     DAMAGED = "damaged"
     """Its digest is another one, it is too long, or it cannot be read."""
+    OUTDATED = "outdated"
+    """It is as it was fetched, and the catalog says something else of it today."""
     UNRECORDED = "unrecorded"
     """It lies where an asset goes, and the ledger does not know it: nobody ever checked it. A
     killed run leaves a few of these, and so does another client."""
     FOREIGN = "foreign"
     """Nothing of the dataset explains it."""
+    SIDECAR = "sidecar"
+    """Another tool left it beside the data: it is named, and nothing is wrong."""
 
 
 class Part(StrEnum):

@@ -23,6 +23,7 @@ from mlhub_core.transfer.catalog_check import CatalogNames
 from mlhub_core.transfer.findings import Finding, Findings, Kind
 from mlhub_core.transfer.ledger import LedgerReader
 from mlhub_core.transfer.names import NameSet
+from mlhub_core.transfer.sidecars import is_sidecar
 from mlhub_core.transfer.storage import storage_error
 
 _OWN = frozenset({STATE_DIRECTORY, INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME})
@@ -46,7 +47,7 @@ def find_strays(
     Args:
         paths: The download, its ledger compacted.
         catalog: The names of the catalog's files.
-        findings: Gets them, as unrecorded or foreign.
+        findings: Gets them, as unrecorded, foreign, or left by other tools.
         stop: Looked at now and then.
 
     Raises:
@@ -57,6 +58,7 @@ def find_strays(
     ledger = LedgerReader(paths.ledger_dir)
     same_place = paths.catalog_dir == paths.asset_dir
     index: NameSet | None = None
+    root = str(paths.asset_dir)
     try:
         for batch in _batches(_walk(paths.asset_dir)):
             stop.check()
@@ -67,9 +69,15 @@ def find_strays(
                 continue
             index = _save_paths(paths.index, stop) if index is None else index
             for path, is_asset in zip(unknown, index.holds(unknown), strict=True):
-                findings.add(Finding(Kind.UNRECORDED if is_asset else Kind.FOREIGN, path))
+                findings.add(Finding(_kind_of(root, path, is_asset), path))
     finally:
         ledger.close()
+
+
+def _kind_of(root: str, path: str, is_asset: bool) -> Kind:
+    if is_asset:
+        return Kind.UNRECORDED
+    return Kind.SIDECAR if is_sidecar(root, path) else Kind.FOREIGN
 
 
 def _is_text(path: str) -> bool:

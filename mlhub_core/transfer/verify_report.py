@@ -8,7 +8,7 @@ from pathlib import Path
 from mlhub_core.exceptions import DownloadIncomplete
 from mlhub_core.selection.plan import counted, format_bytes
 from mlhub_core.transfer.findings import Finding, Kind
-from mlhub_core.transfer.report import DownloadReport
+from mlhub_core.transfer.report import DownloadReport, uncompared_text
 
 _SHOWN = 5
 """Names of each kind in the summary."""
@@ -27,8 +27,12 @@ class VerifyReport:
         missing: Files that are not there.
         truncated: Files that are too short.
         damaged: Files whose digest is another one, that are too long, or cannot be read.
+        outdated: Files of which the catalog says something else today.
         unrecorded: Files of the dataset that the ledger does not know.
         foreign: Files that nothing of the dataset explains.
+        sidecar: Files that other tools left beside the data; nothing is wrong with them.
+        uncompared: Files whose checksum in the catalog cannot be read.
+        uncompared_example: The first of them, with its checksum.
         catalog: Those of the missing, truncated and damaged that are files of the catalog.
         first: The first findings of each kind.
         listing: A file that lists all of them, None when there are none.
@@ -45,8 +49,12 @@ class VerifyReport:
     missing: int = 0
     truncated: int = 0
     damaged: int = 0
+    outdated: int = 0
     unrecorded: int = 0
     foreign: int = 0
+    sidecar: int = 0
+    uncompared: int = 0
+    uncompared_example: str = ""
     catalog: int = 0
     first: tuple[Finding, ...] = ()
     listing: Path | None = None
@@ -56,8 +64,8 @@ class VerifyReport:
 
     @property
     def repairable(self) -> int:
-        """Files that a repair can do something about: all that was found but what is foreign."""
-        return self.missing + self.truncated + self.damaged + self.unrecorded
+        """Files that a repair can do something about: all but what no download brought."""
+        return self.missing + self.truncated + self.damaged + self.outdated + self.unrecorded
 
     @property
     def wrong(self) -> int:
@@ -76,6 +84,8 @@ class VerifyReport:
             lines += self._lines_of(kind)
         if self.listing is not None:
             lines.append(f"They are listed in {self.listing}")
+        if self.uncompared:
+            lines.append(uncompared_text(self.uncompared, self.uncompared_example))
         if self.sizes_only:
             lines.append(
                 f"{self.sizes_only:,} files were taken over unread: only their size was compared."
@@ -89,9 +99,10 @@ class VerifyReport:
         return "\n".join(lines)
 
     def _headline(self) -> str:
-        found = {kind: getattr(self, kind.value) for kind in Kind}
+        found = {kind: getattr(self, kind.value) for kind in Kind if kind is not Kind.SIDECAR}
         told = [f"{count:,} {kind.value}" for kind, count in found.items() if count]
-        return f"{', '.join(told)}." if told else "all of them whole."
+        left = f" Other tools left {counted(self.sidecar, 'file')}." if self.sidecar else ""
+        return (f"{', '.join(told)}." if told else "all of them whole.") + left
 
     def _lines_of(self, kind: Kind) -> list[str]:
         named = [finding for finding in self.first if finding.kind is kind][:_SHOWN]

@@ -9,7 +9,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from mlhub_core.exceptions import DownloadIncomplete
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.repair import verify
 from mlhub_core.transfer.fingerprint import path_digest
 from mlhub_core.transfer.tidy import tidy_state
 from tests.acceptance.kit import DATASET, Json, item
@@ -114,3 +118,26 @@ def test_a_ledger_of_the_first_edition_is_continued_and_learns(
     second = [one for one in changing(server, 2) if one["id"] in names]
     assert download(*second).fetched == len(second)
     assert all(content.startswith(b"version 2") for content in files().values())
+
+
+def test_verify_tells_what_the_catalog_has_changed(
+    download: Any, files: Any, server: FaultServer, tmp_path: Path
+) -> None:
+    download(*changing(server, 1), *staying(server, 1))
+    download(
+        *changing(server, 2),
+        *staying(server, 2),
+        collection_filter={"pictures": ["documentation"]},
+    )
+    report = verify(tmp_path / "out" / DATASET)
+    assert report.outdated == len(changing(server, 2))
+    with pytest.raises(DownloadIncomplete, match="not as it should be"):
+        report.raise_for_findings()
+    assert any("outdated: pictures/md5/data.csv" in line for line in report.summary().splitlines())
+    repaired = verify(tmp_path / "out" / DATASET, repair=True)
+    assert repaired.wrong == 0
+    assert verify(tmp_path / "out" / DATASET).wrong == 0
+    changed = [one["id"] for one in changing(server, 2)]
+    for name, content in files().items():
+        if name.split("/")[1] in changed:
+            assert content.startswith(b"version 2")

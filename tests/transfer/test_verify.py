@@ -130,7 +130,7 @@ def test_a_pipe_in_place_of_a_file_blocks_nobody(tiny: Tiny) -> None:
     [
         "notes.txt",
         "more.json",
-        "pictures/i001/data.tif.aux.xml",
+        "pictures/i001/data.tif.bak",
         "pictures/i001/i001.json",
         "_common/readme.md",
         "pictures/i001/\udcff.tif",
