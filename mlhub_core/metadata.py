@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 _FOR_SHOW = ApiSettings(connect_timeout=5, read_timeout=10, max_attempts=2)
 """How the hub is asked for what a run can do without."""
 
+_MOST_BYTES = 2**63 - 1
 _MARKDOWN_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
@@ -80,14 +81,14 @@ class DatasetInfo:
             tuple(
                 CollectionInfo(
                     entry["id"],
-                    tuple(kind for kind in entry.get("types") or () if isinstance(kind, str)),
+                    types_of(entry),
                     _plain(_words(entry.get("license"))),
                 )
                 for entry in (listed if isinstance(listed, list) else ())
                 if isinstance(entry, dict) and _text(entry.get("id"))
             ),
-            _count(sizes.get("stac_catalog_size")),
-            _count(sizes.get("estimated_dataset_size")),
+            count_of(sizes.get("stac_catalog_size")),
+            count_of(sizes.get("estimated_dataset_size")),
         )
 
 
@@ -129,5 +130,13 @@ def _plain(text: str | None) -> str | None:
     return text and _MARKDOWN_LINK.sub(r"\1", text)
 
 
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+def types_of(collection: dict[str, Any]) -> tuple[str, ...]:
+    """What a collection is to its dataset, as that lists it."""
+    types = collection.get("types")
+    return tuple(kind for kind in types if isinstance(kind, str)) if isinstance(types, list) else ()
+
+
+def count_of(value: Any) -> int | None:
+    """A number of bytes, None where it is none."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and 0 <= value <= _MOST_BYTES else None

@@ -11,6 +11,7 @@ import re
 import ssl
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -82,10 +83,7 @@ def _checked(name: str, given: str) -> str:
         if path.is_dir():
             found = bool(_hashed(path))
         else:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-            found = True
-    except ssl.SSLError:
-        found = False
+            found = _holds_certificates(path, path.stat().st_mtime)
     except OSError as error:
         raise InvalidArgument(
             f"{name} is {given!r}: it cannot be read ({error.strerror}). Correct or unset it."
@@ -96,6 +94,16 @@ def _checked(name: str, given: str) -> str:
             f"{name} is {given!r}: there are no certificates in it{how}. Correct or unset it."
         )
     return str(path)
+
+
+@lru_cache(maxsize=8)
+def _holds_certificates(path: Path, changed: float) -> bool:
+    """Whether a file holds some. To find out takes 50 ms, and every session asks."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        return False
+    return True
 
 
 def _hashed(directory: Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +38,7 @@ def fetch_object(
     api_key: str | None,
     profile: str | None,
     settings: ApiSettings | None = None,
+    has_id: bool = True,
 ) -> dict[str, Any]:
     """GET one JSON object.
 
@@ -45,10 +48,11 @@ def fetch_object(
         api_key: As for :func:`~mlhub_core.session.get_session`.
         profile: As for :func:`~mlhub_core.session.get_session`.
         settings: Time-outs and retries.
+        has_id: Whether it is something that has an id.
 
     Raises:
         EntityDoesNotExist: on 404.
-        APIError: if the answer is no JSON object, or another error status.
+        APIError: if the answer is no such object, or another error status.
     """
     with get_session(api_key=api_key, profile=profile, settings=settings) as session:
         try:
@@ -57,7 +61,36 @@ def fetch_object(
             raise EntityDoesNotExist(missing, response=error.response) from error
     if not isinstance(answer, dict):
         raise APIError(f"{redact(path)} did not answer with a JSON object.")
-    return answer
+    return identified(answer, path) if has_id else answer
+
+
+def identified(entity: Any, path: str) -> dict[str, Any]:
+    """Check that something is a JSON object with an id that can be asked for.
+
+    Raises:
+        APIError: if it is not.
+    """
+    entity_id = entity.get("id") if isinstance(entity, dict) else None
+    if not isinstance(entity_id, str) or not entity_id.strip():
+        raise APIError(f"{redact(path)} answered with something that has no id.")
+    found: dict[str, Any] = entity
+    return found
+
+
+@contextmanager
+def reading_stac(what: str) -> Iterator[None]:
+    """Say in one line that an answer is no STAC: PySTAC fails on it in any way there is.
+
+    Args:
+        what: What the answer was to be.
+    """
+    try:
+        yield
+    except Exception as error:
+        who, why = (" ".join(str(text).split())[:200] for text in (what, error))
+        raise APIError(
+            f"{who}: the hub's answer is not what STAC says ({type(error).__name__}: {why})."
+        ) from error
 
 
 def fetch_list(
@@ -77,6 +110,6 @@ def fetch_list(
         answer = session.get_json(path, params=params)
     if member is not None and isinstance(answer, dict):
         answer = answer.get(member)
-    if not isinstance(answer, list) or not all(isinstance(entry, dict) for entry in answer):
+    if not isinstance(answer, list):
         raise APIError(f"{redact(path)} did not answer with a list of JSON objects.")
-    return answer
+    return [identified(entry, path) for entry in answer]

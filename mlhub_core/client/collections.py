@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterator
 from typing import Any
 
-from mlhub_core.client._entity import fetch_list, fetch_object, segment
+from mlhub_core.client._entity import fetch_list, fetch_object, identified, segment
 from mlhub_core.exceptions import APIError, EntityDoesNotExist, InvalidArgument
 from mlhub_core.session import get_session
 
@@ -85,7 +85,7 @@ def list_collection_items(
                     features = page.get("features")
                     if not isinstance(features, list):
                         raise APIError(f"{path} answered with a page that has no features.")
-                    yield from features
+                    yield from (identified(feature, path) for feature in features)
             except EntityDoesNotExist as error:
                 raise EntityDoesNotExist(
                     f'Collection "{collection_id}" does not exist on this hub.',

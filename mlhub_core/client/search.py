@@ -32,7 +32,7 @@ def matches(dataset: dict[str, Any], tags: Iterable[str], text: Iterable[str]) -
     Phrases are compared without regard to case; a phrase has to stand within one text field.
     """
     own_tags = dataset.get("tags")
-    if not set(tags) <= set(own_tags if isinstance(own_tags, list) else ()):
+    if not all(tag in (own_tags if isinstance(own_tags, list) else ()) for tag in tags):
         return False
     phrases = [phrase.casefold() for phrase in text]
     if not phrases:

@@ -10,8 +10,10 @@ from typing import Any
 import pystac
 
 from mlhub_core import client
+from mlhub_core.client._entity import reading_stac
 from mlhub_core.exceptions import EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.metadata import count_of
 from mlhub_core.models.lenient import complete_collection
 
 
@@ -67,7 +69,7 @@ class Collection(pystac.Collection):
             MLHubException: all that the session raises.
         """
         found = client.get_collection(collection_id, api_key=api_key, profile=profile)
-        return cls.from_dict(found, api_key=api_key, profile=profile)
+        return cls._of(found, api_key, profile)
 
     @classmethod
     def list(
@@ -78,10 +80,13 @@ class Collection(pystac.Collection):
         Raises:
             MLHubException: all that the session raises.
         """
-        return [
-            cls.from_dict(found, api_key=api_key, profile=profile)
-            for found in client.list_collections(api_key=api_key, profile=profile)
-        ]
+        listed = client.list_collections(api_key=api_key, profile=profile)
+        return [cls._of(found, api_key, profile) for found in listed]
+
+    @classmethod
+    def _of(cls, found: dict[str, Any], api_key: str | None, profile: str | None) -> Collection:
+        with reading_stac(f"Collection {found['id']}"):
+            return cls.from_dict(found, api_key=api_key, profile=profile)
 
     def _session_kwargs(self, api_key: str | None, profile: str | None) -> dict[str, Any]:
         return {
@@ -114,7 +119,8 @@ class Collection(pystac.Collection):
         found = client.get_collection_item(
             self.id, item_id, **self._session_kwargs(api_key, profile)
         )
-        return pystac.Item.from_dict(found, migrate=False)
+        with reading_stac(f"Item {item_id}"):
+            return pystac.Item.from_dict(found, migrate=False)
 
     def download(
         self,
@@ -146,7 +152,7 @@ class Collection(pystac.Collection):
             info = client.get_collection_archive_info(self.id, **self.session_kwargs)
         except EntityDoesNotExist:
             return None
-        return info.get("size")
+        return count_of(info.get("size"))
 
     def __str__(self) -> str:
         return f"{self.id}: {self.description}"

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from mlhub_core import client
 from mlhub_core.chores import Pool
+from mlhub_core.client._entity import identified
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.metadata import count_of, types_of
 from mlhub_core.redact import without_secrets
 from mlhub_core.settings import RunSettings
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from mlhub_core.models.collection import Collection
     from mlhub_core.transfer.report import DownloadReport
 
+_TEXTS = ("title", "registry", "doi", "citation")
 _FETCH_THREADS = 8
 """Collections of one dataset fetched at a time; most datasets have two."""
 
@@ -133,7 +136,25 @@ class Dataset:
         Arguments and errors are those of :func:`~mlhub_core.client.list_datasets`.
         """
         found = client.list_datasets(tags=tags, text=text, api_key=api_key, profile=profile)
-        return [cls(**fields, api_key=api_key, profile=profile) for fields in found]
+        return [cls._of(fields, api_key, profile) for fields in found]
+
+    @classmethod
+    def _of(cls, found: dict[str, Any], api_key: str | None, profile: str | None) -> Dataset:
+        """Make one of the API's object, whatever that holds beside an id."""
+        collections = found.get("collections")
+        texts = {
+            name: found.get(name) if isinstance(found.get(name), str) else None for name in _TEXTS
+        }
+        dataset = cls(
+            found["id"],
+            collections if isinstance(collections, builtins.list) else None,
+            **texts,
+            api_key=api_key,
+            profile=profile,
+        )
+        known = {"id", "collections", *_TEXTS}
+        dataset.extra_fields = {name: found[name] for name in found if name not in known}
+        return dataset
 
     @classmethod
     def fetch(
@@ -146,7 +167,7 @@ class Dataset:
             MLHubException: all that the session raises.
         """
         found = client.get_dataset(dataset_id_or_doi, api_key=api_key, profile=profile)
-        return cls(**found, api_key=api_key, profile=profile)
+        return cls._of(found, api_key, profile)
 
     @classmethod
     def fetch_by_id(
@@ -154,7 +175,7 @@ class Dataset:
     ) -> Dataset:
         """One dataset by its id; errors as for :meth:`fetch`."""
         found = client.get_dataset_by_id(dataset_id, api_key=api_key, profile=profile)
-        return cls(**found, api_key=api_key, profile=profile)
+        return cls._of(found, api_key, profile)
 
     @classmethod
     def fetch_by_doi(
@@ -162,7 +183,7 @@ class Dataset:
     ) -> Dataset:
         """One dataset by its DOI; errors as for :meth:`fetch`."""
         found = client.get_dataset_by_doi(dataset_doi, api_key=api_key, profile=profile)
-        return cls(**found, api_key=api_key, profile=profile)
+        return cls._of(found, api_key, profile)
 
     @cached_property
     def collections(self) -> CollectionList:
@@ -170,8 +191,9 @@ class Dataset:
         from mlhub_core.models.collection import Collection
 
         def fetch(description: dict[str, Any]) -> tuple[Collection, frozenset[str]]:
-            collection = Collection.fetch(description["id"], **self.session_kwargs)
-            return collection, frozenset(description.get("types") or ())
+            listed = identified(description, f"datasets/{self.id}")
+            collection = Collection.fetch(listed["id"], **self.session_kwargs)
+            return collection, frozenset(types_of(listed))
 
         with Pool(_FETCH_THREADS) as pool:
             return CollectionList(pool.map(fetch, self.collection_descriptions))
@@ -187,7 +209,7 @@ class Dataset:
         return self._size("estimated_dataset_size")
 
     def _size(self, name: str) -> int | None:
-        return client.get_catalog_info(self.id, **self.session_kwargs).get(name)
+        return count_of(client.get_catalog_info(self.id, **self.session_kwargs).get(name))
 
     def download(
         self,

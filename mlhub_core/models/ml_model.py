@@ -9,6 +9,7 @@ from typing import Any
 import pystac
 
 from mlhub_core import client
+from mlhub_core.client._entity import reading_stac
 
 
 class MLModel(pystac.Item):
@@ -64,7 +65,7 @@ class MLModel(pystac.Item):
             MLHubException: all that the session raises.
         """
         found = client.get_model_by_id(model_id, api_key=api_key, profile=profile)
-        return cls.from_dict(found, api_key=api_key, profile=profile)
+        return cls._of(found, api_key, profile)
 
     @classmethod
     def list(
@@ -75,10 +76,13 @@ class MLModel(pystac.Item):
         Raises:
             MLHubException: all that the session raises.
         """
-        return [
-            cls.from_dict(found, api_key=api_key, profile=profile)
-            for found in client.list_models(api_key=api_key, profile=profile)
-        ]
+        listed = client.list_models(api_key=api_key, profile=profile)
+        return [cls._of(found, api_key, profile) for found in listed]
+
+    @classmethod
+    def _of(cls, found: dict[str, Any], api_key: str | None, profile: str | None) -> MLModel:
+        with reading_stac(f"MLModel {found['id']}"):
+            return cls.from_dict(found, api_key=api_key, profile=profile)
 
     def __str__(self) -> str:
         return f"{self.id}: {self.properties.get('title', '')}"
