@@ -251,8 +251,17 @@ def _is_http_date(value: str) -> bool:
     return moment is not None and http_date(moment) == value
 
 
+def has_changed(
+    etag: str | None, new_etag: str | None, modified: str | None, new_modified: str | None
+) -> bool:
+    """Whether ETags, or else dates, of two answers say that a file is another one by now."""
+    if etag and new_etag:
+        return _differ(etag, new_etag)
+    return _differ(modified, new_modified)
+
+
 def _differ(old: str | None, new: str | None) -> bool:
-    """Whether two ETags name two states of a file, be they weak or hold any bytes at all."""
+    """Whether two validators differ, be they weak or hold any bytes at all."""
     tags = [(tag or "").strip(" \t").removeprefix("W/").strip('"') for tag in (old, new)]
     return all(tags) and tags[0] != tags[1]
 
@@ -336,11 +345,8 @@ def judge_range(
     if status == 200:
         # The server ignores ranges, or If-Range told it that the file is another one by now.
         return RangeVerdict.START_OVER
-    if status in (206, 416):
-        if _differ(expected_etag, etag):
-            return RangeVerdict.ASK_AGAIN  # If-Range was ignored; these are another file's bytes
-        if not (etag and expected_etag) and _differ(expected_modified, modified):
-            return RangeVerdict.ASK_AGAIN
+    if status in (206, 416) and has_changed(expected_etag, etag, expected_modified, modified):
+        return RangeVerdict.ASK_AGAIN  # If-Range was ignored; these are another file's bytes
     if status == 206:
         got = parse_content_range(content_range)
         # Less than was asked for is not worth the bookkeeping.

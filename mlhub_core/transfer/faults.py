@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pycurl
 
 from mlhub_core.redact import redact
+from mlhub_core.say import printable
 from mlhub_core.transfer.verdict import Again
 
 NOT_HTTP = "an answer that is not HTTP"
@@ -82,7 +83,7 @@ def fault_of(code: int, message: str) -> Fault:
         cause, again = _REDIRECTED[code], Again.NEVER
         if message.startswith('Protocol "http"'):
             cause, message = _DOWNGRADED
-    return Fault(cause, redact(message), again, code in _CROWDED)
+    return Fault(cause, printable(redact(message)), again, code in _CROWDED)
 
 
 def out_of_descriptors(os_errno: int) -> bool:

@@ -129,11 +129,13 @@ class Fetch:
 
     def take(self, head: ResponseHead, pieces: Sequence[bytes]) -> bool:
         """Take a small answer that came whole, if nothing is odd about it."""
-        return self._kind is _WHOLE and take_small(self._asset, head, pieces, self._desk)
+        if self._kind is not _WHOLE or self._total is not None:
+            return False
+        return take_small(self._asset, head, pieces, self._desk)
 
     def begin(self, head: ResponseHead) -> bool:
         """Judge a response by its head; False when its body is not wanted."""
-        self._ask = ask = self._ask or ask_for_whole(self._asset)
+        self._ask = ask = self._ask or self._ask_for_whole()
         self._verdict = verdict = judge(head, ask)
         self._status = head.status
         if logger.isEnabledFor(logging.DEBUG):
@@ -223,7 +225,12 @@ class Fetch:
         if self._kind is Kind.PROBE:
             assert self._local is not None
             return ask_about(self._asset, *self._local)
-        return ask_for_whole(self._asset)
+        return self._ask_for_whole()
+
+    def _ask_for_whole(self) -> Ask:
+        if self._coding is not None:  # lengths of coded bytes say nothing of others
+            return ask_for_whole(self._asset, None, None)
+        return ask_for_whole(self._asset, self._total, self._head)
 
     # Taking
 
@@ -374,11 +381,12 @@ class Fetch:
                 decoded = settled is not body  # which its own checksum vouches for
                 self._body = body = settled
         page = self._page_in_place(body, failure)
-        if page is not None:
+        if page is not None or failure is not None:
             self._start_over()
+            self._total = None  # what came with other bytes is no word about the file
+        if page is not None:
             return self._try_again(Again.ONCE, page)
         if failure is not None:
-            self._start_over()
             return self._try_again(Again.LATER, failure)
         sha256 = body.digest("sha256")
         body.close()

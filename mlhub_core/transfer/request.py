@@ -15,11 +15,22 @@ _AZURE = ".blob.core.windows.net"
 _OVERLAP = 4096
 
 
-def ask_for_whole(asset: Asset) -> Ask:
-    """Ask for the whole file."""
-    has_checksum = asset.checksum is not None
+def ask_for_whole(asset: Asset, total: int | None, head: ResponseHead | None) -> Ask:
+    """Ask for the whole file.
+
+    Args:
+        asset: The asset.
+        total: Its bytes as known from an earlier answer.
+        head: Of that answer, None where there was none.
+    """
     return Ask(
-        Kind.WHOLE, suffix_of(asset.save_path), size=asset.file_size, has_checksum=has_checksum
+        Kind.WHOLE,
+        suffix_of(asset.save_path),
+        total=total,
+        size=asset.file_size,
+        has_checksum=asset.checksum is not None,
+        etag=head.get("etag") if head else None,
+        modified=head.get("last-modified") if head else None,
     )
 
 

@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 from mlhub_core.http_rules import (
     RangeVerdict,
+    has_changed,
     is_retryable,
     judge_range,
     misframing,
@@ -189,6 +190,9 @@ def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
     if ask.size is not None and total is not None and total != ask.size:
         detail = f"{ask.size} bytes in the catalog, {total} from the server"
         return _refuse("another size than in the catalog", Again.ONCE, detail)
+    if _contradicts(head, ask, total):
+        detail = f"{ask.total} bytes at first, {total} later"
+        return _refuse("another length than an earlier answer gave", Again.LATER, detail)
     return Verdict(Take.WHOLE, total=total if ask.size is None else ask.size)
 
 
@@ -211,6 +215,14 @@ def _length(head: ResponseHead) -> int | None:
     if is_chunked(head):  # RFC 9112: it overrides Content-Length
         return None
     return parse_length(head.get("content-length"))
+
+
+def _contradicts(head: ResponseHead, ask: Ask, total: int | None) -> bool:
+    """Whether a file that has not changed is said to have another length: caches keep halves."""
+    if total is None or ask.total in (None, total):
+        return False
+    etag, modified = head.get("etag"), head.get("last-modified")
+    return not has_changed(ask.etag, etag, ask.modified, modified)
 
 
 def _misframed(head: ResponseHead) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.faultserver import Fault, FaultServer, truncate
+from tests.faultserver import Fault, FaultServer, truncate, truncate_then_change
 from tests.transfer.kit import OVERLAP, Kit, content, quick
 
 TRUTH = content("truth", 60_000)
@@ -221,6 +221,33 @@ def test_a_file_of_another_time_is_not_put_to_what_is_here(kit: Kit, server: Fau
     kit.want("/a.tif")
     assert kit.run().resumed == 0
     assert kit.final("/a.tif").read_bytes() == TRUTH
+
+
+@pytest.mark.parametrize("validators", [{}, {"etag": None}, {"etag": None, "modified": None}])
+@pytest.mark.parametrize("cut", [500, HALF])
+def test_half_a_file_is_not_whole_because_a_later_answer_gives_its_length(
+    kit: Kit, server: FaultServer, validators: dict[str, None], cut: int
+) -> None:
+    """As a cache does that kept what broke off; small files are taken another way."""
+    server.put("/a.tif", TRUTH, **validators)  # type: ignore[arg-type]
+    half = Fault(body=TRUTH[:cut], ignore_range=True)
+    server.script("/a.tif", truncate(cut), half)
+    kit.want("/a.tif")
+    assert kit.run().fetched == 1
+    assert kit.final("/a.tif").read_bytes() == TRUTH
+    kit.final("/a.tif").unlink()
+    server.script("/a.tif", truncate(cut))
+    server.always("/a.tif", half)
+    assert kit.errors(kit.run())["a.tif"].startswith("another length than an earlier answer gave")
+    assert not kit.final("/a.tif").exists()
+
+
+def test_a_file_that_has_changed_may_have_another_length(kit: Kit, server: FaultServer) -> None:
+    server.put("/a.tif", TRUTH)
+    server.script("/a.tif", truncate_then_change(HALF, TRUTH[:50_000]))
+    kit.want("/a.tif")
+    assert kit.run().fetched == 1
+    assert kit.final("/a.tif").read_bytes() == TRUTH[:50_000]
 
 
 @pytest.mark.parametrize(
