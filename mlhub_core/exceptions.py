@@ -27,18 +27,47 @@ and ``Timeout`` are those of ``requests``, which scripts for it catch. Foreign e
 (``requests``, ``pycurl``, ``tarfile``, ``OSError``) are mapped where they arise, with ``raise …
 from``. All of them can be pickled, attributes and cause included, because Prefect and process pools
 send them around. No message ever holds an API key or a signature.
+
+Those that come from requests are defined in ``request_errors``, and loaded when first used:
+``requests`` takes longer to load than all of a command's help.
 """
 
 from __future__ import annotations
 
+import importlib
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
-
-import requests
+from typing import TYPE_CHECKING, Any
 
 from mlhub_core.redact import redact, without_secrets
+
+if TYPE_CHECKING:
+    from mlhub_core.request_errors import APIError as APIError
+    from mlhub_core.request_errors import AuthenticationError as AuthenticationError
+    from mlhub_core.request_errors import EntityDoesNotExist as EntityDoesNotExist
+    from mlhub_core.request_errors import FetchError as FetchError
+    from mlhub_core.request_errors import HubTimeout as HubTimeout
+    from mlhub_core.request_errors import HubUnreachable as HubUnreachable
+
+_FROM_REQUESTS = (
+    "APIError",
+    "AuthenticationError",
+    "EntityDoesNotExist",
+    "FetchError",
+    "HubTimeout",
+    "HubUnreachable",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FROM_REQUESTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("mlhub_core.request_errors"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FROM_REQUESTS})
 
 
 def _rebuild(
@@ -69,21 +98,11 @@ class MLHubException(Exception):
         return self.message
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        state = {**self.__dict__}
-        if "request" in state:
-            # Headers and bodies may hold what nobody may read where pickles are stored.
-            state.update(request=None, response=_head(state.get("response")))
-        return _rebuild, (type(self), self.message, state, _portable(self.__cause__))
+        return _rebuild, (type(self), self.message, self._pickled(), _portable(self.__cause__))
 
-
-def _head(response: requests.Response | None) -> requests.Response | None:
-    """A response without headers, body and request."""
-    if response is None:
-        return None
-    head = requests.Response()
-    head.status_code, head.reason, head.url = response.status_code, response.reason, response.url
-    head._content = b""
-    return head
+    def _pickled(self) -> dict[str, Any]:
+        """The attributes as they are pickled."""
+        return {**self.__dict__}
 
 
 def _portable(cause: BaseException | None) -> BaseException | None:
@@ -93,8 +112,8 @@ def _portable(cause: BaseException | None) -> BaseException | None:
     copy = None
     with suppress(Exception):  # whatever foreign objects raise that were not made for it
         copy = pickle.loads(pickle.dumps(cause))
-    # A request that a cause carries has headers: see above.
-    if type(copy) is type(cause) and not isinstance(cause, requests.RequestException):
+    # A request that a cause carries has headers, which nobody may read where pickles are stored.
+    if type(copy) is type(cause) and not hasattr(copy, "request"):
         return cause
     return MLHubException(f"{type(cause).__name__}: {redact(cause)}")
 
@@ -119,46 +138,6 @@ class APIKeyNotFound(MLHubException):
     """No API key could be found by any of the documented ways."""
 
 
-class APIError(MLHubException, requests.HTTPError):
-    """The hub answered with an error status.
-
-    Attributes:
-        status: The HTTP status code, or None where there was none.
-        response: The answer, or None; without headers and body once it has been pickled.
-        request: What was answered, or None.
-    """
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        status: int | None = None,
-        response: requests.Response | None = None,
-    ) -> None:
-        super().__init__(message)
-        if status is None and response is not None:
-            status = response.status_code
-        self.status = status
-        self.response = response
-        self.request = getattr(response, "request", None)
-
-
-class AuthenticationError(APIError):
-    """The hub wants an API key, or refuses the one it got (401, 403)."""
-
-
-class EntityDoesNotExist(APIError):
-    """The hub knows no dataset, collection, item, model or archive of that name (404)."""
-
-
-class HubUnreachable(MLHubException, requests.ConnectionError):
-    """The hub gave no usable answer: connection refused or broken off, time-out, unknown host."""
-
-
-class HubTimeout(HubUnreachable, requests.Timeout):
-    """The hub did not answer in time."""
-
-
 class CatalogError(MLHubException):
     """The catalog archive cannot be used."""
 
@@ -173,22 +152,6 @@ class ArchiveCorrupt(CatalogError):
 
 class ArchiveLimitExceeded(CatalogError):
     """The archive holds more than the caps allow; the message names the setting that lifts it."""
-
-
-class FetchError(MLHubException, requests.ConnectionError):
-    """One file could not be fetched whole.
-
-    Attributes:
-        status: The HTTP status code, or None where the failure lies elsewhere.
-        retryable: Whether trying again later may help.
-    """
-
-    def __init__(
-        self, message: str = "", *, status: int | None = None, retryable: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.retryable = retryable
 
 
 class DownloadIncomplete(MLHubException, OSError):

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from mlhub_core.exceptions import (
-    DownloadIncomplete,
-    EntityDoesNotExist,
-    Interrupted,
-    InvalidArgument,
-    StorageError,
-)
+from mlhub_core import exceptions
+from mlhub_core.exceptions import DownloadIncomplete, Interrupted, InvalidArgument, StorageError
 
 
 class ExitStatus(IntEnum):
@@ -36,7 +31,7 @@ def exit_status(error: BaseException) -> ExitStatus:
         return ExitStatus.INTERRUPTED
     if isinstance(error, DownloadIncomplete):
         return ExitStatus.INCOMPLETE
-    if isinstance(error, InvalidArgument | EntityDoesNotExist):
+    if isinstance(error, InvalidArgument | exceptions.EntityDoesNotExist):
         return ExitStatus.BAD_ARGUMENT
     if isinstance(error, StorageError):
         return ExitStatus.DISK

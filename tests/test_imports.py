@@ -44,6 +44,11 @@ def test_asking_the_hub_needs_no_geopandas(code: str) -> None:
     assert loaded_by(code).isdisjoint(HEAVY)
 
 
+def test_a_command_line_is_parsed_without_requests() -> None:
+    code = "import mlhub_core.cli, mlhub_core.exit_status; mlhub_core.cli.build_parser()"
+    assert loaded_by(code).isdisjoint({*HEAVY, "requests", "urllib3", "pystac"})
+
+
 def test_a_dataset_alone_needs_no_pystac() -> None:
     loaded = loaded_by("from mlhub_core import Dataset")
     assert loaded.isdisjoint({"pystac", "geopandas", "pandas", "pyarrow", "pycurl", "prefect"})
