@@ -40,7 +40,12 @@ def run_settings(options: argparse.Namespace) -> RunSettings:
     if not 1 <= options.workers <= 64:
         raise InvalidArgument(f"--workers {options.workers}: use a number from 1 to 64.")
     mirrors = tuple(_mirror(text) for text in options.mirror)
-    transfer = TransferSettings(concurrency=options.concurrency, mirrors=mirrors)
+    transfer = TransferSettings(
+        concurrency=options.concurrency,
+        mirrors=mirrors,
+        ignore_file_size=options.ignore_file_size,
+        ignore_checksum=options.ignore_checksum,
+    )
     return RunSettings(transfer=transfer, workers=options.workers)
 
 
@@ -78,6 +83,8 @@ def parameter_fields(options: argparse.Namespace) -> dict[str, Any]:
         "unarchive": not options.no_unarchive,
         "asset_db": not options.no_asset_db,
         "ignore_space": options.ignore_space,
+        "ignore_file_size": options.ignore_file_size,
+        "ignore_checksum": options.ignore_checksum,
         "demo": options.demo,
         **{name: value for name in LIMITS if (value := getattr(options, name, None)) is not None},
     }

@@ -193,6 +193,16 @@ def add_transfer_arguments(how: argparse._ArgumentGroup) -> None:
         metavar="PREFIX=URL",
         help="fetch asset URLs that begin with PREFIX from URL instead; may be repeated",
     )
+    how.add_argument(
+        "--ignore-file-size",
+        action="store_true",
+        help="where the file:size of the catalog is wrong: do not compare it",
+    )
+    how.add_argument(
+        "--ignore-checksum",
+        action="store_true",
+        help="where the file:checksum of the catalog is wrong: do not compare it",
+    )
 
 
 def add_limit_arguments(how: argparse._ActionsContainer) -> None:

@@ -99,6 +99,10 @@ class DownloadParameters(BaseModel):
     """Write mlhub_stac_assets.db, the reference client's SQLite table."""
     ignore_space: bool = False
     """Begin though the disk has not the room for what is to come."""
+    ignore_file_size: bool = False
+    """Do not compare the file:size of the catalog, where that is wrong."""
+    ignore_checksum: bool = False
+    """Do not compare the file:checksum of the catalog, where that is wrong."""
     max_members: int = Field(default=ArchiveLimits.max_members, ge=1)
     """Cap on the members of a catalog archive, against archives made to do harm."""
     max_bytes: int = Field(default=ArchiveLimits.max_bytes, ge=1)
@@ -172,7 +176,10 @@ class DownloadParameters(BaseModel):
             strict=self.strict,
             settings=RunSettings(
                 transfer=TransferSettings(
-                    concurrency=self.concurrency, mirrors=tuple(self.mirrors.items())
+                    concurrency=self.concurrency,
+                    mirrors=tuple(self.mirrors.items()),
+                    ignore_file_size=self.ignore_file_size,
+                    ignore_checksum=self.ignore_checksum,
                 ),
                 limits=ArchiveLimits(self.max_members, self.max_bytes, self.max_json_bytes),
                 workers=self.workers,

@@ -103,6 +103,11 @@ class TransferSettings:
     mirrors: tuple[tuple[str, str], ...] = ()
     """``(prefix, replacement)`` pairs: an asset URL that starts with a prefix is fetched from the
     replacement instead. The longest prefix wins. The index keeps the catalog's own URL."""
+    ignore_file_size: bool = False
+    """Whether ``file:size`` of the catalog is not compared: a way round catalogs that are wrong.
+    What was taken so counts as whole until the catalog says something else."""
+    ignore_checksum: bool = False
+    """The same for ``file:checksum``. What the servers say is compared all the same."""
     s3_endpoint: str | None = None
     """Where ``s3://bucket/key`` is fetched from, as ``{endpoint}/{bucket}/{key}``; None means
     ``https://{bucket}.s3.amazonaws.com/{key}``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -234,6 +235,8 @@ class Dataset:
         with_sources: bool = False,
         strict: bool = False,
         plan: str | Path | None = None,
+        ignore_file_size: bool = False,
+        ignore_checksum: bool = False,
         settings: RunSettings | None = None,
         progress: bool = True,
     ) -> DownloadReport:
@@ -265,6 +268,8 @@ class Dataset:
             with_sources: Add the items that selected ones name as their source.
             strict: Raise also if the catalog itself lacks something that it names.
             plan: The ``plan.json`` that a dry run saved: exactly that is downloaded.
+            ignore_file_size: Do not compare the ``file:size`` of the catalog, where that is wrong.
+            ignore_checksum: Likewise its ``file:checksum``.
             settings: How to transfer; see :class:`~mlhub_core.settings.RunSettings`.
             progress: Show progress: bars on a terminal, else a line now and then.
 
@@ -306,7 +311,7 @@ class Dataset:
             ),
             plan=None if plan is None else Path(plan),
             strict=strict,
-            settings=settings or RunSettings(),
+            settings=_ignoring(settings or RunSettings(), ignore_file_size, ignore_checksum),
         )
         with showing_progress(progress) as on_progress:
             report = download(
@@ -317,3 +322,13 @@ class Dataset:
             )
         report.raise_for_failures(strict=strict)
         return report
+
+
+def _ignoring(settings: RunSettings, file_size: bool, checksum: bool) -> RunSettings:
+    """Settings with which what the catalog says of files is not compared, if that is asked for."""
+    transfer = replace(
+        settings.transfer,
+        ignore_file_size=settings.transfer.ignore_file_size or file_size,
+        ignore_checksum=settings.transfer.ignore_checksum or checksum,
+    )
+    return replace(settings, transfer=transfer)

@@ -13,6 +13,10 @@ from mlhub_core.transfer.result import PartitionResult
 
 _CAUSES_SHOWN = 10
 _ODD_SHOWN = 5
+_WAYS_ROUND = {
+    "another size than in the catalog": "if the catalog is wrong, --ignore-file-size takes them",
+    "another checksum than expected": "if the catalog is wrong, --ignore-checksum takes them",
+}
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,8 @@ class DownloadReport:
             lines.append(f"{self.failed:,} of {self.files:,} assets could not be had:")
             for cause, host, count in self.causes[:_CAUSES_SHOWN]:
                 lines.append(f"  {count:,} x {cause}" + (f" ({host})" if host else ""))
+            told = {cause for cause, _, _ in self.causes}
+            lines += [f"  {hint}" for cause, hint in _WAYS_ROUND.items() if cause in told]
             hidden = len(self.causes) - _CAUSES_SHOWN
             if hidden > 0:
                 lines.append(f"  and {hidden} other causes")

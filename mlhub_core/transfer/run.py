@@ -175,6 +175,7 @@ class _Run:
 
     def _act(self, asset: Asset, entry: Entry | None) -> Fetch | None:
         """Do what can be done without asking anybody; else say what is to be fetched."""
+        asset = self._expected(asset)
         if not is_safe(asset.save_path):
             self.failed(asset, Failure("save path leads out of the directory"))
             return None
@@ -199,6 +200,17 @@ class _Run:
         if action is Action.PROBE and self.places.leads_out(asset.save_path):
             action = Action.FETCH  # what a link out of the directory leads to is not copied
         return self._fetch(asset, _KINDS.get(action, _WHOLE), local)
+
+    def _expected(self, asset: Asset) -> Asset:
+        """An asset without what of the catalog is not to be compared."""
+        settings = self.settings
+        if not (settings.ignore_file_size or settings.ignore_checksum):
+            return asset
+        return asset._replace(
+            fingerprint=fingerprint_of(asset),
+            file_size=None if settings.ignore_file_size else asset.file_size,
+            checksum=None if settings.ignore_checksum else asset.checksum,
+        )
 
     def _keep(self, asset: Asset, entry: Entry) -> None:
         self._counts["kept"] += 1
