@@ -2,7 +2,7 @@
 
 The key is checked before anything is looked up, for everything below the root but what the real
 API gives to anybody: the root, the lists of datasets, collections and models, and a collection.
-Files lie outside the root and need none.
+Files lie outside the root; where there is a key, they need it or a link that the hub has signed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from mlhub_core.hub.files import FileApp
 from mlhub_core.hub.items import MAX_LIMIT, ItemLookup, read_page
 from mlhub_core.hub.links import address, link, page_url, rebased
 from mlhub_core.hub.page import render
+from mlhub_core.hub.signing import SignedCatalogs, Signer
 from mlhub_core.hub.store import HubStore
 from mlhub_core.redact import HIDDEN
 
@@ -57,12 +58,14 @@ class _Hub:
 
     def __init__(self, store: HubStore, api_key: str | None) -> None:
         self._api_key = None if api_key is None else api_key.encode()
-        self._files = FileApp(
-            FILES_PATH,
-            {name: store.directory / name for name in ("assets", "catalogs", "archives")},
-            digested=frozenset({"catalogs", "archives"}),
-        )
-        self._api = _Api(store, needs_key=api_key is not None).application()
+        self._signer = None if api_key is None else Signer(api_key.encode(), FILES_PATH)
+        signed = SignedCatalogs(self._signer.sign_links) if self._signer else None
+        folders = {name: store.directory / name for name in ("assets", "catalogs", "archives")}
+        if signed is not None:
+            folders["signed"] = signed.directory
+        digested = frozenset(folders) - {"assets"}
+        self._files = FileApp(FILES_PATH, folders, digested)
+        self._api = _Api(store, self._signer, signed).application()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,15 +75,20 @@ class _Hub:
         if logger.isEnabledFor(logging.DEBUG):
             send = _logged(scope, send)
         path: str = scope["path"]
-        if path.startswith(FILES_PATH):
-            await self._files(scope, receive, send)
-        elif self._allows(path, scope):
-            await self._api(scope, receive, send)
-        else:
+        if not self._allows(path, scope):
             await _json({"detail": _NO_KEY}, 401)(scope, receive, send)
+        elif path.startswith(FILES_PATH):
+            await self._files(scope, receive, send)
+        else:
+            await self._api(scope, receive, send)
 
     def _allows(self, path: str, scope: Scope) -> bool:
-        if self._api_key is None or _OPEN_PATH.fullmatch(path) or not path.startswith(ROOT_PATH):
+        if self._api_key is None or self._signer is None or _OPEN_PATH.fullmatch(path):
+            return True
+        if path.startswith(FILES_PATH):
+            if self._signer.allows(path, scope["query_string"]):
+                return True
+        elif not path.startswith(ROOT_PATH):
             return True
         request = Request(scope)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -119,10 +127,14 @@ def _logged(scope: Scope, send: Send) -> Send:
 
 
 class _Api:
-    def __init__(self, store: HubStore, *, needs_key: bool) -> None:
+    def __init__(
+        self, store: HubStore, signer: Signer | None, catalogs: SignedCatalogs | None
+    ) -> None:
         self._store = store
+        self._signer = signer
+        self._catalogs = catalogs
         self._lookup = ItemLookup()
-        self._needs_key = needs_key
+        self._needs_key = signer is not None
 
     def application(self) -> Starlette:
         routes = {
@@ -211,7 +223,7 @@ class _Api:
         links = [link("root", root), link("self", page_url(here, limit, start))]
         if following is not None:
             links.append(link("next", page_url(here, limit, following), "application/geo+json"))
-        return _json(
+        return self._signed(
             {
                 "type": "FeatureCollection",
                 "features": [rebased(feature, root) for feature in features],
@@ -226,7 +238,14 @@ class _Api:
         found = None if path is None else await self._lookup.find(path, item_id)
         if found is None:
             raise EntityDoesNotExist(f"Item {item_id} does not exist.", status=404)
-        return _json(rebased(found, address(request) + ROOT_PATH))
+        return self._signed(rebased(found, address(request) + ROOT_PATH))
+
+    def _signed(self, content: Any) -> Response:
+        """JSON whose links to files are good without the key that the client has shown."""
+        data = orjson.dumps(content)
+        if self._signer is not None:
+            data = self._signer.sign_links(data)
+        return Response(data, media_type="application/json")
 
     async def models(self, request: Request) -> Response:
         root = address(request) + ROOT_PATH
@@ -234,21 +253,30 @@ class _Api:
 
     async def model(self, request: Request) -> Response:
         found = self._store.model(request.path_params["model_id"])
-        return _json(rebased(found, address(request) + ROOT_PATH))
+        return self._signed(rebased(found, address(request) + ROOT_PATH))
 
     async def catalog(self, request: Request) -> Response:
         path = self._store.catalog_file(request.path_params["dataset_id"])
-        return _see_other(request, "catalogs", path.name)
+        name = await self._catalogs.have(path) if self._catalogs is not None else None
+        if name is not None:
+            return self._see_other(request, "signed", name)
+        return self._see_other(request, "catalogs", path.name)
 
     async def catalog_info(self, request: Request) -> Response:
         return _json(self._store.catalog_info(request.path_params["dataset_id"]))
 
     async def archive(self, request: Request) -> Response:
         path = self._store.archive_file(request.path_params["collection_id"])
-        return _see_other(request, "archives", path.name)
+        return self._see_other(request, "archives", path.name)
 
     async def archive_info(self, request: Request) -> Response:
         return _json(self._store.archive_info(request.path_params["collection_id"]))
+
+    def _see_other(self, request: Request, folder: str, name: str) -> Response:
+        location = f"{address(request)}{FILES_PATH}{folder}/{quote(name)}"
+        if self._signer is not None:
+            location = self._signer.sign(location)
+        return Response(status_code=303, headers={"location": location})
 
 
 def _json(content: Any, status: int = 200) -> Response:
@@ -279,8 +307,3 @@ def _number(request: Request, name: str, default: int, least: int, most: int) ->
     if re.fullmatch(r"[0-9]{1,19}", text) and least <= int(text) <= most:
         return int(text)
     raise InvalidArgument(f"{name} is {text[:40]!r}: use a number from {least} to {most}.")
-
-
-def _see_other(request: Request, folder: str, name: str) -> Response:
-    location = f"{address(request)}{FILES_PATH}{folder}/{quote(name)}"
-    return Response(status_code=303, headers={"location": location})
