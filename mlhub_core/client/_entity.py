@@ -38,7 +38,6 @@ def fetch_object(
     api_key: str | None,
     profile: str | None,
     settings: ApiSettings | None = None,
-    has_id: bool = True,
 ) -> dict[str, Any]:
     """GET one JSON object.
 
@@ -48,11 +47,10 @@ def fetch_object(
         api_key: As for :func:`~mlhub_core.session.get_session`.
         profile: As for :func:`~mlhub_core.session.get_session`.
         settings: Time-outs and retries.
-        has_id: Whether it is something that has an id.
 
     Raises:
         EntityDoesNotExist: on 404.
-        APIError: if the answer is no such object, or another error status.
+        APIError: if the answer is no JSON object, or another error status.
     """
     with get_session(api_key=api_key, profile=profile, settings=settings) as session:
         try:
@@ -61,7 +59,7 @@ def fetch_object(
             raise EntityDoesNotExist(missing, response=error.response) from error
     if not isinstance(answer, dict):
         raise APIError(f"{redact(path)} did not answer with a JSON object.")
-    return identified(answer, path) if has_id else answer
+    return answer
 
 
 def identified(entity: Any, path: str) -> dict[str, Any]:

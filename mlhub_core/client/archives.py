@@ -38,7 +38,6 @@ def get_collection_archive_info(
         f'Archive "{archive_id}" does not exist on this hub.',
         api_key=api_key,
         profile=profile,
-        has_id=False,
     )
 
 

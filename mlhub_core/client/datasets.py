@@ -141,6 +141,5 @@ def get_catalog_info(
         f'The hub has no catalog of the dataset "{dataset_id}".',
         api_key=api_key,
         profile=profile,
-        has_id=False,
         settings=settings,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pystac
 
 from mlhub_core import client
-from mlhub_core.client._entity import reading_stac
+from mlhub_core.client._entity import identified, reading_stac
 from mlhub_core.exceptions import EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.metadata import count_of
@@ -85,6 +85,7 @@ class Collection(pystac.Collection):
 
     @classmethod
     def _of(cls, found: dict[str, Any], api_key: str | None, profile: str | None) -> Collection:
+        found = identified(found, "collections")
         with reading_stac(f"Collection {found['id']}"):
             return cls.from_dict(found, api_key=api_key, profile=profile)
 

@@ -142,6 +142,7 @@ class Dataset:
     @classmethod
     def _of(cls, found: dict[str, Any], api_key: str | None, profile: str | None) -> Dataset:
         """Make one of the API's object, whatever that holds beside an id."""
+        found = identified(found, "datasets")
         collections = found.get("collections")
         texts = {
             name: found.get(name) if isinstance(found.get(name), str) else None for name in _TEXTS

@@ -9,7 +9,7 @@ from typing import Any
 import pystac
 
 from mlhub_core import client
-from mlhub_core.client._entity import reading_stac
+from mlhub_core.client._entity import identified, reading_stac
 
 
 class MLModel(pystac.Item):
@@ -81,6 +81,7 @@ class MLModel(pystac.Item):
 
     @classmethod
     def _of(cls, found: dict[str, Any], api_key: str | None, profile: str | None) -> MLModel:
+        found = identified(found, "models")
         with reading_stac(f"MLModel {found['id']}"):
             return cls.from_dict(found, api_key=api_key, profile=profile)
 

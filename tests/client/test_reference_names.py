@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlhub_core import client, get_session
+from mlhub_core import Collection, Dataset, MLModel, client, get_session
 from mlhub_core.client.datetime_utils import (
     one_to_one_check,
     one_to_range_check,
     range_to_range_check,
 )
-from mlhub_core.exceptions import DownloadIncomplete
+from mlhub_core.exceptions import APIError, DownloadIncomplete
 from tests.acceptance.reference import find_reference
 from tests.faultserver import FaultServer, status
 
@@ -90,6 +90,21 @@ def test_its_wrong_arguments_are_value_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="get_session"):
         client.ResumableDownloader("x", tmp_path / "x", session=object())  # type: ignore[arg-type]
     assert issubclass(DownloadIncomplete, IOError)
+
+
+@pytest.mark.parametrize("get", ["get_dataset", "get_collection", "get_model_by_id"])
+def test_low_level_functions_give_the_object_as_it_is(
+    get: str, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as that of a hub which somebody mocks; objects made of it want an id."""
+    monkeypatch.setenv("MLHUB_ROOT_URL", server.url("/"))
+    monkeypatch.setenv("MLHUB_PROFILE", "__anonymous__")
+    for path in ("datasets", "collections", "models"):
+        server.put(f"/{path}/x", b'{"title": 3}')
+    assert getattr(client, get)("x") == {"title": 3}
+    for fetch in (Dataset.fetch, Collection.fetch, MLModel.fetch):
+        with pytest.raises(APIError, match="no id"):
+            fetch("x")
 
 
 @pytest.mark.parametrize("if_exists", ["resume", "skip", "overwrite"])
