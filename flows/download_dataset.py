@@ -96,7 +96,7 @@ def _run(request: DownloadRequest, access: Access) -> DownloadReport:
     check_collections(request.wanted, info)
     paths = request.paths(info.id)
     with tagged(info.id), workspace(paths), progress_artifact(info.id):
-        archive = fetch_catalog(paths, request.if_exists, access)
+        archive = fetch_catalog(paths, request.if_exists, access, request.settings.limits)
         with getting_ready(request, info, archive, paths), with_chores():
             unarchived, index = _unpack(request, paths, archive)
             plan = None if index is None else filter_assets(request, paths, index)

@@ -130,7 +130,7 @@ def _renew(
     started: float,
 ) -> SyncReport:
     maybe_gone = prepare(paths)
-    archive = fetch_catalog(paths, DownloadIfExistsOpts.resume, access)
+    archive = fetch_catalog(paths, DownloadIfExistsOpts.resume, access, request.settings.limits)
     unarchived, beside = _unpack(request, paths, archive)
     index, changes = compare_indexes(paths, archive, beside, request.settings.limits)
     if changes is not None:

@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import logging
 import shutil
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,15 +24,16 @@ from pathlib import Path
 import requests
 
 from mlhub_core import http_rules
-from mlhub_core.exceptions import FetchError, StorageError
+from mlhub_core.exceptions import ArchiveLimitExceeded, FetchError, StorageError
 from mlhub_core.fetched import FetchedFile, Note, read_note, state_name, write_note
 from mlhub_core.http_rules import RangeVerdict
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.moving import move_file
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.redact import redact
+from mlhub_core.room import Room
 from mlhub_core.session import Session
-from mlhub_core.settings import AZURE_STORAGE_VERSION, MIB
+from mlhub_core.settings import AZURE_STORAGE_VERSION, MIB, ArchiveLimits
 from mlhub_core.state import open_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.wire import read_pieces
@@ -77,6 +79,8 @@ class FileFetcher:
         is_sound: Whether a file is what it should be by its own account; read through, or only
             looked at. Read through before bytes that were here already are believed, and before a
             file that was fetched earlier is replaced.
+        limits: What it may take at most, and what of the disk it leaves; only the room that is left
+            is looked at unless given.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class FileFetcher:
         stop: StopFlag | None = None,
         on_progress: ProgressSink = ignore,
         is_sound: Callable[[Path, bool], bool] = lambda path, through: True,
+        limits: ArchiveLimits | None = None,
     ) -> None:
         self._session = session
         self._url = url
@@ -100,6 +105,8 @@ class FileFetcher:
         self._stop = stop or StopFlag()
         self._on_progress = on_progress
         self._is_sound = is_sound
+        self._max_bytes = limits.max_bytes if limits else sys.maxsize
+        self._room = Room(state, (limits or ArchiveLimits()).keep_free)
         self._moved = 0
         self._use_target = True
 
@@ -224,6 +231,7 @@ class FileFetcher:
     def _receive(self, response: requests.Response, offset: int, basis: _Basis) -> FetchedFile:
         if basis is _Basis.FOREIGN and offset:
             # The original stays until we are done.
+            self._room.take(offset)
             with self._target.open("rb") as source, open_state(self._partial, "wb") as copy:
                 shutil.copyfileobj(source, copy)
         total = _total(response)
@@ -261,14 +269,32 @@ class FileFetcher:
         )
 
     def _write_body(self, response: requests.Response, offset: int, total: int | None) -> int:
+        """Write what comes; what could not be continued gives its room back if it does not fit."""
+        try:
+            if total is not None:
+                self._room.take(total - offset)
+            return self._write_pieces(response, offset, total)
+        except (ArchiveLimitExceeded, OSError) as error:
+            if total is None and not isinstance(error, requests.RequestException):
+                self._drop_partial()
+            raise
+
+    def _write_pieces(self, response: requests.Response, offset: int, total: int | None) -> int:
         position = offset
         with open_state(self._partial, "r+b" if offset else "wb") as file:
             file.seek(offset)
             file.truncate()
             try:
                 for chunk in read_pieces(response, _CHUNK):
-                    file.write(chunk)
                     position += len(chunk)
+                    if position > self._max_bytes:
+                        raise ArchiveLimitExceeded(
+                            f"{redact(response.url)} sends more than {self._max_bytes:,} bytes: if "
+                            "you trust it, raise ArchiveLimits.max_bytes (--max-bytes)."
+                        )
+                    if total is None:
+                        self._room.take(len(chunk))
+                    file.write(chunk)
                     self._moved += len(chunk)
                     self._on_progress(
                         Progress(Stage.CATALOG, total=1, bytes_done=position, bytes_total=total)

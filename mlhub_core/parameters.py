@@ -181,7 +181,12 @@ class DownloadParameters(BaseModel):
                     ignore_file_size=self.ignore_file_size,
                     ignore_checksum=self.ignore_checksum,
                 ),
-                limits=ArchiveLimits(self.max_members, self.max_bytes, self.max_json_bytes),
+                limits=ArchiveLimits(
+                    self.max_members,
+                    self.max_bytes,
+                    self.max_json_bytes,
+                    keep_free=0 if self.ignore_space else ArchiveLimits.keep_free,
+                ),
                 workers=self.workers,
                 unarchive=self.unarchive,
                 asset_db=self.asset_db,

@@ -169,6 +169,7 @@ def download(
             if_exists=request.if_exists,
             api_key=api_key,
             profile=profile,
+            limits=request.settings.limits,
             stop=stop,
             on_progress=on_progress,
         )

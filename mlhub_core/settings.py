@@ -41,6 +41,9 @@ class ArchiveLimits:
     """Bytes in all, unpacked."""
     max_json_bytes: int = 64 * MIB
     """Bytes of one JSON member: it is parsed in memory."""
+    keep_free: int = 256 * MIB
+    """Bytes of the disk that the archive and what it unpacks to leave for others, or a fiftieth of
+    the disk if that is less. 0 for none, where a file system tells wrong numbers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from mlhub_core.catalog import archive
 from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.settings import ArchiveLimits
 from tasks.access import Access
 from tasks.runtime import run_hooks
 
@@ -20,7 +21,7 @@ from tasks.runtime import run_hooks
     persist_result=False,
 )
 def fetch_catalog(
-    paths: DownloadPaths, if_exists: DownloadIfExistsOpts, access: Access
+    paths: DownloadPaths, if_exists: DownloadIfExistsOpts, access: Access, limits: ArchiveLimits
 ) -> CatalogArchive:
     """See :func:`mlhub_core.catalog.archive.fetch_catalog`."""
     with run_hooks() as hooks:
@@ -29,6 +30,7 @@ def fetch_catalog(
             if_exists=if_exists,
             api_key=access.api_key(),
             profile=access.profile,
+            limits=limits,
             stop=hooks.stop,
             on_progress=hooks.progress,
         )

@@ -44,6 +44,7 @@ def fetch_catalog(
     if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
     api_key: str | None = None,
     profile: str | None = None,
+    limits: ArchiveLimits | None = None,
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
 ) -> CatalogArchive:
@@ -57,6 +58,7 @@ def fetch_catalog(
         if_exists: ``skip`` takes an archive that is there as it is.
         api_key: As for :func:`~mlhub_core.session.get_session`.
         profile: As for :func:`~mlhub_core.session.get_session`.
+        limits: What it may take at most, and what of the disk it leaves; the defaults unless given.
         stop: Stops the download when set; the partial file is kept.
         on_progress: Gets bytes, as ``Stage.CATALOG``.
 
@@ -75,6 +77,7 @@ def fetch_catalog(
             paths.state_dir,
             stop=stop,
             on_progress=on_progress,
+            limits=limits or ArchiveLimits(),
             is_sound=_is_archive,
         )
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from mlhub_core.catalog.oddities import Oddities
 from mlhub_core.catalog.tarheader import Kind
 from mlhub_core.catalog.tarstream import Member, TarStream
 from mlhub_core.catalog.tree import Outcome, Tree
+from mlhub_core.exceptions import ArchiveLimitExceeded, StorageError
+from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
 from mlhub_core.stop import StopFlag
 
@@ -94,6 +97,7 @@ class _Extraction:
         self._is_wanted = is_wanted
         self._placement = Placement(job.dataset_id)
         self._tree = Tree(job.directory, job.within)
+        self._room = Room(job.directory, job.limits.keep_free)
         self._oddities = Oddities(_ODDITIES_KEPT)
         self._written = self._kept = self._bytes = 0
 
@@ -103,6 +107,23 @@ class _Extraction:
 
         if stop is not None:
             stop.check()
+        try:
+            self._extract(stop, report)
+        except (ArchiveLimitExceeded, StorageError) as error:
+            if isinstance(error, ArchiveLimitExceeded) or error.errno == errno.ENOSPC:
+                self._tree.give_back()
+            raise
+        return Unarchived(
+            directory=self._job.directory,
+            files=self._written + self._kept,
+            bytes=self._bytes,
+            written=self._written,
+            kept=self._kept,
+            oddities=self._oddities.first,
+            oddity_count=self._oddities.count,
+        )
+
+    def _extract(self, stop: StopFlag | None, report: Callable[[int], None]) -> None:
         job = self._job
         with TarStream(job.archive, job.limits, stop=stop, on_read=report) as stream:
             for member in stream:
@@ -113,15 +134,6 @@ class _Extraction:
                 elif member.kind is not Kind.DIRECTORY:
                     # Directories are made for the files in them; an empty one says nothing.
                     self._oddities.add(member.name, f"a {member.kind}, not extracted")
-        return Unarchived(
-            directory=job.directory,
-            files=self._written + self._kept,
-            bytes=self._bytes,
-            written=self._written,
-            kept=self._kept,
-            oddities=self._oddities.first,
-            oddity_count=self._oddities.count,
-        )
 
     def _file(self, stream: TarStream, member: Member) -> None:
         path, why = self._placement.place(member.name)
@@ -130,6 +142,7 @@ class _Extraction:
         if why:
             self._oddities.add(member.name, f"not extracted: {why}")
             return
+        self._room.take(member.size)
         if member.size <= _IN_MEMORY:
             outcome = self._tree.put(path, stream.read(), keep_same=self._job.keep_same)
         else:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
@@ -56,6 +58,10 @@ class Tree:
         self._within = os.path.realpath(within), os.path.realpath(root)
         self._directories: set[str] = set()
         self._written = _Paths()
+        self._new = _Paths()
+        """Those of them that were not there before; and directories that were not."""
+        self._made: list[str] = []
+        self._began = time.time_ns()
         try:
             os.makedirs(within, exist_ok=True)
             self._make_directory("")
@@ -101,6 +107,7 @@ class Tree:
         try:
             if parent not in self._directories:
                 self._make_directory(parent)
+            is_new = True
             try:
                 descriptor = os.open(full, _CREATE, 0o666)
             except FileExistsError:
@@ -115,9 +122,13 @@ class Tree:
                 # of a downloaded asset.
                 os.unlink(full)
                 descriptor = os.open(full, _CREATE, 0o666)
+                is_new = False
             try:
                 for piece in pieces:
                     _write_all(descriptor, piece)
+            except BaseException:
+                os.unlink(full)  # half of it
+                raise
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -127,7 +138,23 @@ class Tree:
                 return Outcome.IN_THE_WAY
             raise _refused(full, error) from error
         self._written.add(path)
+        if is_new:
+            self._new.add(path)
         return outcome
+
+    def give_back(self) -> None:
+        """Remove what was written and was not there before: the disk is full, or soon would be."""
+        for directory, _, names in os.walk(self._root):
+            inside = os.path.relpath(directory, self._root).replace(os.sep, "/")
+            for name in names:
+                full = os.path.join(directory, name)
+                path = name if inside == "." else f"{inside}/{name}"
+                with suppress(OSError):
+                    if path in self._new and os.lstat(full).st_ctime_ns >= self._began:
+                        os.unlink(full)
+        for directory in reversed(self._made):
+            with suppress(OSError):  # where others have put something since
+                os.rmdir(directory)
 
     def _ours(self, path: str) -> bool:
         """Whether a file of this run has the name of one of the directories of ``path``."""
@@ -150,6 +177,7 @@ class Tree:
             full = f"{self._root}/{directory}" if directory else self._root
             try:
                 os.mkdir(full)
+                self._made.append(full)
             except FileExistsError:
                 self._check_directory(full)
             self._directories.add(directory)

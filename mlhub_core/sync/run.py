@@ -81,8 +81,8 @@ def sync(
     with workspace(paths):
         maybe_gone = prepare(paths)
         steps = {"stop": stop, "on_progress": on_progress}
-        archive = fetch_catalog(paths, **steps, **access)  # type: ignore[arg-type]
         limits = request.settings.limits
+        archive = fetch_catalog(paths, limits=limits, **steps, **access)  # type: ignore[arg-type]
         unarchived = None
         if request.settings.unarchive:
             unarchived = unarchive(archive, paths, limits=limits, **steps)  # type: ignore[arg-type]
