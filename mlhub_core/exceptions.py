@@ -175,7 +175,9 @@ class StorageError(MLHubException, OSError):
     def errno(self) -> int | None:
         """What the system said, such as ``errno.ENOSPC``; None where it was not asked."""
         cause = self.__cause__
-        return cause.errno if self._errno is None and isinstance(cause, OSError) else self._errno
+        if self._errno is not None or cause is self or not isinstance(cause, OSError):
+            return self._errno
+        return cause.errno
 
     @errno.setter
     def errno(self, value: int | None) -> None:
