@@ -13,7 +13,6 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, NoReturn
 
 from flows.prefect_api import prefect_api
-from flows.signals import leave, stopping_on_signals
 from mlhub_core.argument_values import parameter_fields
 from mlhub_core.arguments import (
     OneLineParser,
@@ -24,6 +23,7 @@ from mlhub_core.arguments import (
 from mlhub_core.cli import configure_logging, demo_hub, reporting_errors
 from mlhub_core.layout import user_path
 from mlhub_core.say import say, show
+from mlhub_core.signals import leave
 
 if TYPE_CHECKING:
     from mlhub_core.parameters import DownloadParameters
@@ -73,8 +73,7 @@ def main(arguments: Sequence[str] | None = None, flow: str = DOWNLOAD) -> int:
         fields = parameter_fields(options)
         fields |= {"runner": options.runner, "dask_address": options.dask_address, "demo": False}
         configure_logging(options)
-        with stopping_on_signals():
-            (_run_sync if flow == SYNC else _run)(options, fields)
+        (_run_sync if flow == SYNC else _run)(options, fields)
     return status()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -26,12 +25,15 @@ from mlhub_core.arguments import (
 from mlhub_core.cli_existing import add_existing_commands
 from mlhub_core.cli_index import add_index_command
 from mlhub_core.cli_query import add_query_command
-from mlhub_core.exceptions import Interrupted, InvalidArgument, MLHubException
+from mlhub_core.exceptions import InvalidArgument, MLHubException
 from mlhub_core.exit_status import ExitStatus, exit_status
 from mlhub_core.logs import set_verbosity
 from mlhub_core.say import say, show, show_json
+from mlhub_core.signals import stopping_on_signals
 from mlhub_core.streams import have_standard_streams, silence
 from mlhub_core.transfer.storage import telling_refusals
+
+_STOPPED = "Stopped. What is finished is kept; the same command goes on there."
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -104,8 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = join_values(sys.argv[1:] if arguments is None else arguments)
     with reporting_errors("mlhub") as status:
         options = build_parser().parse_args(words)
-        with terminating():
-            options.run(options)
+        options.run(options)
     return status()
 
 
@@ -118,31 +119,32 @@ def reporting_errors(program: str) -> Iterator[Callable[[], int]]:
     """
     have_standard_streams()
     status = ExitStatus.OK
-    try:
-        with telling_refusals("go on"):
+    last_line = f"{program}: {_STOPPED}"
+    with stopping_on_signals(last_line) as stopped:
+        try:
             try:
-                yield lambda: int(status)
-            except BrokenPipeError:
-                silence(sys.stdout)  # whoever read our output has gone, as `head` does
-        show()  # what others printed gets out while somebody can still be told that it does not
-    except (MLHubException, KeyboardInterrupt) as error:
-        status = exit_status(error)
-        message = str(error) or "Stopped. What is finished is kept; the same command goes on there."
-        say(f"{program}: {message}")
+                with telling_refusals("go on"), suppressing_broken_pipes():
+                    yield lambda: int(status)
+                show()  # what others printed gets out while somebody can be told that it does not
+            except MLHubException as error:
+                status = exit_status(error)
+                say(f"{program}: {str(error) or _STOPPED}")
+            except Exception as error:
+                if not stopped():
+                    raise
+                raise KeyboardInterrupt from error  # what a library made of one
+        except KeyboardInterrupt as error:
+            status = exit_status(error)
+            say(last_line)
 
 
 @contextmanager
-def terminating() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, with what is finished kept."""
-
-    def stop(*_: object) -> None:
-        raise Interrupted("Stopped. What is finished is kept; the same command goes on there.")
-
-    before = signal.signal(signal.SIGTERM, stop)
+def suppressing_broken_pipes() -> Iterator[None]:
+    """End the block, and nothing else, where whoever read our output has gone, as ``head`` does."""
     try:
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    except BrokenPipeError:
+        silence(sys.stdout)
 
 
 def _list_datasets(options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from mlhub_core import exceptions
+from mlhub_core import exceptions, signals
 from mlhub_core.exceptions import DownloadIncomplete, Interrupted, InvalidArgument, StorageError
 
 
@@ -21,7 +21,7 @@ class ExitStatus(IntEnum):
     """The hub refuses, cannot be reached, or hands out what cannot be used."""
     DISK = 4
     """The disk refuses."""
-    INTERRUPTED = 130
+    INTERRUPTED = signals.INTERRUPTED
     """Stopped by Ctrl-C or SIGTERM."""
 
 

@@ -42,6 +42,7 @@ def start(module: str) -> subprocess.Popen[bytes] | None:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C at a terminal is for the one that started it
             bufsize=0,  # what is in a buffer of ours, select would not see
         )
     except OSError:

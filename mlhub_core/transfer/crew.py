@@ -172,6 +172,8 @@ class _Hand:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,  # where a command's results go
                     pass_fds=passed,
+                    # Ctrl-C goes to all processes of a terminal; we decide what it means.
+                    start_new_session=True,
                 )
             except OSError as error:
                 ours.close()
