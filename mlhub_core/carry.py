@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from mlhub_core.catalog.extraction import Job, extract_here
 from mlhub_core.chores import open_parquet
@@ -32,7 +32,7 @@ def carry_out(
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
 ) -> int:
-    """Extract the files that partitions want from the archive, where they are not here yet.
+    """Extract the files that partitions want from the archive, where it has something newer.
 
     They go to their place in the unarchived catalog, from which the transfer takes them. The
     archive is not read where nothing is wanted.
@@ -56,8 +56,9 @@ def carry_out(
     """
     overwrite = if_exists is DownloadIfExistsOpts.overwrite
     wanted = array("q")
+    written = _written(paths.archive)
     for href, save_path in _carried(partitions):
-        if overwrite or not os.path.lexists(paths.asset_dir / save_path):
+        if overwrite or _written(paths.asset_dir / save_path) < written:
             wanted.append(hash(href.partition("/")[2]))
     if not wanted:
         return 0
@@ -81,6 +82,14 @@ def carry_out(
     done = extract_here(job, stop, report, _membership(wanted))
     on_progress(Progress(Stage.UNARCHIVE, done.files, bytes_done=size, finished=True))
     return done.files
+
+
+def _written(path: Path) -> float:
+    """When a file was written; long ago where there is none."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _carried(partitions: Iterable[Partition]) -> Iterator[tuple[str, str]]:

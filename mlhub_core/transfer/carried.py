@@ -15,7 +15,7 @@ from mlhub_core.transfer.body import Body
 from mlhub_core.transfer.checks import OTHER_BYTES
 from mlhub_core.transfer.desk import Desk, How, entry_of
 from mlhub_core.transfer.failures import Failure
-from mlhub_core.transfer.ledger import State
+from mlhub_core.transfer.ledger import Entry, State
 
 
 def take_carried(asset: Asset, path: Path, desk: Desk) -> None:
@@ -52,6 +52,15 @@ def take_carried(asset: Asset, path: Path, desk: Desk) -> None:
     body.close()
     desk.places.move(body.path, asset.save_path)
     desk.finished(asset, entry, How.FETCHED)
+
+
+def is_newer(path: Path, entry: Entry) -> bool:
+    """Whether a file of the unarchived catalog was written after an asset was taken from it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False  # not taken out of the archive this time: nobody has seen that it changed
+    return status.st_size != entry.size or status.st_mtime > entry.time
 
 
 def _mismatch(asset: Asset, body: Body, catalog: tuple[str, str] | None) -> Failure | None:

@@ -52,6 +52,7 @@ def sift(batch: Sequence[Asset], root: str, ledger: LedgerReader) -> Sifted:
         size, source, state = marks.get(path, _NOTHING)
         if (
             state in _WHOLE
+            and "://" in href  # what the catalog carries may have changed with it
             and fingerprint(href, file_size, checksum, updated) == source
             and _size(f"{root}/{path}") == size
         ):

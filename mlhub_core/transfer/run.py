@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext
@@ -17,7 +18,7 @@ from mlhub_core.selection.partition import Asset, Partition
 from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.body import digest_file
-from mlhub_core.transfer.carried import take_carried
+from mlhub_core.transfer.carried import is_newer, take_carried
 from mlhub_core.transfer.decide import Action, Situation, decide
 from mlhub_core.transfer.desk import How, Taken, entry_of
 from mlhub_core.transfer.engine import Engine
@@ -186,7 +187,8 @@ class _Run:
         action = decide(self._situation(asset, entry, local))
         if action is Action.KEEP:
             assert entry is not None
-            self._keep(asset, entry)
+            if not self._is_carried_anew(asset, entry):
+                self._keep(asset, entry)
             return None
         if action is Action.ADOPT:
             assert local is not None
@@ -211,6 +213,20 @@ class _Run:
             file_size=None if settings.ignore_file_size else asset.file_size,
             checksum=None if settings.ignore_checksum else asset.checksum,
         )
+
+    def _is_carried_anew(self, asset: Asset, entry: Entry) -> bool:
+        """Take an asset out of the catalog again, if that has other bytes for it by now."""
+        if "://" in asset.href:
+            return False
+        source = locate(asset.href, self._paths.output_dir, self._catalog_dir, self.settings)
+        if not isinstance(source, Carried) or not is_newer(source.path, entry):
+            return False
+        if digest_file(str(source.path), ["sha256"], self.check)["sha256"] == entry.sha256:
+            os.utime(self.places.path(asset.save_path))
+            self._writer.add(entry._replace(time=time.time()))
+            return False
+        take_carried(asset, source.path, self)
+        return True
 
     def _keep(self, asset: Asset, entry: Entry) -> None:
         self._counts["kept"] += 1

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from mlhub_core.layout import DownloadPaths
 from mlhub_core.repair import verify
 from mlhub_core.transfer.fingerprint import path_digest
 from mlhub_core.transfer.tidy import tidy_state
-from tests.acceptance.kit import DATASET, Json, item
+from tests.acceptance.conftest import QUICK
+from tests.acceptance.kit import DATASET, Json, catalog_members, collection, item
 from tests.faultserver import FaultServer
 
 
@@ -141,3 +143,26 @@ def test_verify_tells_what_the_catalog_has_changed(
     for name, content in files().items():
         if name.split("/")[1] in changed:
             assert content.startswith(b"version 2")
+
+
+@pytest.mark.parametrize("unarchive", [True, False], ids=["unarchived", "archived"])
+@pytest.mark.parametrize("apart", [True, False], ids=["elsewhere", "in place"])
+def test_what_the_archive_carries_changes_with_it(
+    download: Any, files: Any, tmp_path: Path, unarchive: bool, apart: bool
+) -> None:
+    """Neither URL nor size nor anything else in the catalog tells: its bytes do."""
+    documents = [item("i0", {"notes": {"href": "./notes.txt"}, "kept": {"href": "./kept.txt"}})]
+    settings = replace(QUICK, unarchive=unarchive)
+    options: dict[str, Any] = {"settings": settings}
+    if apart:
+        options["asset_output_dir"] = tmp_path / "assets"
+    root = (tmp_path / "assets" if apart else tmp_path / "out") / DATASET / "pictures" / "i0"
+    for text in (b"one", b"two", b"two"):
+        members = catalog_members(*documents, collection())
+        members |= {"tiny/pictures/n0/notes.txt": text, "tiny/pictures/n0/kept.txt": b"kept"}
+        report = download(members=members, **options)
+        assert report.failed == 0
+        assert (root / "notes.txt").read_bytes() == text
+        assert (root / "kept.txt").read_bytes() == b"kept"
+    assert report.kept == 2
+    assert verify(root.parent.parent).wrong == 0
