@@ -12,6 +12,9 @@ import orjson
 JsonObject = dict[str, Any]
 
 
+_MAX_DIGITS = 1000
+
+
 class Sort(Enum):
     """What a file holds."""
 
@@ -28,10 +31,12 @@ class Document(NamedTuple):
     Attributes:
         sort: What it is.
         objects: The items, or the collection or catalog.
+        has_more: Whether it has assets besides those of the objects.
     """
 
     sort: Sort
     objects: tuple[JsonObject, ...] = ()
+    has_more: bool = False
 
 
 def parse_document(data: bytes, path: str) -> Document:
@@ -48,9 +53,11 @@ def parse_document(data: bytes, path: str) -> Document:
             value = _clean(_parse_leniently(data))
         except (ValueError, RecursionError):
             return Document(Sort.BROKEN)
-    if not isinstance(value, dict):
-        return Document(Sort.OTHER)
-    return _sort(value, path.rpartition("/")[2])
+    if isinstance(value, dict):
+        found = _sort(value, path.rpartition("/")[2])
+        is_read = any(one is value for one in found.objects) and found.sort is not Sort.CATALOG
+        return found if is_read else found._replace(has_more=_has_assets([value]))
+    return Document(Sort.OTHER, has_more=isinstance(value, list) and _has_assets(value))
 
 
 def as_json(value: Any) -> str:
@@ -64,13 +71,24 @@ def as_json(value: Any) -> str:
 def _parse_leniently(data: bytes) -> Any:
     """The standard library takes NaN, integers of any length, lone surrogates and UTF-16."""
     text = data.decode(json.detect_encoding(data))
-    return json.loads(text.removeprefix("\ufeff"))
+    return json.loads(text.removeprefix("\ufeff"), parse_int=_whole_number)
+
+
+def _whole_number(text: str) -> float:
+    """Python refuses to read numbers of thousands of digits; they are as good as infinite."""
+    return int(text) if len(text) < _MAX_DIGITS else math.inf
 
 
 def _clean(value: Any) -> Any:
     """Replace what neither JSON nor Arrow can hold."""
     if isinstance(value, dict):
-        return {_clean(key): _clean(part) for key, part in value.items()}
+        cleaned: JsonObject = {}
+        for key, part in value.items():
+            name = _clean(key)
+            while name in cleaned:  # keys that differed in what is replaced
+                name += "?"
+            cleaned[name] = _clean(part)
+        return cleaned
     if isinstance(value, list):
         return [_clean(part) for part in value]
     if isinstance(value, str):
@@ -98,6 +116,10 @@ def _sort(value: JsonObject, name: str) -> Document:
     if kind is None and "properties" in value and _is_item(value):
         return Document(Sort.ITEMS, (value,))
     return Document(Sort.OTHER)
+
+
+def _has_assets(values: list[Any]) -> bool:
+    return any(isinstance(value, dict) and bool(value.get("assets")) for value in values)
 
 
 def _is_item(value: JsonObject) -> bool:

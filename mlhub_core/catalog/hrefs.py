@@ -17,6 +17,7 @@ BEYOND = "%2E%2E"
 """A directory above that of the dataset, as a component of a path."""
 _MEMBER = re.compile("[.]/(?:[a-zA-Z0-9_-][a-zA-Z0-9_.-]*/)*[a-zA-Z0-9_-][a-zA-Z0-9_.-]*")
 """A link downwards, with nothing in it to decode."""
+_DECODED = re.compile("[%?#]")
 _API_ITEM = re.compile("/(collections/[^/?#]+/items/[^/?#]+)/?(?:[?#].*)?$")
 """How a STAC API calls an item."""
 
@@ -110,6 +111,8 @@ def linked_id(href: str) -> str:
 
 def _candidates(href: str, directory: str) -> tuple[str, ...]:
     candidates = [_beneath(directory, href)]
+    if _DECODED.search(href) is None:
+        return tuple(candidates)
     for other in (unquote(href), unquote(re.split("[?#]", href, maxsplit=1)[0])):
         candidate = _beneath(directory, other)
         if candidate not in candidates and "\0" not in candidate:

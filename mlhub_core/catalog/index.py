@@ -233,9 +233,16 @@ def _note_absent(found: Findings, files: array[int]) -> None:
         held = np.isin(np.frombuffer(hashes, dtype=np.int64), there).tolist()
         is_there = {number for number, is_held in zip(at, held, strict=True) if is_held}
         for number, candidates in enumerate(paths):
-            if candidates and number not in is_there and candidates[0] not in told:
+            if not candidates or candidates[0] in told:
+                continue
+            odd = ""
+            if number not in is_there:
+                odd = "is not in the archive"
+            elif not candidates[-1].lower().endswith((".json", ".geojson")):
+                odd = "is not called .json, and not read"
+            if odd:
                 told.add(candidates[0])
-                found.lack(path, f"links what is not in the archive: {hrefs[number][:200]!r}")
+                found.lack(path, f"links what {odd}: {hrefs[number][:200]!r}")
 
 
 def _tell(dataset_id: str, found: Findings) -> None:

@@ -308,7 +308,8 @@ def both_updated(own: str | None, of_item: str | None) -> str | None:
 
 
 def _texts(value: Any) -> list[str]:
-    return [part for part in value if isinstance(part, str)] if isinstance(value, list) else []
+    parts = value if isinstance(value, list) else [value]
+    return [part for part in parts if isinstance(part, str)]
 
 
 def as_size(value: Any) -> int | None:

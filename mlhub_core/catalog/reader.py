@@ -78,6 +78,8 @@ class Reader:
     def _document(self, data: bytes, path: str) -> bool:
         """Read a JSON file; True for an item's in the directory that its assets go to."""
         document = parse_document(data, path)
+        if document.has_more:
+            self.findings.lack(path, "it has assets, and is neither an item nor a collection")
         if document.sort is Sort.ITEMS:
             own = [self._item(item, path, at) for at, item in enumerate(document.objects)]
             return own == [True]
@@ -113,7 +115,11 @@ class Reader:
     def _item(self, raw: JsonObject, path: str, number: int) -> bool:
         findings, plan = self.findings, self._plan
         complain = partial(findings.oddities.add, path)
-        item = read_item_head(raw, path, complain, number)
+        try:
+            item = read_item_head(raw, path, complain, number)
+        except RecursionError:
+            findings.lack(path, "it is nested too deeply to be read")
+            return False
         if item.collection_directory is not None:
             findings.guessed.add(item.collection_directory)
             known = plan.collection_ids.get(item.collection_directory)

@@ -138,9 +138,7 @@ class Scan:
         if lower.endswith(".geojson"):
             self._deal()  # so that oddities stay in order
             self.findings.begin(self._number)
-            self.findings.oddities.add(
-                path, f"not read: {member.size:,} bytes are too many for an item"
-            )
+            self.findings.lack(path, f"not read: {member.size:,} bytes are too many for an item")
             return False
         raise ArchiveLimitExceeded(
             f"{shown(path)} of the archive has {member.size:,} bytes of JSON: if you trust it, "
