@@ -36,7 +36,7 @@ from mlhub_core.session import Session
 from mlhub_core.settings import AZURE_STORAGE_VERSION, MIB, ArchiveLimits
 from mlhub_core.state import open_state
 from mlhub_core.stop import StopFlag
-from mlhub_core.wire import read_pieces
+from mlhub_core.wire import read_pieces, slowness
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +137,7 @@ class FileFetcher:
 
     def _fetch(self) -> FetchedFile:
         failure: _Incomplete | None = None
+        slow = 0
         for attempt in range(1, _MAX_ATTEMPTS + 1):
             self._stop.check()
             question = self._question()
@@ -156,13 +157,16 @@ class FileFetcher:
                 except _Incomplete as error:
                     log.debug("try %d of %s broke off: %s", attempt, redact(self._url), error)
                     failure = error
+                    slow += slowness(error) is not None
+                    if slow > 1:
+                        break
                 else:
                     failure = _Incomplete(f"it answered {response.status_code}")
                     self._use_target = False
                     self._drop_partial()
         raise FetchError(
             f"{redact(self._session.url_of(self._url))} could not be fetched whole in "
-            f"{_MAX_ATTEMPTS} tries: {failure}. "
+            f"{attempt} tries: {failure}. "
             "Run the same command again to go on.",
             retryable=True,
         ) from failure
@@ -301,7 +305,7 @@ class FileFetcher:
                     )
                     self._stop.check()
             except requests.RequestException as error:
-                raise _Incomplete(redact(error)) from error
+                raise _Incomplete(redact(slowness(error) or error)) from error
         return position
 
     def _check_md5(self, response: requests.Response) -> None:

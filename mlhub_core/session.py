@@ -45,9 +45,9 @@ from mlhub_core.wire import (
     KeyAdapter,
     NotHTTP,
     Sending,
-    TooSlow,
     read_pieces,
     sending,
+    slowness,
     take_key,
     under_way,
     without_key,
@@ -270,7 +270,7 @@ class Session(requests.Session):
 
     def _tries_after(self, error: requests.RequestException) -> int:
         """How often to try where there was no answer, or not all of one."""
-        if _slowness(error):
+        if slowness(error):
             return min(2, self.settings.max_attempts)
         if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError):
             return 1  # certificates and proxies do not change by trying again
@@ -521,13 +521,6 @@ def _is_limited(response: requests.Response) -> bool:
     return status == 429 or http_rules.says_limited(status, response.headers, response.content)
 
 
-def _slowness(error: BaseException | None) -> TooSlow | None:
-    """What was too slow, where that is what went wrong."""
-    while error is not None and not isinstance(error, TooSlow):
-        error = error.__cause__ or error.__context__
-    return error
-
-
 def _one_line(text: object) -> str:
     """What others say, kept short and on one line, without what a terminal would obey."""
     plain = redact(text)[:1_000]  # half a key that a cut leaves would not be recognised
@@ -544,7 +537,7 @@ def _is_timeout(error: Exception) -> bool:
 
 def _reason(error: BaseException) -> str:
     """The innermost cause, in short: urllib3 wraps it three times."""
-    slow = _slowness(error)
+    slow = slowness(error)
     if slow is not None:
         return f"too slow: {slow}"
     cause = _innermost(error)

@@ -146,6 +146,13 @@ class TooSlow(TimeoutError):
     """An answer comes, but so slowly that there is no end in sight."""
 
 
+def slowness(error: BaseException | None) -> TooSlow | None:
+    """What was too slow, where that is what went wrong."""
+    while error is not None and not isinstance(error, TooSlow):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 class NotHTTP(requests.ConnectionError):
     """An answer whose end nobody can tell, though its head says where it is."""
 

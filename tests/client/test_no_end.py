@@ -10,6 +10,8 @@ import pytest
 
 from mlhub_core import cli
 from mlhub_core.exceptions import APIError, AuthenticationError, HubUnreachable, MLHubException
+from mlhub_core.fetch import FileFetcher
+from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.session import Session
 from mlhub_core.settings import ApiSettings
 from tests.faultserver import Fault, FaultServer, drip, endless, redirect
@@ -47,6 +49,19 @@ def test_what_drips_is_asked_for_once_more_and_given_up(
     hub.always(f"{ROOT}datasets", fault)
     with Session(settings=QUICK) as session, pytest.raises(HubUnreachable, match=error):
         session.get_json("datasets")
+    assert len(hub.requests) == 2
+
+
+@pytest.mark.parametrize("where", ["body", "head"])
+def test_an_archive_that_drips_is_asked_for_once_more_and_given_up(
+    hub: FaultServer, where: str, tmp_path: Path
+) -> None:
+    hub.put("/a.tar.gz", b"")
+    hub.always("/a.tar.gz", drip(where))
+    with Session(settings=QUICK) as session:
+        fetcher = FileFetcher(session, hub.url("/a.tar.gz"), tmp_path / "a", tmp_path / "state")
+        with pytest.raises(MLHubException, match=r"bytes a second|its header is not whole"):
+            fetcher.run(DownloadIfExistsOpts.resume)
     assert len(hub.requests) == 2
 
 
