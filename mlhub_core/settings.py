@@ -52,7 +52,7 @@ class ApiSettings:
 
     connect_timeout: float = 10.0
     """Until a connection stands."""
-    read_timeout: float = 60.0
+    read_timeout: float = 45.0
     """Until the header of an answer is whole, and between two pieces of its body."""
     min_speed: int = MIN_SPEED
     """Bytes a second that a body has to come at, measured over ``read_timeout``. An answer that is

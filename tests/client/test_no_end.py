@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,12 @@ from tests.faultserver import Fault, FaultServer, drip, endless, redirect
 ROOT = "/mlhub/v1/"
 QUICK = ApiSettings(
     connect_timeout=5,
-    read_timeout=0.3,
-    min_speed=100_000,
+    read_timeout=10,
     max_json_bytes=1_000_000,
     backoff_base=0.001,
     retry_after_cap=0.01,
 )
+IMPATIENT = replace(QUICK, read_timeout=0.5, min_speed=100_000)
 GZIP = (("Content-Encoding", "gzip"),)
 
 
@@ -47,7 +48,7 @@ def test_what_drips_is_asked_for_once_more_and_given_up(
     hub: FaultServer, fault: Fault, error: str
 ) -> None:
     hub.always(f"{ROOT}datasets", fault)
-    with Session(settings=QUICK) as session, pytest.raises(HubUnreachable, match=error):
+    with Session(settings=IMPATIENT) as session, pytest.raises(HubUnreachable, match=error):
         session.get_json("datasets")
     assert len(hub.requests) == 2
 
@@ -58,7 +59,7 @@ def test_an_archive_that_drips_is_asked_for_once_more_and_given_up(
 ) -> None:
     hub.put("/a.tar.gz", b"")
     hub.always("/a.tar.gz", drip(where))
-    with Session(settings=QUICK) as session:
+    with Session(settings=IMPATIENT) as session:
         fetcher = FileFetcher(session, hub.url("/a.tar.gz"), tmp_path / "a", tmp_path / "state")
         with pytest.raises(MLHubException, match=r"bytes a second|its header is not whole"):
             fetcher.run(DownloadIfExistsOpts.resume)
