@@ -137,6 +137,7 @@ def _transfer(report: DownloadReport) -> list[tuple[str, str]]:
         ("Fetched now", f"{report.fetched:,} ({format_bytes(report.fetched_bytes)})"),
         ("Skipped, because here already", f"{report.kept + report.adopted:,}"),
         ("Continued from a partial file", f"{report.resumed:,}"),
+        *([("Fetched, and unchecked", f"{report.unchecked:,}")] if report.unchecked else []),
         ("Failed", f"{report.failed:,}"),
         ("Requests, and of them retries", f"{report.requests:,}, {report.retries:,}"),
         ("Time", _clock(report.seconds)),

@@ -35,6 +35,7 @@ class DownloadReport:
         kept: Files that were known to be here.
         adopted: Files that lay there and were found complete, or taken unchecked.
         resumed: Files of which only the rest was fetched, a part of ``fetched``.
+        unchecked: Files that were fetched and that nothing vouches for, a part of ``fetched``.
         failed: Assets that could not be had.
         uncompared: Files whose checksum in the catalog could not be read, a part of the others.
         uncompared_example: The first of them, with its checksum.
@@ -63,6 +64,7 @@ class DownloadReport:
     kept: int = 0
     adopted: int = 0
     resumed: int = 0
+    unchecked: int = 0
     failed: int = 0
     uncompared: int = 0
     uncompared_example: str = ""
@@ -83,6 +85,11 @@ class DownloadReport:
         lines = [f"{self.title or self.dataset_id}: {self._headline()}", f"In {self.directory}"]
         if self.resumed:
             lines.append(f"{self.resumed:,} of the fetched were continued.")
+        if self.unchecked:
+            lines.append(
+                f"{self.unchecked:,} of the fetched are unchecked: there is no checksum, and they "
+                "came in two parts or without a length. The next run asks about them."
+            )
         if self.without_place:
             lines.append(f"{self.without_place:,} items have no place and were left out.")
         if self.without_time:
@@ -172,6 +179,7 @@ def add_up(results: Iterable[PartitionResult]) -> dict[str, Any]:
         "kept",
         "adopted",
         "resumed",
+        "unchecked",
         "failed",
         "uncompared",
         "retries",

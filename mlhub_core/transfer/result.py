@@ -20,6 +20,8 @@ class PartitionResult:
         kept: Files that the ledger knew: nobody was asked.
         adopted: Files that lay there and were found complete, or taken unchecked with ``skip``.
         resumed: Files of which only the rest was fetched.
+        unchecked: Files that were fetched, and that nothing vouches for: no checksum, and either
+            no length or two parts put together; a part of ``fetched``.
         failed: Assets that cannot be had.
         uncompared: Files whose checksum in the catalog cannot be read, a part of the others.
         uncompared_example: The first of them, with its checksum.
@@ -36,6 +38,7 @@ class PartitionResult:
     kept: int = 0
     adopted: int = 0
     resumed: int = 0
+    unchecked: int = 0
     failed: int = 0
     uncompared: int = 0
     uncompared_example: str = ""

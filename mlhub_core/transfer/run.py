@@ -48,6 +48,7 @@ _PROGRESS_SECONDS = 0.1
 
 # Members of enumerations, which take their time to look up.
 _ADOPTED, _FETCHED, _RESUMED = How.ADOPTED, How.FETCHED, How.RESUMED
+_UNCHECKED = State.UNCHECKED
 _WHOLE = Kind.WHOLE
 _KINDS = {Action.PROBE: Kind.PROBE, Action.CONTINUE: Kind.CONTINUE}
 
@@ -133,7 +134,9 @@ class _Run:
         self._on_progress = on_progress
         self._started = time.monotonic()
         self._flushed = self._told = self._started
-        self._counts = dict.fromkeys(("fetched", "kept", "adopted", "resumed", "uncompared"), 0)
+        self._counts = dict.fromkeys(
+            ("fetched", "kept", "adopted", "resumed", "unchecked", "uncompared"), 0
+        )
         self._uncompared_example = ""
         self._debugging = logger.isEnabledFor(logging.DEBUG)
         self._moved = 0
@@ -295,6 +298,7 @@ class _Run:
         else:
             self._counts["fetched"] += 1
             self._counts["resumed"] += how is _RESUMED
+            self._counts["unchecked"] += entry.state is _UNCHECKED
         if self._debugging:
             logger.debug("%s: %s, %d bytes", asset.save_path, how.value, entry.size)
 

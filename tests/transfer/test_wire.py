@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.faultserver import Fault, FaultServer, truncate, truncate_then_change
 from tests.transfer.kit import OVERLAP, Kit, content, quick
+from tests.transfer.tiny import Tiny
 
 TRUTH = content("truth", 60_000)
 HALF = 30_000
@@ -264,7 +265,8 @@ def test_two_parts_are_verified_by_a_digest_only(
         kit.lay("/a.tif", TRUTH[:HALF])
     else:
         server.script("/a.tif", truncate(HALF))
-    assert kit.run().resumed == 1
+    result = kit.run()
+    assert (result.resumed, result.unchecked) == (1, known == "unchecked")
     assert kit.final("/a.tif").read_bytes() == TRUTH
     assert state(kit) == known
 
@@ -424,3 +426,18 @@ def test_whatever_a_host_sends_fails_one_asset_and_never_the_run(
             assert (entry.size, entry.sha256) == (len(body), hashlib.sha256(body).hexdigest())
             assert body == TRUTH or not told
             assert kit.partials() == []
+
+
+def test_a_run_tells_of_what_it_could_not_check(
+    tmp_path: Path, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = Tiny(tmp_path, server, files=2)
+    monkeypatch.setenv("MLHUB_ROOT_URL", tiny.publish())
+    monkeypatch.setenv("MLHUB_PROFILE", "__anonymous__")
+    server.script(tiny.url_path(0), truncate(2_000_000))
+    first, second, third = (tiny.download() for _ in range(3))
+    assert tiny.is_whole()
+    assert (first.resumed, first.unchecked) == (1, 1)
+    assert "1 of the fetched are unchecked: there is no checksum" in first.summary()
+    assert (second.adopted, second.unchecked, third.requests) == (1, 0, 0)
+    assert tiny.assets_asked_for().count(tiny.url_path(0)) == 3
