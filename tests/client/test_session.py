@@ -432,6 +432,22 @@ def test_an_adapter_of_others_does_not_lose_the_key(
     assert "key-" not in caplog.text
 
 
+@pytest.mark.parametrize("mounted", [False, True])
+def test_the_key_goes_through_a_proxy(
+    mounted: bool, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLHUB_ROOT_URL", "http://hub.example/v1")
+    monkeypatch.setenv("http_proxy", server.url(""))
+    server.put("http://hub.example/v1/x?key=own", b"{}")
+    server.put("http://other.example/x", b"{}")
+    with Session(api_key="own", settings=QUICK) as session:
+        if mounted:
+            session.mount("http://", HTTPAdapter())
+        session.get("x")
+        session.get("http://other.example/x")
+    assert server.paths() == ["http://hub.example/v1/x?key=own", "http://other.example/x"]
+
+
 def test_an_adapter_without_connections_finds_the_key_in_the_url(root: str) -> None:
     adapter = _InMemory()
     with Session(api_key="own", settings=QUICK) as session:
