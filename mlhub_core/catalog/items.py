@@ -179,6 +179,7 @@ def read_assets(owner: JsonObject, directory: str, complain: Complain) -> list[A
         if not href:
             complain(f"asset {key[:80]!r} has no href")
             continue
+        _complain_of_types(key, asset, complain)
         found.append(
             AssetEntry(
                 key=key,
@@ -192,6 +193,18 @@ def read_assets(owner: JsonObject, directory: str, complain: Complain) -> list[A
             )
         )
     return found
+
+
+def _complain_of_types(key: str, asset: JsonObject, complain: Complain) -> None:
+    """Name what an asset has and the index cannot keep: it counts as absent."""
+    size, kind, roles = asset.get("file:size"), asset.get("type"), asset.get("roles")
+    parts = roles if isinstance(roles, list) else [roles or ""]
+    if size is not None and as_size(size) is None:
+        complain(f"asset {key[:80]!r}: file:size is no number of bytes: {brief(size)}")
+    if not isinstance(kind, str | None):
+        complain(f"asset {key[:80]!r}: type is no text: {brief(kind)}")
+    if not all(isinstance(part, str) for part in parts):
+        complain(f"asset {key[:80]!r}: roles are not texts: {brief(roles)}")
 
 
 def _collection_of(item: JsonObject, directory: str, complain: Complain) -> tuple[str, str | None]:

@@ -127,16 +127,23 @@ def _by_template(
             return None
     except (KeyError, TypeError, AttributeError):
         return None
-    plain = PlainAssets(one.looks, hrefs, _sizes(assets), _checksums(assets), _updates(assets))
+    sizes = _sizes(assets)
+    if sizes is None:
+        return None
+    plain = PlainAssets(one.looks, hrefs, sizes, _checksums(assets), _updates(assets))
     return plain, one.pattern
 
 
-def _sizes(assets: list[Any]) -> list[int | None]:
+def _sizes(assets: list[Any]) -> list[int | None] | None:
+    """Sizes; None where one of them is odd."""
     sizes = [asset.get("file:size") for asset in assets]
     kinds = {*map(type, sizes)}
     if kinds == {int} and min(sizes) >= 0 and max(sizes) <= MAX_INT64:
         return sizes
-    return sizes if kinds == {type(None)} else [*map(as_size, sizes)]
+    if kinds == {type(None)}:
+        return sizes
+    found = [*map(as_size, sizes)]
+    return None if found.count(None) > sizes.count(None) else found
 
 
 def _checksums(assets: list[Any]) -> list[str | None]:

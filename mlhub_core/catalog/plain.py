@@ -123,6 +123,8 @@ def plain_assets(item: JsonObject) -> PlainAssets | None:
             size = get("file:size")
             if size is not None and not (type(size) is int and 0 <= size <= MAX_INT64):
                 size = as_size(size)
+                if size is None:
+                    return None
             sizes.append(size)
             checksums.append(as_told(get("file:checksum") or get("checksum:multihash")))
             updates.append(as_told(get("updated")))

@@ -32,7 +32,7 @@ def test_a_plain_item() -> None:
             "image": asset(
                 " https://files.test/i1.tif ",
                 type="image/tiff",
-                roles=["data", 5],
+                roles=["data"],
                 **{"file:size": 123, "file:checksum": "1220ab"},
             )
         },

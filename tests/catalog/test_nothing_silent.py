@@ -278,3 +278,17 @@ def test_members_that_land_on_one_file_are_named(
     assert main(command) == ExitStatus.OK
     assert "3 members of the archive" in caplog.text
     assert (tmp_path / DATASET / "a.txt").read_bytes() == b"second"
+
+
+def test_fields_of_assets_that_are_of_a_wrong_type_are_named(tmp_path: Path) -> None:
+    sound = {"href": "https://x.test/a.tif", "type": "image/tiff", "roles": ["data"]}
+    odd_ones = [{"file:size": -1}, {"file:size": "many"}, {"file:size": 1.5}, {"type": 5}]
+    odd_ones += [{"roles": [None]}, {"roles": {"data": 1}}, {"file:size": 10**400}]
+    items = [item(f"sound{n}", assets={"a": {**sound, "file:size": n}}) for n in range(3)]
+    items += [item(f"odd{n}", assets={"a": sound | one}) for n, one in enumerate(odd_ones)]
+    index = indexed(tmp_path, tree(*items))
+    assert len(rows_of_index(index)) == len(items)
+    told = odd(index)
+    for number in range(len(odd_ones)):
+        assert len([text for text in told if f"/odd{number}.json" in text]) == 1, told
+    assert len(told) == len(odd_ones)
