@@ -1,4 +1,4 @@
-"""Files of which the catalog says something else today than when they were fetched."""
+"""Files that are as they were fetched, and not what the catalog says: changed since, or a page."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.selection.partition import Asset
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.body import digest_file
+from mlhub_core.transfer.body import digest_file, first_bytes
+from mlhub_core.transfer.contents import Answer, cause_against
 from mlhub_core.transfer.findings import Finding, Findings, Kind
 from mlhub_core.transfer.fingerprint import is_unchanged
 from mlhub_core.transfer.ledger import Entry, LedgerReader, State
 
 _BATCH = 2_000
-_COLUMNS = ["save_path", "href", "file_size", "checksum", "updated", "common_asset"]
+_COLUMNS = ["save_path", "href", "file_size", "checksum", "updated", "media_type", "common_asset"]
 
 
 class Uncompared(NamedTuple):
@@ -39,7 +40,7 @@ def find_outdated(
 
     Args:
         paths: The download, its ledger compacted.
-        findings: Gets them, as outdated.
+        findings: Gets them, as outdated or damaged.
         stop: Looked at now and then.
 
     Raises:
@@ -69,6 +70,8 @@ def find_outdated(
                     common[path] = common.get(path, True) and outdated
                 elif outdated:
                     findings.add(_finding(path))
+                elif cause := _page_in_place(paths, known[path], asset):
+                    findings.add(Finding(Kind.DAMAGED, path, cause))
     finally:
         ledger.close()
     for path, outdated in common.items():
@@ -94,6 +97,20 @@ def _is_outdated(paths: DownloadPaths, entry: Entry, asset: Asset, stop: StopFla
         return False
 
 
+def _page_in_place(paths: DownloadPaths, entry: Entry, asset: Asset) -> str:
+    """What lies there instead of the file: earlier versions took pages for some formats."""
+    if "://" not in asset.href or parse_checksum(asset.checksum) is not None:
+        return ""
+    place = paths.asset_dir / asset.save_path
+    try:
+        if place.stat().st_size != entry.size:
+            return ""  # what is wrong with it is told already
+        answer = Answer(first_bytes(str(place)), entry.size, None, entry.etag)
+    except OSError:  # likewise
+        return ""
+    return cause_against(answer, asset)
+
+
 def _finding(path: str) -> Finding:
     return Finding(Kind.OUTDATED, path, "the catalog has changed since it was fetched")
 
@@ -107,7 +124,8 @@ def _asset(row: dict[str, Any]) -> Asset:
         "",
         row["file_size"],
         row["checksum"],
-        updated=row.get("updated"),
+        row["media_type"],
+        row.get("updated"),
     )
 
 

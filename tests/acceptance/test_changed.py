@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from mlhub_core.exceptions import DownloadIncomplete
@@ -166,3 +167,25 @@ def test_what_the_archive_carries_changes_with_it(
         assert (root / "kept.txt").read_bytes() == b"kept"
     assert report.kept == 2
     assert verify(root.parent.parent).wrong == 0
+
+
+def test_verify_finds_pages_that_earlier_versions_took_for_files(
+    download: Any, files: Any, server: FaultServer, tmp_path: Path
+) -> None:
+    page, truth = b"<!DOCTYPE html><title>Log in</title>", b"a,b\n1,2\n"
+    server.put("/a.csv", page)
+    href = {"href": server.url("/a.csv"), "type": "text/html"}
+    download(item("a", {"data": href, "page": href}))
+    server.put("/a.csv", truth)
+    directory = tmp_path / "out" / DATASET
+    index = directory / "mlhub_stac_assets.parquet"
+    table = pq.read_table(index)
+    kinds = ["text/csv" if key == "data" else "text/html" for key in table["asset_key"].to_pylist()]
+    at = table.schema.get_field_index("media_type")
+    pq.write_table(table.set_column(at, table.schema.field(at), [kinds]), index)
+    report = verify(directory)
+    assert (report.damaged, report.wrong) == (1, 1)
+    assert "an HTML page in place of a .csv file" in report.summary()
+    assert verify(directory, repair=True).wrong == 0
+    assert files()["pictures/a/data.csv"] == truth
+    assert verify(directory).wrong == 0
