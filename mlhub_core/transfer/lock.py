@@ -46,7 +46,8 @@ def directory_lock(paths: DownloadPaths) -> Iterator[None]:
 
     Raises:
         DirectoryBusy: if another run holds it; the message names its process.
-        StorageError: if the directory cannot be written, or state in it is not plain files.
+        StorageError: if the directory cannot be written, or state in it is not plain files; or at
+            the end, if the directory is another one by then.
     """
     check_state_files(paths.asset_dir)
     try:
@@ -61,10 +62,28 @@ def directory_lock(paths: DownloadPaths) -> Iterator[None]:
         _HELD[str(paths.lock)] = fd
         _sign(fd)
         yield
+        _check_still_there(fd, paths)
     finally:
         if _HELD.get(str(paths.lock)) == fd:
             del _HELD[str(paths.lock)]
         os.close(fd)
+
+
+def _check_still_there(fd: int, paths: DownloadPaths) -> None:
+    """Check that the lock that is held is the one that lies in the directory.
+
+    Where the directory was removed or replaced while a run went on, so was what the run had put
+    there, and no count of files tells.
+    """
+    try:
+        there = os.path.samestat(os.stat(paths.lock), os.fstat(fd))
+    except OSError:
+        there = False
+    if not there:
+        raise StorageError(
+            f"{paths.asset_dir}, or {paths.state_dir.name} in it, was removed or replaced while "
+            "this ran: what was fetched before is gone with it. The same command fetches it again."
+        )
 
 
 def _sign(fd: int) -> None:

@@ -367,7 +367,12 @@ class _Run:
             self._record_taken()
 
     def result(self) -> PartitionResult:
-        """The counts, once the run is over."""
+        """The counts, once the run is over.
+
+        Raises:
+            StorageError: if what was fetched has been removed meanwhile.
+        """
+        self.places.check_still_there()
         self._tell(finished=True)
         return PartitionResult(
             number=self._partition.number,

@@ -102,6 +102,8 @@ class Places:
         self._root = str(root)
         self._real = os.path.realpath(root)
         self._made: set[str] = set()
+        self._gone = ""
+        """A directory that somebody removed, and that was made again."""
         self._absent = ""
         """The directory looked into last, if it is not there: what it would hold is not, either."""
         self._present = ""
@@ -149,6 +151,7 @@ class Places:
         if parent not in self._made:
             self._make(parent)
             if len(self._made) >= _REMEMBERED:
+                self.check_still_there()
                 self._made.clear()
             self._made.add(parent)
         return path
@@ -180,9 +183,18 @@ class Places:
     def _is_inside(self, real: str) -> bool:
         return real == self._real or real.startswith(self._real + os.sep)
 
-    def forget(self) -> None:
-        """Forget which directories exist: one of them has gone."""
-        self._made.clear()
+    def check_still_there(self) -> None:
+        """Check that the directories that files were put into are there, with those files.
+
+        Raises:
+            StorageError: if somebody has removed one.
+        """
+        gone = next((one for one in self._made if not os.path.isdir(one)), self._gone)
+        if gone:
+            raise StorageError(
+                f"{gone} was removed while this ran: what was fetched into it before is gone with "
+                "it. The same command fetches it again."
+            )
 
     def put(self, data: bytes, scratch: str, save_path: str) -> None:
         """Write a file into its final place, by way of another name.
@@ -227,10 +239,11 @@ class Places:
 
     def _move_again(self, source: str, save_path: str) -> None:
         """Somebody removed the directory; make it again, unless it is all gone."""
-        self.forget()
+        self._made.clear()
         try:
             os.stat(source)
             os.replace(source, self.prepare(save_path))
+            self._gone = self.path(save_path).rpartition("/")[0]
         except OSError as error:
             raise storage_error(f"write {self.path(save_path)}", error) from error
 

@@ -21,7 +21,6 @@ SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,11 +46,6 @@ int fsync(int fd) {
     if (!fails("fsync", fd)) return real(fd);
     errno = atoi(getenv("SHIM_ERRNO"));
     return -1;
-}
-int pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *with) {
-    int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) =
-        dlsym(RTLD_NEXT, "pthread_create");
-    return strcmp(getenv("SHIM_CALL"), "thread") ? real(t, a, run, with) : EAGAIN;
 }
 """
 
@@ -109,7 +103,6 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("close", "/pictures/", 122, "quota"),
         ("fsync", ".mlhub/", 28, "No space left"),
-        ("thread", "", 0, "no further thread"),
     ],
 )
 def test_a_call_that_fails(
@@ -129,3 +122,18 @@ def test_a_call_that_fails(
     assert len(ours) == 1
     assert told in ours[0]
     assert ran.returncode == 4
+
+
+@pytest.mark.parametrize("gone", ["", DATASET, f"{DATASET}/.mlhub"])
+def test_a_directory_that_is_removed_meanwhile(
+    gone: str, published: FaultServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Never is all said to be here when it is not."""
+    output = tmp_path / "out"
+    published.when_asked("/2.tif", lambda: shutil.rmtree(output / gone))
+    command = ["download", DATASET, "-q", "--output-dir", str(output), "--concurrency", "1"]
+    assert main(command) == 4
+    assert capsys.readouterr().err.count("\n") == 1
+    published.when_asked("/2.tif", lambda: None)
+    assert main(command) == 0
+    assert len(list((output / DATASET).rglob("*.tif"))) == 3

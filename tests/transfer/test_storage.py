@@ -78,6 +78,8 @@ def test_a_directory_that_went_is_made_again(root: Path, tmp_path: Path) -> None
     (tmp_path / "part").write_bytes(b"x")
     places.move(str(tmp_path / "part"), "c/i/a.tif")
     assert (root / "c/i/a.tif").read_bytes() == b"x"
+    with pytest.raises(StorageError, match="was removed while this ran"):
+        places.check_still_there()
     shutil.rmtree(root / "c")
     places.prepare("c/j/a.tif")
     assert (root / "c/j").is_dir()
