@@ -122,6 +122,7 @@ def _parameters(fields: dict[str, object]) -> DownloadParameters:
     from mlhub_core.parameters import DownloadParameters
 
     parameters = DownloadParameters.create(**fields)
+    parameters.check_public()
     return parameters.model_copy(
         # A flow run started here and one retried elsewhere must mean the same directory.
         update={"output_dir": str(user_path(parameters.output_dir or "."))}

@@ -66,6 +66,7 @@ def download_dataset(download: DownloadParameters) -> DownloadReport:
         DownloadIncomplete: if some assets could not be had; all others are on disk.
         MLHubException: all that the steps raise.
     """
+    download.check_public()
     request = lasting(download).request()
     request.check()
     access = Access(download.profile, download.api_key_block)

@@ -77,6 +77,7 @@ def sync_dataset(download: DownloadParameters, prune: bool = False) -> SyncRepor
         DownloadIncomplete: if some assets could not be had; all others are on disk.
         MLHubException: all that the steps raise.
     """
+    download.check_public()
     request = lasting(download).request()
     check_request(request)
     access = Access(download.profile, download.api_key_block)

@@ -15,19 +15,26 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.redact import has_secret, redact_url
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.geojson_file import read_geojson
-from mlhub_core.settings import ArchiveLimits, RunSettings, TransferSettings
+from mlhub_core.settings import ArchiveLimits, RunSettings, TransferSettings, root_url
 
 MAX_INLINE_GEOJSON = 200_000
 """Characters of GeoJSON that travel as a parameter; Prefect refuses 512 KiB for all of them."""
 
 
+_PUBLIC_URL = r"^(?![^/?#]*//[^/?#]*@)[^?#]*(\?([A-Za-z0-9_.-]+=)?)?$"
+"""What Prefect's server takes for a URL without a secret, before it writes anything down."""
+
+
 class DownloadParameters(BaseModel):
     """What to download, where to, and how."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
     dataset: str = Field(min_length=1, title="Dataset", examples=["nasa_marine_debris"])
     """Id of the dataset, or its DOI."""
@@ -90,8 +97,15 @@ class DownloadParameters(BaseModel):
     cluster, which share the connections and reach the same directories by the same paths."""
     dask_address: str | None = Field(default=None, examples=["tcp://10.0.0.5:8786"])
     """The scheduler of that cluster. Empty: processes of this machine, as many as workers."""
-    mirrors: dict[str, str] = Field(default_factory=dict)
-    """URL prefixes of the catalog, and where those files are fetched from instead."""
+    mirrors: dict[str, str] = Field(
+        default_factory=dict,
+        json_schema_extra={
+            "propertyNames": {"pattern": _PUBLIC_URL},
+            "additionalProperties": {"type": "string", "pattern": _PUBLIC_URL},
+        },
+    )
+    """URL prefixes of the catalog, and where those files are fetched from instead. In a flow
+    without a login: that goes into the netrc file of the machine that fetches."""
     unarchive: bool = True
     """Unarchive the catalog. Without it the catalog stays in its archive, and a file per item is
     saved; all else works as ever."""
@@ -136,6 +150,25 @@ class DownloadParameters(BaseModel):
             return cls(**fields)
         except ValidationError as error:
             raise InvalidArgument(_one_line(error)) from error
+
+    def check_public(self) -> None:
+        """Check that neither these nor the hub's URL hold a login or a signature.
+
+        An orchestrator keeps parameters in its database, and error texts too, for all to see.
+
+        Raises:
+            InvalidArgument: naming what does, and where secrets go.
+        """
+        urls = [("mirrors", url) for pair in self.mirrors.items() for url in pair]
+        urls += [("MLHUB_ROOT_URL", root_url()), ("dask_address", self.dask_address or "")]
+        for label, url in urls:
+            if has_secret(url):
+                raise InvalidArgument(
+                    f"{label}: {redact_url(url)} has a login or a signature in it, which Prefect "
+                    "would keep for all to see. Leave it out: a login goes into the netrc file of "
+                    "the machine that fetches (machine HOST login NAME password …), an API key "
+                    "into MLHUB_API_KEY, a profile, or a Secret block (api_key_block)."
+                )
 
     def wanted(self) -> AssetFilter:
         """The filter.

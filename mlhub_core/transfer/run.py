@@ -31,7 +31,7 @@ from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State
 from mlhub_core.transfer.parcels import assets_of
 from mlhub_core.transfer.partials import Partials
 from mlhub_core.transfer.result import PartitionResult
-from mlhub_core.transfer.sources import Carried, Remote, Unusable, locate
+from mlhub_core.transfer.sources import Carried, Remote, Unusable, locate, with_logins
 from mlhub_core.transfer.storage import Places, is_safe
 from mlhub_core.transfer.verdict import Kind
 
@@ -119,7 +119,7 @@ class _Run:
         stop: StopFlag,
         on_progress: ProgressSink,
     ) -> None:
-        self.settings = settings
+        self.settings = with_logins(settings)
         self.stop = stop
         self.check = stop.check
         self.partials = Partials(paths.partial_dir)

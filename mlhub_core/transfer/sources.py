@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from mlhub_core.layout import https_url, is_ours
+from mlhub_core.redact import remember
 from mlhub_core.settings import TransferSettings
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -39,6 +40,28 @@ class Unusable:
     """An href that leads nowhere, and why."""
 
     cause: str
+
+
+def with_logins(settings: TransferSettings) -> TransferSettings:
+    """Settings whose mirrors say who logs in, where the netrc file of this machine knows."""
+    if not settings.mirrors:
+        return settings
+    mirrors = tuple((prefix, _with_login(url)) for prefix, url in settings.mirrors)
+    return replace(settings, mirrors=mirrors)
+
+
+def _with_login(url: str) -> str:
+    from requests.utils import get_netrc_auth
+
+    try:
+        known = None if "@" in urlsplit(url).netloc else get_netrc_auth(url)
+    except ValueError:  # what is wrong with the URL is said of each file
+        known = None
+    if known is None:
+        return url
+    login, password = known
+    remember(password)
+    return url.replace("//", f"//{quote(login, safe='')}:{quote(password, safe='')}@", 1)
 
 
 def locate(

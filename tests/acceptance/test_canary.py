@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
@@ -378,6 +379,27 @@ def test_what_signs_a_url_is_shown_nowhere_and_asked_with(
     with pytest.raises(DownloadIncomplete):
         retry(tmp_path / DATASET, settings=QUICK).raise_for_failures()
     assert (tmp_path / DATASET / "pictures" / "i0" / "image.tif").read_bytes() == b"II*"
+
+
+def test_a_mirror_that_wants_a_login_gets_that_of_the_netrc_file(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    server.put("/copy/a.tif", b"II*")
+    root = publish(server, item("a", {"image": "https://old.example/a.tif"}))
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password p/a:s@s-sEcReT\n")
+    netrc.chmod(0o600)
+    mirror = f"--mirror=https://old.example/={server.url('/copy/')}"
+    code, printed = _command(
+        root, tmp_path / "out", DATASET, mirror, NETRC=str(netrc), MLHUB_PROFILE="__anonymous__"
+    )
+    assert code == 0, printed
+    (sent,) = [one.headers for one in server.requests if one.path == "/copy/a.tif"]
+    login = base64.b64encode(b"me:p/a:s@s-sEcReT").decode()
+    assert sent["authorization"] == f"Basic {login}"
+    assert "sEcReT" not in printed
+    for path in (tmp_path / "out").rglob("*"):
+        assert path.is_dir() or b"sEcReT" not in path.read_bytes()
 
 
 def test_the_command_lacks_assets(server: FaultServer, tmp_path: Path) -> None:

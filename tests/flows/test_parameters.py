@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import ValidationError, validate
 
 from flows.download_dataset import download_dataset
 from mlhub_core.exceptions import InvalidArgument
@@ -43,6 +44,42 @@ def test_no_field_asks_for_a_secret(schema: dict[str, Any]) -> None:
     names = set(schema["definitions"]["DownloadParameters"]["properties"])
     assert {"profile", "api_key_block"} <= names
     assert not names & {"api_key", "key", "token", "password"}
+
+
+SECRET_URLS = [
+    "http://me:hush@h/",
+    "https://hush@h/data/",
+    "http://me:a@b:hush@h:80/x",
+    "https://h/?sig=hush&x=",
+    "https://h/x?hush",
+    "https://h/#hush",
+]
+PUBLIC_URLS = ["https://h/", "http://h:80/a@b/", "s3://bucket/", "https://proxy/fetch?url="]
+
+
+@pytest.mark.parametrize("url", SECRET_URLS)
+def test_a_login_is_refused_before_it_is_written_down(
+    schema: dict[str, Any], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the server, which checks the schema, by the command and the flow."""
+    for mirrors in ({url: "https://new/"}, {"https://old/": url}):
+        sent = {"download": {"dataset": "x", "mirrors": mirrors}}
+        with pytest.raises(ValidationError):
+            validate(sent, schema, raise_on_error=True)
+        with pytest.raises(InvalidArgument, match="netrc") as caught:
+            DownloadParameters(dataset="x", mirrors=mirrors).check_public()
+        assert "hush" not in str(caught.value)
+    monkeypatch.setenv("MLHUB_ROOT_URL", url)
+    with pytest.raises(InvalidArgument, match="MLHUB_API_KEY") as caught:
+        DownloadParameters(dataset="x").check_public()
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", PUBLIC_URLS)
+def test_other_mirrors_are_taken(schema: dict[str, Any], url: str) -> None:
+    mirrors = {"https://old/": url} if url[:4] == "http" else {url: "https://new/"}
+    validate({"download": {"dataset": "x", "mirrors": mirrors}}, schema, raise_on_error=True)
+    DownloadParameters(dataset="x", mirrors=mirrors).check_public()
 
 
 def test_the_schema_is_small_and_plain_json(schema: dict[str, Any]) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from deployments.store_api_key import main as store_api_key
+from flows.command import main as command
 from flows.prefect_api import drain
 from mlhub_core.exceptions import (
     APIKeyNotFound,
     AuthenticationError,
     EntityDoesNotExist,
     HubUnreachable,
+    InvalidArgument,
     MLHubException,
 )
 from mlhub_core.hub.server import DemoHub
@@ -122,6 +124,35 @@ def test_failures_do_not_tell_it(
     assert CANARY not in (state.message or "")
     assert CANARY not in caplog.text
     assert CANARY not in "".join(capfd.readouterr())
+    assert_nowhere(database, tmp_path)
+
+
+@pytest.mark.parametrize("module", ["download_dataset", "sync_dataset"])
+def test_a_login_in_a_url_never_comes_to_prefect(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["demo_crops", "--output-dir", str(tmp_path / "new")]
+    mirror = ["--mirror", f"https://old/=http://me:{CANARY}@h/"]
+    assert command([*words, *mirror], flow=module) == 2
+    monkeypatch.setenv("MLHUB_ROOT_URL", f"http://me:{CANARY}@127.0.0.1:9/")
+    assert command(words, flow=module) == 2
+    monkeypatch.setenv("MLHUB_ROOT_URL", f"ftp://me:{CANARY}@127.0.0.1:9/")
+    assert command(words, flow=module) == 2
+    told = capsys.readouterr()
+    assert CANARY not in told.out + told.err
+    assert len(told.err.splitlines()) == 3
+    assert told.err.count("netrc") == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_login_in_the_url_of_the_hub_of_a_worker(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLHUB_ROOT_URL", f"http://me:{CANARY}@127.0.0.1:9/")
+    state = run(tmp_path / "new")
+    with pytest.raises(InvalidArgument, match="MLHUB_ROOT_URL"):
+        state.result()
+    assert CANARY not in Seen(state, tasks=0).messages + (state.message or "")
     assert_nowhere(database, tmp_path)
 
 
