@@ -189,7 +189,7 @@ def _echo(code: int, before: int = 0) -> Fault:
             by_argument,
             f"catalog/{DATASET}",
             redirect(api(f"catalog/{DATASET}", KEY)),
-            HubUnreachable,
+            APIError,
         ),
     ],
 )
