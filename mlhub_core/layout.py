@@ -98,12 +98,14 @@ def user_path(name: str | Path) -> Path:
     """The absolute path that a user means: ``~`` is a home, all else begins where they are.
 
     Raises:
-        InvalidArgument: if there is no such home, the current directory is gone, or the path has
-            characters that Arrow, SQLite and Prefect cannot be told.
+        InvalidArgument: if it is no path, there is no such home, the current directory is gone, or
+            the path has characters that Arrow, SQLite and Prefect cannot be told.
     """
     shown = str(name).encode("utf-8", "backslashreplace").decode()
     try:
         path = Path(name).expanduser().absolute()
+    except TypeError as error:
+        raise InvalidArgument(f"{shown} is not a path: give a text or a Path.") from error
     except RuntimeError as error:
         raise InvalidArgument(
             f"{shown}: that home directory is not known: write it out."

@@ -107,6 +107,8 @@ class Session(requests.Session):
     DEFAULT_ROOT_URL = DEFAULT_ROOT_URL
 
     def __init__(self, *, api_key: str | None = None, settings: ApiSettings | None = None) -> None:
+        if not isinstance(api_key, str | None):
+            raise InvalidArgument(f"api_key is of type {type(api_key).__name__}: give a text.")
         self.settings = settings or ApiSettings()
         super().__init__()
         self._root_url = root_url()
@@ -180,6 +182,8 @@ class Session(requests.Session):
 
     def url_of(self, url: str) -> str:
         """The absolute URL of a path; absolute URLs come back as they are."""
+        if not isinstance(url, str):
+            raise InvalidArgument(f"url is {url!r}: give a URL, or a path of the API.")
         if _SCHEME.match(url):
             return url
         return self.root_url + url.lstrip("/")
@@ -495,6 +499,8 @@ def _checked_url(url: str, params: Any = None) -> str:
         whole = requests.Request("GET", url, params=params).prepare().url
     except (requests.RequestException, ValueError) as error:
         raise InvalidArgument(f"{redact(url)} is no URL ({redact(error)}).") from error
+    except TypeError as error:
+        raise InvalidArgument(f"params: {redact(error)}: give a mapping.") from error
     if not url.lower().startswith(("http://", "https://")):
         raise InvalidArgument(f"{redact(url)} is no URL of http or https.")
     return whole or url

@@ -181,6 +181,8 @@ def as_root_url(url: str, label: str = "root_url") -> str:
     Raises:
         InvalidArgument: if it is not an http or https URL, or goes on after its path.
     """
+    if not isinstance(url, str):
+        raise InvalidArgument(f"{label} is {url!r}: give a URL.")
     try:
         parts = urlsplit(url.strip())
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)

@@ -10,6 +10,7 @@ import pkgutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -229,6 +230,40 @@ def test_a_file_for_a_directory(
     with pytest.raises(kind):
         client.download_collection_archive("demo_crops_plots", tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+JUNK: tuple[Any, ...] = (object(), 3, 1.5, b"x", [1], {"a": 1}, (1, 2), float("nan"), range(3))
+CALLS: dict[str, Callable[[Any], object]] = {
+    "output_dir": lambda value: Dataset("x").download(value),
+    "asset_output_dir": lambda value: Dataset("x").download(asset_output_dir=value),
+    "plan": lambda value: Dataset("x").download(plan=value),
+    "settings": lambda value: Dataset("x").download(settings=value),
+    "if_exists": lambda value: Dataset("x").download(if_exists=value),
+    "api_key": lambda value: Dataset("x", api_key=value).download(),
+    "tags": lambda value: Dataset.list(tags=value),
+    "text": lambda value: Dataset.list(text=value),
+    "id": Dataset.fetch,
+    "archive": lambda value: client.download_collection_archive("x", value),
+    "extensions": lambda value: client.list_collection_items("x", extensions=value),
+    "url": lambda value: get_session().get(value),
+    "root_url": lambda value: setattr(get_session(), "root_url", value),
+    "out_file": lambda value: client.ResumableDownloader("x", value),
+}
+
+
+@pytest.mark.parametrize("argument", CALLS)
+def test_a_value_of_a_wrong_type_is_a_wrong_argument(
+    argument: str, root: str, server: FaultServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    several = argument in ("tags", "text", "extensions")  # a mapping's names are several
+    for value in JUNK:
+        if several and isinstance(value, dict):
+            continue
+        with pytest.raises(InvalidArgument):
+            CALLS[argument](value)
+    assert server.paths() == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_session_needs_no_key_to_fail(root: str, monkeypatch: pytest.MonkeyPatch) -> None:

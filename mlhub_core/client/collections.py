@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlhub_core.client._entity import fetch_list, fetch_object, identified, segment
+from mlhub_core.client.search import as_words
 from mlhub_core.exceptions import APIError, EntityDoesNotExist, InvalidArgument
 from mlhub_core.session import get_session
 
@@ -76,7 +77,7 @@ def list_collection_items(
     if page_size is not None:
         params["limit"] = page_size
     if extensions is not None:
-        params["extensions"] = list(extensions)
+        params["extensions"] = list(as_words("extensions", extensions))
 
     def items() -> Iterator[dict[str, Any]]:
         with get_session(api_key=api_key, profile=profile) as session:

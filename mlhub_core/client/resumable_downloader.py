@@ -9,7 +9,7 @@ import requests
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.fetch import FileFetcher
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import STATE_DIRECTORY
+from mlhub_core.layout import STATE_DIRECTORY, user_path
 from mlhub_core.session import Session
 
 
@@ -50,7 +50,7 @@ class ResumableDownloader:
                 "none."
             )
         self.url = url
-        self.out_file = Path(out_file)
+        self.out_file = user_path(out_file)
         self.desc = desc
         self.session = session or Session(api_key=None)
         self.if_exists = DownloadIfExistsOpts.of(if_exists)
@@ -66,6 +66,5 @@ class ResumableDownloader:
             StorageError: if the disk refuses.
             MLHubException: all that the session raises.
         """
-        target = self.out_file.expanduser().absolute()
-        state = target.parent / STATE_DIRECTORY
-        FileFetcher(self.session, self.url, target, state).run(self.if_exists)
+        state = self.out_file.parent / STATE_DIRECTORY
+        FileFetcher(self.session, self.url, self.out_file, state).run(self.if_exists)

@@ -19,6 +19,8 @@ def as_words(label: str, value: str | Iterable[str] | None) -> tuple[str, ...]:
     """
     if value is None:
         return ()
+    if not isinstance(value, Iterable):
+        raise InvalidArgument(f"{label} is {value!r}: use one or more non-empty strings.")
     words = (value,) if isinstance(value, str) else tuple(value)
     for word in words:
         if not isinstance(word, str) or not word.strip():

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, overload
 from mlhub_core import client
 from mlhub_core.chores import Pool
 from mlhub_core.client._entity import identified
+from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.layout import user_path
 from mlhub_core.metadata import count_of, types_of
 from mlhub_core.redact import without_secrets
 from mlhub_core.settings import RunSettings
@@ -290,6 +292,8 @@ class Dataset:
         from mlhub_core.request import DownloadRequest
         from mlhub_core.selection.filters import AssetFilter
 
+        if not isinstance(settings, RunSettings | None):
+            raise InvalidArgument(f"settings is {settings!r}: give a RunSettings.")
         request = DownloadRequest(
             dataset=self.id,
             output_dir=output_dir,
@@ -310,7 +314,7 @@ class Dataset:
                 limit=limit,
                 with_sources=with_sources,
             ),
-            plan=None if plan is None else Path(plan),
+            plan=None if plan is None else user_path(plan),
             strict=strict,
             settings=_ignoring(settings or RunSettings(), ignore_file_size, ignore_checksum),
         )
