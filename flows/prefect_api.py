@@ -124,8 +124,9 @@ def _home() -> Path | None:
     named = os.environ.get("PREFECT_HOME")
     try:
         home = user_path(named or "~/.prefect")
+        home.mkdir(parents=True, exist_ok=True)
         check_directories(home)
-    except MLHubException as error:
+    except (MLHubException, OSError) as error:
         if named:
             raise StorageError(f"PREFECT_HOME cannot be used: {error}") from error
         return None

@@ -85,16 +85,19 @@ def test_cancelled_in_the_ui(
     assert state.is_cancelled()
 
 
-def test_among_foreign_modules_and_behind_proxies_that_are_gone(
+def test_among_foreign_modules_behind_proxies_that_are_gone_and_without_a_home(
     prefect_server: str, mirror: Mirror, tmp_path: Path
 ) -> None:
-    """Nothing of the current directory runs, and loopback is asked directly."""
+    """Nothing of the current directory runs, loopback is asked directly, no home is needed."""
     fill(tmp_path)
     dead = "http://user:s3cr3t@127.0.0.1:9"
     proxies = {"http_proxy": dead, "HTTPS_PROXY": "socks5h://127.0.0.1:9", "ALL_PROXY": dead}
     words = download_words("demo_crops", "--output-dir", "out", "--datetime", "2021-03")
-    with command(words, tmp_path, PREFECT_API_URL=prefect_server, **proxies) as running:
+    homeless = {"HOME": "/proc/nowhere", "PREFECT_HOME": ""}
+    around = {**proxies, **homeless, "PREFECT_API_URL": prefect_server}
+    with command(words, tmp_path, **around) as running:
         assert running.wait(PATIENCE) == 0, running.err
+        assert "no home that can be written" in running.err
         assert "s3cr3t" not in running.err
     assert ran_in(tmp_path) == ""
 
