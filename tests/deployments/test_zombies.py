@@ -1,4 +1,4 @@
-"""The automation of deployments/zombies.yaml, read as Prefect's server does: who counts as Crashed."""
+"""The automation of deployments/zombies.yaml, as Prefect reads it: who counts as Crashed."""
 
 from __future__ import annotations
 
