@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from mlhub_core.http_rules import WAIT_FIELDS
@@ -17,7 +15,7 @@ LIMITED = (
     status(429),
     status(429, "0"),
     status(503),
-    Fault(status=429, headers=(("X-RateLimit-Reset", str(int(time.time()))),)),
+    Fault(status=429, headers=(("X-RateLimit-Reset", "1767323075"),)),
     Fault(status=403, headers=(("x-ratelimit-remaining", "0"),)),
     Fault(status=403, body=b"<Error><Code>SlowDown</Code></Error>"),
 )
