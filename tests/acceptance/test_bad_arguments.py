@@ -75,7 +75,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
         (["--bbox", "1,2,3"], 2, ["'1,2,3'", "3 numbers", "W,S,E,N"]),
         (["--bbox", "a,b,c,d"], 2, ["'a,b,c,d'", "'a'", "four numbers"]),
         (["--bbox", "1,2,3,nan"], 2, ["'nan'", "four numbers"]),
-        (["--bbox", "-200,2,3,4"], 2, ["west is -200", "from -180 to 180"]),
+        (["--bbox", "-600,2,3,4"], 2, ["west is -600", "from -180 to 180"]),
         (["--bbox", ",1,2,3"], 2, ["',1,2,3'", "holds ''", "W,S,E,N"]),
         (["--bbox", "1,5,2,4"], 2, ["'1,5,2,4'", "south is greater", "swap"]),
         (["--bbox", "1,2,3,95"], 2, ["north is 95", "from -90 to 90"]),

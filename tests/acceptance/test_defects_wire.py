@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import sys
@@ -199,12 +200,13 @@ def test_a_collection_archive_comes_whole(
     described = {**collection(), "extent": {"spatial": {"bbox": [[0, 0, 1, 1]]}}}
     described["extent"]["temporal"] = {"interval": [[None, None]]}
     server.put(api("collections/pictures"), json.dumps(described).encode())
-    server.put("/archives/p.tar.gz", WHOLE)
+    whole = tar_gz({"pictures/data.bin": hashlib.shake_128(b"pictures").digest(1_000)})
+    server.put("/archives/p.tar.gz", whole)
     server.always(api("archive/pictures"), redirect("/archives/p.tar.gz", 303))
     server.script("/archives/p.tar.gz", fault)
-    (tmp_path / "pictures.tar.gz").write_bytes(WHOLE[:300])
+    (tmp_path / "pictures.tar.gz").write_bytes(whole[:300])
     path = Collection.fetch("pictures").download(tmp_path)
-    assert Path(path).read_bytes() == WHOLE
+    assert Path(path).read_bytes() == whole
 
 
 # Retries
