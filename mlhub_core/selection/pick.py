@@ -104,7 +104,7 @@ def pick_assets(
             raise
         raise StorageError(
             f"Cannot pick files out of {index}: {error}. Make room if the disk is full; else "
-            "remove the index, and the next download makes it anew."
+            "run the download again, which makes the index anew."
         ) from error
 
 

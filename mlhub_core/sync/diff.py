@@ -105,7 +105,7 @@ def compare(
             raise
         raise StorageError(
             f"Cannot compare {old} with the new index: {error}. Make room if the disk is full; "
-            "else remove it, and everything is looked at anew."
+            "else run the download again, which makes the index anew."
         ) from error
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlhub_core.checksums import parse_checksum
+from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.selection.index_reader import telling
 from mlhub_core.selection.partition import Asset
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.body import digest_file, first_bytes
@@ -130,17 +132,8 @@ def _asset(row: dict[str, Any]) -> Asset:
 
 
 def _rows(index: Path) -> Iterator[list[dict[str, Any]]]:
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(index) as file:
-            there = set(file.schema_arrow.names)
-            columns = [name for name in _COLUMNS if name in there or name != "updated"]
-            for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
-                yield batch.to_pylist()
-    except (OSError, ValueError, LookupError) as error:  # Arrow's errors are among these
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(
-            f"Cannot read {index}: {error}. Remove it; the next download makes it anew."
-        ) from error
+    with telling(index, f"{index} cannot be read"), open_parquet(index) as file:
+        there = set(file.schema_arrow.names)
+        columns = [name for name in _COLUMNS if name in there or name != "updated"]
+        for batch in file.iter_batches(batch_size=_BATCH, columns=columns, use_threads=False):
+            yield batch.to_pylist()

@@ -10,7 +10,6 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from mlhub_core.chores import open_parquet
-from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import (
     ASSET_DB_NAME,
     ERR_REPORT_NAME,
@@ -18,6 +17,7 @@ from mlhub_core.layout import (
     STATE_DIRECTORY,
     DownloadPaths,
 )
+from mlhub_core.selection.index_reader import telling
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.catalog_check import CatalogNames
 from mlhub_core.transfer.findings import Finding, Findings, Kind
@@ -141,15 +141,10 @@ def _save_paths(index: Path, stop: StopFlag) -> NameSet:
     names = NameSet()
     if not index.is_file():
         return names
-    try:
-        with open_parquet(index) as file:
-            for batch in file.iter_batches(
-                batch_size=_INDEX_ROWS, columns=["save_path"], use_threads=False
-            ):
-                stop.check()
-                names.add(batch.column(0).to_pylist())
-    except (OSError, ValueError, LookupError) as error:  # Arrow's errors are among these
-        raise StorageError(
-            f"Cannot read {index}: {error}. Remove it; the next download makes it anew."
-        ) from error
+    with telling(index, f"{index} cannot be read"), open_parquet(index) as file:
+        for batch in file.iter_batches(
+            batch_size=_INDEX_ROWS, columns=["save_path"], use_threads=False
+        ):
+            stop.check()
+            names.add(batch.column(0).to_pylist())
     return names

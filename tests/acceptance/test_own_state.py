@@ -208,7 +208,8 @@ def test_the_next_run_makes_good_whatever_is_damaged(
     all_of_it = first + sorted(ours | set(root.glob("*.csv")) | set(root.glob("mlhub_stac*")))
     damage(all_of_it[number % len(all_of_it)], *how)
     if checks:
-        assert main(["verify", "-q", str(root)]) in (0, 1)
+        # What cannot be read (4) is named, and made anew by the download that follows.
+        assert main(["verify", "-q", str(root)]) in (0, 1, 4)
     capsys.readouterr()
     assert download(work) == 0
     assert capsys.readouterr().err.count("\n") <= 1

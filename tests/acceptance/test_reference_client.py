@@ -266,7 +266,11 @@ def test_what_it_left_half_done_is_completed_without_fetching_whole_files_again(
 
 
 def _check_next_run(root: Path, tap: Tap, settings: RunSettings, before: DownloadReport) -> None:
-    """From now on it is a download of ours: nobody is asked for any asset."""
+    """What was put together is asked about once more; from then on nobody is asked."""
+    tap.forget()
+    Dataset.fetch(DATASET).download(root, settings=settings, progress=False)
+    questions = [e for asked in _by_file(tap.exchanges()).values() for e in asked]
+    assert [e.body for e in questions] == [0] * before.resumed
     tap.forget()
     again = Dataset.fetch(DATASET).download(root, settings=settings, progress=False)
     assert _by_file(tap.exchanges()) == {}

@@ -204,7 +204,7 @@ def test_a_tar_without_end_blocks_counts_only_where_gzip_proves_it_whole(tmp_pat
 def test_what_is_no_tar_says_so(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.tar.gz"
     path.write_bytes(data)
-    with pytest.raises(ArchiveCorrupt, match=r"x\.tar\.gz.*run again"):
+    with pytest.raises(ArchiveCorrupt, match=r"x\.tar\.gz is no tar\.gz: name another"):
         read_all(path)
 
 
