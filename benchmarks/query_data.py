@@ -126,6 +126,11 @@ def _batch(x: Any, y: Any, minutes: Any, number: int) -> pa.RecordBatch:
         [found for name in names for found in ([], [name])],
         index_schema().field("source_items").type,
     )
+    suffixes = pa.array([".json"] * len(items))
+    source_paths = pa.array(
+        [found for name in names for found in ([], [f"{name}/{name}.json"])],
+        index_schema().field("source_paths").type,
+    )
     box = np.stack([x, y, x + _SIDE, y + _SIDE], axis=1)
     boxes = pa.StructArray.from_arrays(
         [pa.array(box[:, side]) for side in range(4)],
@@ -156,6 +161,8 @@ def _batch(x: Any, y: Any, minutes: Any, number: int) -> pa.RecordBatch:
         "bbox": boxes.take(where),
         "properties": properties.take(twice).take(where),
         "source_items": sources.take(where),
+        "item_path": _joined("", pc_join(items, items, suffixes)).take(where),
+        "source_paths": source_paths.take(where),
         "geometry": pa.array(_polygons(box), pa.binary()).take(twice).take(where),
     }
     schema = index_schema()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import copyreg
 import errno
 import importlib
 import pickle
 import pkgutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,16 @@ CAUSES: dict[str, Callable[[], BaseException]] = {
 }
 
 
+@pytest.fixture
+def pickled_by_us() -> Iterator[None]:
+    """As where Dask is not: once imported, it has tblib pickle all exceptions known then."""
+    before = dict(copyreg.dispatch_table)
+    copyreg.dispatch_table.clear()
+    yield
+    copyreg.dispatch_table.update(before)
+
+
+@pytest.mark.usefixtures("pickled_by_us")
 @pytest.mark.parametrize("cause", CAUSES)
 @pytest.mark.parametrize("kind", TREE, ids=lambda kind: kind.__name__)
 def test_a_pickle_keeps_all_and_its_cause(kind: type[MLHubException], cause: str) -> None:

@@ -97,32 +97,37 @@ class SignedCatalogs:
         self._sign_links = sign_links
         self.directory = Path(tempfile.mkdtemp(prefix="mlhub-hub-"))
         weakref.finalize(self, shutil.rmtree, self.directory, ignore_errors=True)
-        self._made: dict[Path, tuple[int, int, int]] = {}
+        self._made: dict[Path, tuple[tuple[int, int, int], bool]] = {}
         self._locks: dict[Path, asyncio.Lock] = {}
 
     async def have(self, catalog: Path) -> str | None:
         """Make the signed copy of a catalog, unless it is there.
 
         Returns:
-            Its name; None where the catalog is no archive that can be read.
+            Its name; None where the catalog names no file of this hub, or is no archive that can
+            be read: it is served as it is.
         """
         status = catalog.stat()
         state = today(), status.st_size, status.st_mtime_ns
         target = self.directory / catalog.name
         async with self._locks.setdefault(catalog, asyncio.Lock()):
-            if self._made.get(catalog) != state:
+            made, signed = self._made.get(catalog, (None, False))
+            if made != state:
                 try:
-                    await asyncio.to_thread(self._make, catalog, target)
+                    signed = await asyncio.to_thread(self._make, catalog, target)
                 except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
                     log.warning("%s is served as it is, links unsigned: %s", catalog, error)
                     return None
-                # Another ETag each day, the same one after a restart.
-                second = status.st_mtime_ns // 10**9 * 10**9
-                os.utime(target, ns=(status.st_atime_ns, second + today()))
-                self._made[catalog] = state
-        return target.name
+                if signed:
+                    # Another ETag each day, the same one after a restart.
+                    second = status.st_mtime_ns // 10**9 * 10**9
+                    os.utime(target, ns=(status.st_atime_ns, second + today()))
+                self._made[catalog] = state, signed
+        return target.name if signed else None
 
-    def _make(self, catalog: Path, target: Path) -> None:
+    def _make(self, catalog: Path, target: Path) -> bool:
+        """Write the signed copy; False, and none, where there was nothing to sign."""
+        signed = False
         part = target.with_name(target.name + ".part")
         with (
             tarfile.open(catalog, "r|*") as old,
@@ -135,10 +140,16 @@ class SignedCatalogs:
                 if file is None or not _is_json(member):
                     new.addfile(member, file)
                     continue
-                data = self._sign_links(file.read())
+                before = file.read()
+                data = self._sign_links(before)
+                signed = signed or data != before
                 member.size = len(data)
                 new.addfile(member, io.BytesIO(data))
-        os.replace(part, target)
+        if signed:
+            os.replace(part, target)
+        else:
+            part.unlink()
+        return signed
 
 
 def _is_json(member: tarfile.TarInfo) -> bool:

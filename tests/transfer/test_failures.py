@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlhub_core.exceptions import DownloadIncomplete, StorageError
+from mlhub_core.redact import redact_url
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.failures import (
     HEADER,
@@ -69,7 +70,9 @@ def test_no_cell_is_a_formula_and_each_comes_back(failed: list[tuple[str, ...]])
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory, "err_report.csv")
         merge_failures([], report, kept=failed)
-        assert [tuple(row) for row in read_failures(report)] == failed
+        # Of a URL, what may be a signature is left out.
+        expected = [(*others, redact_url(url)) for *others, url in failed]
+        assert [tuple(row) for row in read_failures(report)] == expected
         written = [cell for row in rows(report) for cell in row] if failed else []
         assert not [cell for cell in written if cell.startswith(tuple("=+-@\t\r"))]
 
