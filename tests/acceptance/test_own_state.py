@@ -186,7 +186,8 @@ def downloaded(published: FaultServer, tmp_path: Path) -> Path:
 
 
 @hypothesis.settings(
-    max_examples=8, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+    max_examples=hypothesis.settings.default.max_examples // 20,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 @hypothesis.given(number=st.integers(0, 30), how=DAMAGE, checks=st.booleans())
 @hypothesis.example(number=0, how=("zeros", 0.0), checks=False)

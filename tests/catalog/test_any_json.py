@@ -71,8 +71,7 @@ def _bytes(value: Any) -> bytes:
 # Hypothesis listens to the garbage collector, and is called where the stack is nearly full.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @settings(
-    deadline=None,
-    max_examples=60,
+    max_examples=settings.default.max_examples // 5,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(

@@ -100,7 +100,8 @@ def files_of(catalog: list[tuple[dict[str, Any], bool]]) -> list[tuple[str, Any]
 
 
 @settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings.default.max_examples // 5,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(catalog=catalogs)
 def test_rows_and_save_paths(

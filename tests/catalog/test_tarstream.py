@@ -74,7 +74,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tar") / "x.tar.gz"
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(contents=members, form=st.sampled_from(FORMATS), packing=st.sampled_from("pzmt"))
 def test_reads_what_tarfile_writes(
     file: Path, contents: list[tuple[str, bytes, bytes, int]], form: int, packing: str
@@ -93,7 +93,6 @@ def test_reads_what_tarfile_writes(
     assert ours == [(n.rstrip("/"), regular, got) for n, regular, got in by_tarfile(data)]
 
 
-@settings(deadline=None, max_examples=250)
 @given(
     contents=members,
     form=st.sampled_from(FORMATS),

@@ -395,7 +395,7 @@ def _plan(
 GROUPS = st.tuples(st.integers(1, 4), st.booleans())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5)
 @given(items(), filters(), st.integers(1, 5), GROUPS)
 def test_the_plan_is_what_a_naive_query_finds(
     made: list[Json], wanted: AssetFilter, workers: int, group: tuple[int, bool]

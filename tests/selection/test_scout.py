@@ -58,7 +58,7 @@ VERDICTS = st.lists(
 ).map(lambda runs: [verdict for verdict, length in runs for _ in range(length)])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5)
 @given(verdicts=VERDICTS)
 def test_each_row_group_comes_once_and_in_order(index: Path, verdicts: list[bool | None]) -> None:
     expected = list(itertools.islice(itertools.cycle(verdicts), GROUPS))

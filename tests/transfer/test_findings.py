@@ -16,10 +16,10 @@ from mlhub_core.transfer.names import NameSet
 from mlhub_core.transfer.report import DownloadReport
 from mlhub_core.transfer.verify_report import VerifyReport, printable
 
-FILE_NAMES = st.binary(min_size=1).filter(lambda raw: b"\0" not in raw).map(os.fsdecode)
+FILE_NAMES = st.binary(min_size=1, max_size=8).filter(lambda raw: b"\0" not in raw).map(os.fsdecode)
 
 
-@given(st.lists(st.lists(FILE_NAMES)), st.lists(FILE_NAMES))
+@given(st.lists(st.lists(FILE_NAMES, max_size=4), max_size=4), st.lists(FILE_NAMES, max_size=4))
 def test_a_set_of_names_is_a_set(batches: list[list[str]], others: list[str]) -> None:
     names = NameSet()
     for batch in batches:
@@ -35,7 +35,8 @@ def test_a_set_of_names_is_a_set(batches: list[list[str]], others: list[str]) ->
 
 @given(
     st.lists(
-        st.builds(Finding, st.sampled_from(Kind), FILE_NAMES, FILE_NAMES, st.sampled_from(Part))
+        st.builds(Finding, st.sampled_from(Kind), FILE_NAMES, FILE_NAMES, st.sampled_from(Part)),
+        max_size=4,
     )
 )
 def test_findings_are_read_as_they_were_written(listed: list[Finding]) -> None:
