@@ -33,13 +33,13 @@ demo: $(READY)
 test: $(READY)
 	@$(BIN)/python scripts/reference_venv.py
 	@echo "Running the tests ..."
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-slow: $(READY)
 	@$(BIN)/python scripts/reference_venv.py
 	@$(BIN)/python scripts/install_chromium.py
 	@echo "Running the slow tests ..."
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow --timeout 900
+	@$(BIN)/python -m pytest -n 2 --dist loadscope -m slow --timeout 900
 
 test-all: test test-slow
 

@@ -7,9 +7,11 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from mlhub_core.hub.server import DemoHub
 from tests.faultserver import FaultServer
@@ -32,16 +34,22 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares expensive fixtures when two processes run the tests.
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Keeps together what shares expensive fixtures when two processes run the tests.
 
-    Tests of flows share a Prefect server, the others what their module makes.
+    Tests of flows share a Prefect server, the others what their module makes. Marks of groups
+    would say so too, but xdist 3.8 loses them with pytest 9.2 (pytest-dev/pytest-xdist#1386).
     """
-    for item in items:
-        module = item.nodeid.partition("::")[0]
-        group = "prefect" if module.startswith("tests/flows/") else module
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return "prefect" if module.startswith("tests/flows/") else module
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Give the tests to the processes by what they share, whatever ``--dist`` says."""
+    return Together(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -35,8 +35,8 @@ def assert_stopped(done: subprocess.CompletedProcess[str]) -> None:
 
 MOMENTS = [
     ("argparse", "SIGINT"),  # of the command itself
-    ("mlhub_core.pipeline", "SIGTERM"),
-    ("pyarrow.lib", "SIGINT"),
+    pytest.param("mlhub_core.pipeline", "SIGTERM", marks=pytest.mark.slow),
+    pytest.param("pyarrow.lib", "SIGINT", marks=pytest.mark.slow),
     ("pydantic.fields", "SIGINT"),  # while classes are built
 ]
 
@@ -60,7 +60,7 @@ def test_while_something_is_imported(
     assert_stopped(run(code, tmp_path))
 
 
-@pytest.mark.parametrize("gap", [0.0, 0.25])
+@pytest.mark.parametrize("gap", [0.0, pytest.param(0.25, marks=pytest.mark.slow)])
 def test_ten_in_a_row_in_the_middle_of_a_download(
     server: FaultServer, at_demo_hub: DemoHub, tmp_path: Path, gap: float
 ) -> None:

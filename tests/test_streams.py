@@ -11,6 +11,11 @@ import pytest
 from mlhub_core.hub.server import DemoHub
 
 CLOSED = {"error": "2>&-", "output": ">&-", "all": "<&- >&- 2>&-"}
+EACH = pytest.mark.parametrize(
+    "closed",
+    [pytest.param(CLOSED[name], marks=pytest.mark.slow, id=name) for name in ("error", "output")]
+    + [pytest.param(CLOSED["all"], id="all")],
+)
 
 
 def run(closed: str, cwd: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
@@ -19,7 +24,7 @@ def run(closed: str, cwd: Path, *words: str) -> subprocess.CompletedProcess[byte
     return subprocess.run(started, cwd=cwd, capture_output=True, timeout=100)
 
 
-@pytest.mark.parametrize("closed", CLOSED.values(), ids=CLOSED)
+@EACH
 def test_a_download_works(at_demo_hub: DemoHub, tmp_path: Path, closed: str) -> None:
     words = ("download", "demo_crops", "--output-dir", "out", "--datetime", "2021-03")
     done = run(closed, tmp_path, *words)

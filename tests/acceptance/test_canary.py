@@ -17,6 +17,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from mlhub_core import Dataset
+from mlhub_core.cli import main
 from mlhub_core.exceptions import (
     APIError,
     AuthenticationError,
@@ -110,6 +111,14 @@ def by_profile(patch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 PLANTS = pytest.mark.parametrize("plant", [by_argument, by_environment, by_profile])
+PLANTS_OF_ALL = pytest.mark.parametrize(
+    "plant",
+    [
+        pytest.param(by_argument, marks=pytest.mark.slow),
+        pytest.param(by_environment, marks=pytest.mark.slow),
+        by_profile,
+    ],
+)
 QUICK = RunSettings(transfer=TransferSettings(max_attempts=1))
 
 
@@ -131,7 +140,7 @@ def test_the_search_finds_a_key_in_every_spelling(tmp_path: Path) -> None:
             assert_not_in_error(error)
 
 
-@PLANTS
+@PLANTS_OF_ALL
 def test_success(
     plant: Plant,
     keyed_hub: DemoHub,
@@ -311,7 +320,7 @@ def test_the_command_succeeds(keyed_hub: DemoHub, tmp_path: Path) -> None:
         (_echo(401), 3),
         pytest.param(_echo(404), 2, marks=pytest.mark.slow),
         pytest.param(_echo(500), 3, marks=pytest.mark.slow),
-        (None, 3),
+        pytest.param(None, 3, marks=pytest.mark.slow),
     ],
 )
 def test_the_command_fails(
@@ -327,24 +336,25 @@ def test_the_command_fails(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_hub_that_repeats_the_key_in_its_texts(server: FaultServer, tmp_path: Path) -> None:
+def test_a_hub_that_repeats_the_key_in_its_texts(
+    server: FaultServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     root = publish(server, item("a", {"image": server.put("/a.tif", b"II*")}), key=KEY)
     listed = {"id": DATASET, "title": f"For {KEY}", "citation": f"({KEY})", "collections": []}
     for path, answer in ((f"datasets/{DATASET}", listed), ("datasets", [listed])):
         server.put(api(path, KEY), json.dumps(answer).encode())
     code, printed = _command(root, tmp_path / "out", DATASET, MLHUB_API_KEY=KEY)
     assert code == 0, printed
+    monkeypatch.setenv("MLHUB_ROOT_URL", root)
+    monkeypatch.setenv("MLHUB_API_KEY", KEY)
     for words in (["list"], ["list", "--json"], ["show", DATASET], ["show", DATASET, "--json"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "mlhub_core.cli", "datasets", *words],
-            env={**os.environ, "MLHUB_ROOT_URL": root, "MLHUB_API_KEY": KEY},
-            capture_output=True,
-            text=True,
-            timeout=100,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "***" in done.stdout
-        printed += done.stdout + done.stderr
+        assert main(["datasets", *words]) == 0
+        told = capfd.readouterr()
+        assert "***" in told.out
+        printed += told.out + told.err
     assert_hidden(printed, "the output")
     assert assert_not_on_disk(tmp_path / "out") > 3
 
