@@ -10,10 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -57,11 +56,10 @@ class Tree:
         self._root = str(root)
         self._within = os.path.realpath(within), os.path.realpath(root)
         self._directories: set[str] = set()
-        self._written = _Paths()
-        self._new = _Paths()
+        self._written = _Paths(fold)
+        self._new = _Paths(str)
         """Those of them that were not there before; and directories that were not."""
         self._made: list[str] = []
-        self._began = time.time_ns()
         try:
             os.makedirs(within, exist_ok=True)
             self._make_directory("")
@@ -147,11 +145,9 @@ class Tree:
         for directory, _, names in os.walk(self._root):
             inside = os.path.relpath(directory, self._root).replace(os.sep, "/")
             for name in names:
-                full = os.path.join(directory, name)
-                path = name if inside == "." else f"{inside}/{name}"
-                with suppress(OSError):
-                    if path in self._new and os.lstat(full).st_ctime_ns >= self._began:
-                        os.unlink(full)
+                if (name if inside == "." else f"{inside}/{name}") in self._new:
+                    with suppress(OSError):
+                        os.unlink(os.path.join(directory, name))
         for directory in reversed(self._made):
             with suppress(OSError):  # where others have put something since
                 os.rmdir(directory)
@@ -199,17 +195,21 @@ class Tree:
 
 
 class _Paths:
-    """Paths that were written, as file systems tell them apart: a hash each, 8 bytes.
+    """Paths that were written: a hash each, 8 bytes.
 
     Enough to tell whether what is in the way came from the archive or was there before.
+
+    Args:
+        alike: Makes one of paths that count as the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, alike: Callable[[str], str]) -> None:
+        self._alike = alike
         self._latest: set[int] = set()
         self._sorted = array("q")
 
     def add(self, path: str) -> None:
-        self._latest.add(hash(fold(path)))
+        self._latest.add(hash(self._alike(path)))
         if len(self._latest) >= _LATEST:
             import numpy as np
 
@@ -218,7 +218,7 @@ class _Paths:
             self._latest.clear()
 
     def __contains__(self, path: str) -> bool:
-        wanted = hash(fold(path))
+        wanted = hash(self._alike(path))
         at = bisect_left(self._sorted, wanted)
         return wanted in self._latest or self._sorted[at : at + 1] == array("q", [wanted])
 

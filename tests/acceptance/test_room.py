@@ -69,7 +69,7 @@ def test_what_does_not_fit_is_refused_and_gives_its_room_back(
 ) -> None:
     root = small_disk / "out"
     if kept:
-        other = root / DATASET / "more" / "theirs.json"
+        other = root / DATASET / "more" / "0.BIN"  # a name that is not that of 0.bin
         other.parent.mkdir(parents=True)
         other.write_bytes(b"x")
     hub.always(ARCHIVE, fault)

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.catalog.extract import MARKER_NAME, Unarchived, unarchive
+from mlhub_core.catalog.tree import Tree
 from mlhub_core.exceptions import (
     ArchiveCorrupt,
     ArchiveLimitExceeded,
@@ -377,3 +378,13 @@ def test_a_plain_tar_is_read_too(tmp_path: Path) -> None:
     paths = paths_in(tmp_path)
     unarchive(described(path), paths)
     assert everything_below(paths.catalog_dir) == expected(FILES)
+
+
+def test_what_was_written_in_the_first_moment_is_given_back_too(tmp_path: Path) -> None:
+    """Times of files lag some milliseconds behind the clock: they do not tell whose a file is."""
+    for number in range(20):
+        root = tmp_path / str(number)
+        tree = Tree(root, tmp_path)
+        tree.put("a/b.json", b"{}", keep_same=False)
+        tree.give_back()
+        assert not root.exists()
