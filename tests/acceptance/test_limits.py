@@ -29,7 +29,13 @@ def test_a_cap_that_is_met(
     assert main([*words, option, "100"]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert setting in line
-    assert main([*words, option, "100000000", "--collection", "demo_crops_plots=labels"]) == 0
+
+
+def test_caps_that_are_not_met(at_demo_hub: DemoHub, tmp_path: Path) -> None:
+    words = ["download", "demo_crops", "--output-dir", str(tmp_path), "-q"]
+    assert main([*words, "--max-members", "100"]) == 3
+    caps = [f"--max-{what}=100000000" for what in ("members", "bytes", "json-bytes")]
+    assert main([*words, *caps, "--collection", "demo_crops_plots=labels"]) == 0
 
 
 def test_a_cap_of_nothing(

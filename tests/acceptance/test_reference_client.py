@@ -303,7 +303,7 @@ dataset.download(".", collection_filter={{"{PLOTS}": ["labels"]}})
 """
 
 
-@pytest.mark.parametrize("key", ["", "a key+/='é"])
+@pytest.mark.parametrize("key", [pytest.param("", marks=pytest.mark.slow), "a key+/='é"])
 def test_it_works_with_the_two_lines_that_a_hub_prints(
     key: str, python: Path, tmp_path: Path
 ) -> None:

@@ -44,7 +44,7 @@ def out() -> Iterator[Path]:
     not (shutil.which("prlimit") and shutil.which("setpriv")),
     reason="prlimit or setpriv is missing",
 )
-@pytest.mark.parametrize("most", [1, 3])
+@pytest.mark.parametrize("most", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_run_goes_on_with_what_it_has(
     most: int, server: FaultServer, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -275,7 +275,7 @@ def harm_many(tiny: Tiny, dice: random.Random, count: int) -> Found:
     return expected
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_hundred_are_found_and_repaired(
     tmp_path: Path, server: FaultServer, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
