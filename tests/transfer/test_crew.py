@@ -180,6 +180,7 @@ def test_sigterm_to_one_stops_it_like_a_flag(kit: Kit, one: Crew) -> None:
         one.download_partition(partition)
 
 
+@pytest.mark.slow
 def test_after_a_kill_nobody_works_beside_the_next_run(kit: Kit) -> None:
     """The lock is held until the processes of the killed run have ended; then all goes on."""
     partitions = prepared(kit)

@@ -127,7 +127,7 @@ def unrecorded(kit: Kit) -> set[str]:
     return there - known_to_the_ledger(kit).keys()
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_twenty_kills(kit: Kit, server: FaultServer, seed: int) -> None:
     kill_and_go_on(kit, server, seed, kills=10)
 
