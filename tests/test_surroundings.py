@@ -317,6 +317,7 @@ int fcntl(int fd, int what, ...) {
 """
 
 
+@pytest.mark.slow
 def test_a_file_system_without_locks_is_warned_of_and_used(
     at_demo_hub: DemoHub, tmp_path: Path
 ) -> None:

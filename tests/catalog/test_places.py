@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import shape
 
@@ -45,6 +45,7 @@ flat = geometries(st.lists(number, min_size=2, max_size=2))
 high = geometries(st.lists(number, min_size=3, max_size=3))
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(flat | high)
 def test_wkb_is_what_shapely_makes_of_it(geometry: dict[str, Any]) -> None:
     got = parse_geometry(geometry)
@@ -183,6 +184,7 @@ def test_covering() -> None:
     assert covering(None, points()) is None
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(flat, st.tuples(number, number, number, number))
 def test_covering_covers_both(geometry: dict[str, Any], box: tuple[float, ...]) -> None:
     west, south, east, north = box[0], min(box[1], box[3]), box[2], max(box[1], box[3])

@@ -58,6 +58,7 @@ def tree(root: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_it_is_the_same_every_time(root: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
     write_demo(tmp_path, BASE)

@@ -32,7 +32,7 @@ def _cut(
     return parts, [list(read_assets(part.path)) for part in parts], kept
 
 
-@settings(deadline=None)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(ROWS.filter(lambda rows: any(kept for _, kept in rows)), st.integers(1, 40))
 def test_every_file_is_in_one_partition(rows: list[tuple[int | None, bool]], workers: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
