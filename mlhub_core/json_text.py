@@ -38,7 +38,7 @@ def parse_json(data: bytes, *, max_depth: int | None = None) -> Any:
 def _parse_leniently(data: bytes) -> Any:
     text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
     try:
-        return _clean(json.loads(text, parse_int=_integer))
+        return clean(json.loads(text, parse_int=_integer))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -47,11 +47,18 @@ def _integer(digits: str) -> int | None:
     return int(digits) if len(digits) <= _MOST_DIGITS else None
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
+    """Replace what neither JSON nor Arrow can hold."""
     if isinstance(value, dict):
-        return {_clean(key): _clean(part) for key, part in value.items()}
+        cleaned: dict[str, Any] = {}
+        for key, part in value.items():
+            name = clean(key)
+            while name in cleaned:  # keys that differed in what is replaced
+                name += "?"
+            cleaned[name] = clean(part)
+        return cleaned
     if isinstance(value, list):
-        return [_clean(part) for part in value]
+        return [clean(part) for part in value]
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, float) and not math.isfinite(value):

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from mlhub_core.json_text import clean
+
 JsonObject = dict[str, Any]
 
 
@@ -50,7 +52,7 @@ def parse_document(data: bytes, path: str) -> Document:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
         try:
-            value = _clean(_parse_leniently(data))
+            value = clean(_parse_leniently(data))
         except (ValueError, RecursionError):
             return Document(Sort.BROKEN)
     if isinstance(value, dict):
@@ -77,25 +79,6 @@ def _parse_leniently(data: bytes) -> Any:
 def _whole_number(text: str) -> float:
     """Python refuses to read numbers of thousands of digits; they are as good as infinite."""
     return int(text) if len(text) < _MAX_DIGITS else math.inf
-
-
-def _clean(value: Any) -> Any:
-    """Replace what neither JSON nor Arrow can hold."""
-    if isinstance(value, dict):
-        cleaned: JsonObject = {}
-        for key, part in value.items():
-            name = _clean(key)
-            while name in cleaned:  # keys that differed in what is replaced
-                name += "?"
-            cleaned[name] = _clean(part)
-        return cleaned
-    if isinstance(value, list):
-        return [_clean(part) for part in value]
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _sort(value: JsonObject, name: str) -> Document:
