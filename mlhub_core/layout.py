@@ -163,6 +163,8 @@ def encode_first(name: str) -> str:
 
 def case_key(name: str) -> str:
     """What two names share exactly when some file system takes them for the same."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 from mlhub_core.catalog.savepaths import (
     Claim,
     Plan,
-    fold,
     settle,
     settle_directories,
     settle_items,
 )
-from mlhub_core.layout import COMMON_DIRECTORY, collection_name, encode_first
+from mlhub_core.layout import COMMON_DIRECTORY, case_key, collection_name, encode_first
 
 if TYPE_CHECKING:
     from mlhub_core.catalog.findings import Findings
@@ -50,7 +49,7 @@ def _collection_names(found: Findings, plan: Plan) -> dict[str, str]:
     names = {}
     for one, name in wanted.items():
         settled_name = spelled.get(name, name)
-        if plan.path_number(fold(settled_name)) in held:
+        if plan.path_number(case_key(settled_name)) in held:
             settled_name = encode_first(settled_name)
         if settled_name != name:
             names[one] = settled_name
@@ -96,7 +95,7 @@ def _taken_in_collection(
 
     def is_taken(name: str) -> bool:
         return (
-            fold(name) in (COMMON_DIRECTORY, "collection.json")
+            case_key(name) in (COMMON_DIRECTORY, "collection.json")
             or item_directories(plan.item_key(collection_id, name))
             or plan.is_reserved(f"{directory}/{name}")
         )
@@ -119,12 +118,12 @@ def held_paths(found: Findings, out: IndexFile, root: str, plan: Plan) -> frozen
     held: set[int] = set()
     for batch in out.read_columns("save_path", "href"):
         paths = batch.column("save_path").to_pylist()
-        numbers = np.fromiter((number(fold(path)) for path in paths), np.int64, len(paths))
+        numbers = np.fromiter((number(case_key(path)) for path in paths), np.int64, len(paths))
         hits = np.flatnonzero(np.isin(numbers, anything))
         for hit in hits.tolist():
             if batch.column("href")[hit].as_py() != f"{root}/{paths[hit]}":
                 held.add(int(numbers[hit]))
-        parents = {fold(path).rpartition("/")[0] for path in paths}
+        parents = {case_key(path).rpartition("/")[0] for path in paths}
         held.update({number(parent) for parent in parents}.intersection(files.tolist()))
     return frozenset(held)
 

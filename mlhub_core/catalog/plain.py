@@ -15,8 +15,8 @@ import orjson
 
 from mlhub_core.catalog.documents import JsonObject
 from mlhub_core.catalog.items import MAX_INT64, as_size, as_told
-from mlhub_core.catalog.savepaths import fold, stem_of, suffix_of_ending
-from mlhub_core.layout import COMMON_ASSET_KEYS
+from mlhub_core.catalog.savepaths import stem_of, suffix_of_ending
+from mlhub_core.layout import COMMON_ASSET_KEYS, case_key
 
 # Characters are listed: the classes of the regex engine that fit take four times as long. What is
 # not in here (queries, percent signs, blanks, brackets) can hide the ending.
@@ -147,7 +147,7 @@ def pattern_of(looks: tuple[Look, ...]) -> Pattern | None:
         name = stem_of(key) + suffix
         kinds.append(AssetKind(key, media_type or None, roles or (), name))
         claims.append((key, suffix))
-        names.add(fold(name))
+        names.add(case_key(name))
     if len(names) < len(looks):
         return None
     keys = tuple(kind.key for kind in kinds)

@@ -23,9 +23,9 @@ from mlhub_core.catalog.items import (
 from mlhub_core.catalog.patterns import Patterns
 from mlhub_core.catalog.plain import AssetKind, Pattern, PlainAssets, claims_text, content_text
 from mlhub_core.catalog.rows import known_href
-from mlhub_core.catalog.savepaths import Claim, Plan, claim_of, fold, settle, taken_in_item
+from mlhub_core.catalog.savepaths import Claim, Plan, claim_of, settle, taken_in_item
 from mlhub_core.catalog.waiting import Owner, Waiting
-from mlhub_core.layout import COMMON_ASSET_KEYS, COMMON_DIRECTORY, item_name
+from mlhub_core.layout import COMMON_ASSET_KEYS, COMMON_DIRECTORY, case_key, item_name
 
 _PLAIN_ID = re.compile(r"[a-zA-Z0-9_-]{5,200}")
 """Ids that are directory names as they are: none as short as the devices of Windows."""
@@ -66,7 +66,7 @@ class Reader:
         ``catalog.json`` and ``collection.json`` are on the lists of names that ids and keys never
         get, so the archives that keep the rules have nothing to note.
         """
-        parts = fold(path).split("/")
+        parts = case_key(path).split("/")
         if parts[-1] == ("catalog.json", "collection.json", "")[min(len(parts), _SAVE_DEPTH) - 1]:
             return
         number = self._plan.path_number
@@ -156,7 +156,7 @@ class Reader:
         if not pattern.json_names:
             return True
         own = path.rpartition("/")[2]
-        held = (fold(_directory_name(item.item_id) + ".json"), fold(own))
+        held = (case_key(_directory_name(item.item_id) + ".json"), case_key(own))
         return pattern.json_names.isdisjoint(held)
 
     def _note(self, item: ItemEntry, claims: bytes, files: list[str]) -> None:
@@ -202,7 +202,7 @@ class Reader:
         """The file names of an item that is alone in its directory."""
         is_taken = taken_in_item(directory, item.item_id, self._plan, path)
         names = [claim.name for claim in claims]
-        folded = {fold(name) for name in names}
+        folded = {case_key(name) for name in names}
         if len(folded) == len(names) and not any(map(is_taken, names)):
             return names
         settled = settle(claims, is_taken)

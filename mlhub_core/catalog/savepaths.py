@@ -89,11 +89,6 @@ _suffix = lru_cache(maxsize=4096)(extension)
 _collection_name = lru_cache(maxsize=4096)(collection_name)
 
 
-def fold(path: str) -> str:
-    """``layout.case_key``, quicker for ASCII."""
-    return path.lower() if path.isascii() else case_key(path)
-
-
 def settle(
     claims: Iterable[Claim], is_taken: Callable[[str], bool] = lambda _: False
 ) -> dict[Claim, str]:
@@ -122,7 +117,7 @@ def settle_directories(names: Iterable[str]) -> dict[str, str]:
     """
     groups: dict[str, set[str]] = defaultdict(set)
     for name in names:
-        groups[fold(name)].add(name)
+        groups[case_key(name)].add(name)
     return {
         name: encode_case(name) for group in groups.values() if len(group) > 1 for name in group
     }
@@ -160,7 +155,7 @@ class Plan:
 
     def is_reserved(self, path: str) -> bool:
         """Whether a member of the archive holds a path that an asset wanted."""
-        return bool(self.reserved) and self.path_number(fold(path)) in self.reserved
+        return bool(self.reserved) and self.path_number(case_key(path)) in self.reserved
 
     def path_number(self, folded: str) -> int:
         """A number for a folded path."""
@@ -169,7 +164,7 @@ class Plan:
     def item_key(self, collection_id: str, name: str) -> int:
         """What two items share when their directories would be the same."""
         # The name is a directory's: it holds no slash.
-        return number_of(f"{fold(name)}/{collection_id}".encode(), self.key)
+        return number_of(f"{case_key(name)}/{collection_id}".encode(), self.key)
 
 
 def settle_items(
@@ -209,13 +204,13 @@ def taken_in_item(
     Its JSON has its id for a name in every catalog that keeps the rules; that name is never an
     asset's, wherever this item's JSON may lie.
     """
-    held = {fold(item_name(item_id) + ".json")}
+    held = {case_key(item_name(item_id) + ".json")}
     parent, _, own = json_path.rpartition("/")
     if parent == directory:
-        held.add(fold(own))
+        held.add(case_key(own))
 
     def is_taken(name: str) -> bool:
-        return fold(name) in held or plan.is_reserved(f"{directory}/{name}")
+        return case_key(name) in held or plan.is_reserved(f"{directory}/{name}")
 
     return is_taken
 
@@ -225,7 +220,7 @@ def _changes(
 ) -> dict[Claim, str]:
     groups: dict[str, list[Claim]] = defaultdict(list)
     for claim, name in names.items():
-        groups[fold(name)].append(claim)
+        groups[case_key(name)].append(claim)
     changes = {}
     for group in groups.values():
         spellings = {names[claim] for claim in group}

@@ -17,8 +17,8 @@ from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
-from mlhub_core.catalog.savepaths import fold
 from mlhub_core.exceptions import StorageError
+from mlhub_core.layout import case_key
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 _CREATE |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -56,7 +56,7 @@ class Tree:
         self._root = str(root)
         self._within = os.path.realpath(within), os.path.realpath(root)
         self._directories: set[str] = set()
-        self._written = _Paths(fold)
+        self._written = _Paths(case_key)
         self._new = _Paths(str)
         """Those of them that were not there before; and directories that were not."""
         self._made: list[str] = []
