@@ -37,7 +37,8 @@ _NAMES = {
     "flows.download_dataset": "the flow",
     "server_process.py": "the Prefect server",
     "mlhub_core.transfer.hand": "a process that fetches",
-    "mlhub_core.catalog": "a process that reads the archive",
+    "mlhub_core.index": "a process that reads the archive",
+    "mlhub_core.sources": "a process that unarchives it",
 }
 
 

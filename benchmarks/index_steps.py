@@ -12,15 +12,15 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from mlhub_core.catalog.processes import rare_collections
 from mlhub_core.cli_index import index_archive
+from mlhub_core.sources.processes import rare_collections
 
 _LIBRARIES = (
-    "mlhub_core.catalog.extract",
-    "mlhub_core.catalog.index",
-    "mlhub_core.catalog.index_file",
-    "mlhub_core.catalog.scan",
-    "mlhub_core.catalog.standalone",
+    "mlhub_core.sources.unarchive",
+    "mlhub_core.index.build",
+    "mlhub_core.index.writer",
+    "mlhub_core.index.scan",
+    "mlhub_core.sources.standalone",
     "pyarrow.compute",
     "pyarrow.parquet",
 )

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlhub_core.catalog.schema import FACTS_KEY, IDENTITY_KEY, geo_metadata, index_schema
+from mlhub_core.index.schema import FACTS_KEY, IDENTITY_KEY, geo_metadata, index_schema
 
 IMAGES, LABELS = "bigearthnet_v1_source", "bigearthnet_v1_labels"
 WEST, SOUTH, EAST, NORTH = -10, 36, 30, 54

@@ -21,8 +21,8 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext
 
 from flows.api_client import API_ERRORS, API_SECONDS, brief_client, reason, warn
-from mlhub_core.catalog.index import AssetIndex
 from mlhub_core.exceptions import MLHubException
+from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.metadata import DatasetInfo
 from mlhub_core.redact import redact

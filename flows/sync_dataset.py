@@ -27,18 +27,18 @@ from flows.directories import lasting
 from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
 from flows.partitions import download_partitions
 from flows.side_by_side import settle, side_by_side
-from mlhub_core.catalog.archive import CatalogArchive
-from mlhub_core.catalog.extract import Unarchived
-from mlhub_core.catalog.index import AssetIndex
 from mlhub_core.cli import demo_hub
 from mlhub_core.exceptions import Interrupted
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.metadata import DatasetInfo
 from mlhub_core.parameters import DownloadParameters
 from mlhub_core.pipeline import check_collections, conclude
 from mlhub_core.request import DownloadRequest
 from mlhub_core.show.summary import outcome
+from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.unarchive import Unarchived
 from mlhub_core.sync.question import check_request, known_paths
 from mlhub_core.sync.renew import index_place, prepare
 from mlhub_core.sync.report import SyncReport

@@ -7,7 +7,6 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from mlhub_core.catalog.extraction import Job, extract_here
 from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
@@ -15,6 +14,7 @@ from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources.extraction import Job, extract_here
 from mlhub_core.stop import StopFlag
 
 log = logging.getLogger(__name__)

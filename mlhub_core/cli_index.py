@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlhub_core.argument_values import archive_limits
 from mlhub_core.arguments import add_limit_arguments, add_strict_argument, add_verbosity_arguments
-from mlhub_core.catalog.oddities import lacking
 from mlhub_core.chores import Pool
 from mlhub_core.exceptions import (
     DownloadIncomplete,
@@ -21,13 +20,14 @@ from mlhub_core.logs import set_verbosity
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.say import show
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources.remarks import lacking
 from mlhub_core.state import check_state_files
 from mlhub_core.stop import StopFlag
 from mlhub_core.workspace import missing_directories, remove_made
 
 if TYPE_CHECKING:
-    from mlhub_core.catalog.archive import CatalogArchive
-    from mlhub_core.catalog.asset_index import AssetIndex
+    from mlhub_core.index.asset_index import AssetIndex
+    from mlhub_core.sources.archive import CatalogArchive
 
 
 def add_index_command(commands: Any) -> None:
@@ -80,7 +80,7 @@ def index_archive(
         StorageError: if the disk refuses.
         Interrupted: if ``stop`` is set.
     """
-    from mlhub_core.catalog.standalone import StandalonePaths, describe
+    from mlhub_core.sources.standalone import StandalonePaths, describe
 
     source = user_path(archive)
     if not source.is_file():
@@ -106,8 +106,8 @@ def index_archive(
 def _write(
     found: CatalogArchive, paths: DownloadPaths, unarchive: bool, stop: StopFlag, **more: Any
 ) -> AssetIndex:
-    from mlhub_core.catalog.extract import unarchive as extract
-    from mlhub_core.catalog.index import index_assets
+    from mlhub_core.index.build import index_assets
+    from mlhub_core.sources.unarchive import unarchive as extract
 
     try:
         paths.state_dir.mkdir(parents=True, exist_ok=True)
@@ -128,8 +128,8 @@ def _write(
 def _index(options: argparse.Namespace) -> None:
     limits = archive_limits(options)
     set_verbosity(quiet=options.quiet, verbose=options.verbose)
-    from mlhub_core.catalog.processes import rare_collections
     from mlhub_core.display import showing_progress
+    from mlhub_core.sources.processes import rare_collections
 
     with rare_collections(), showing_progress(not options.quiet) as on_progress:
         index = index_archive(

@@ -16,11 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from mlhub_core.catalog.archive import CatalogArchive, fetch_catalog
-from mlhub_core.catalog.extract import Unarchived, unarchive
-from mlhub_core.catalog.index import AssetIndex, index_assets
 from mlhub_core.chores import Chores, Pool, settle_all, start_thread
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.index.build import AssetIndex, index_assets
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.logs import ensure_handler
 from mlhub_core.metadata import DatasetInfo, fetch_metadata
@@ -32,6 +30,8 @@ from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings
 from mlhub_core.settled import settle
+from mlhub_core.sources.archive import CatalogArchive, fetch_catalog
+from mlhub_core.sources.unarchive import Unarchived, unarchive
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.dispatch import crew_ahead, crew_for, download_partition
 from mlhub_core.transfer.failures import ASSET_COLUMNS, earlier_failures, merge_failures

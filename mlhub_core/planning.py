@@ -6,8 +6,8 @@ import logging
 from dataclasses import replace
 
 from mlhub_core.carry import carry_out
-from mlhub_core.catalog.index import AssetIndex
 from mlhub_core.chores import Chores
+from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest

@@ -13,8 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlhub_core.carry import carry_out
-from mlhub_core.catalog.archive import CatalogArchive
-from mlhub_core.catalog.extract import MARKER_NAME, unarchive
 from mlhub_core.existing import existing_download
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
@@ -23,6 +21,8 @@ from mlhub_core.pipeline import transfer
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
 from mlhub_core.settings import RunSettings
+from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.unarchive import MARKER_NAME, unarchive
 from mlhub_core.state import remove_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.body import digest_file

@@ -5,10 +5,10 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mlhub_core.catalog.archive import CatalogArchive
-from mlhub_core.catalog.index import AssetIndex
+from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sync import renew
 from mlhub_core.sync.changes import Changes
 from tasks.runtime import run_hooks

@@ -5,11 +5,11 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mlhub_core.catalog import archive
-from mlhub_core.catalog.archive import CatalogArchive
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources import archive
+from mlhub_core.sources.archive import CatalogArchive
 from tasks.access import Access
 from tasks.runtime import run_hooks
 
@@ -23,7 +23,7 @@ from tasks.runtime import run_hooks
 def fetch_catalog(
     paths: DownloadPaths, if_exists: DownloadIfExistsOpts, access: Access, limits: ArchiveLimits
 ) -> CatalogArchive:
-    """See :func:`mlhub_core.catalog.archive.fetch_catalog`."""
+    """See :func:`mlhub_core.sources.archive.fetch_catalog`."""
     with run_hooks() as hooks:
         return archive.fetch_catalog(
             paths,

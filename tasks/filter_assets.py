@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mlhub_core import planning
-from mlhub_core.catalog.index import AssetIndex
+from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan

@@ -5,11 +5,11 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mlhub_core.catalog import index
-from mlhub_core.catalog.archive import CatalogArchive
-from mlhub_core.catalog.index import AssetIndex
+from mlhub_core.index import build as index
+from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources.archive import CatalogArchive
 from tasks.runtime import run_hooks
 
 
@@ -22,7 +22,7 @@ from tasks.runtime import run_hooks
 def index_assets(
     archive: CatalogArchive, paths: DownloadPaths, limits: ArchiveLimits
 ) -> AssetIndex:
-    """See :func:`mlhub_core.catalog.index.index_assets`."""
+    """See :func:`mlhub_core.index.build.index_assets`."""
     with run_hooks() as hooks:
         return index.index_assets(
             archive, paths, limits=limits, stop=hooks.stop, on_progress=hooks.progress

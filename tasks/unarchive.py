@@ -5,12 +5,12 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mlhub_core.catalog import extract
-from mlhub_core.catalog.archive import CatalogArchive
-from mlhub_core.catalog.extract import Unarchived
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources import unarchive as extract
+from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.unarchive import Unarchived
 from tasks.runtime import run_hooks
 
 
@@ -26,7 +26,7 @@ def unarchive(
     if_exists: DownloadIfExistsOpts,
     limits: ArchiveLimits,
 ) -> Unarchived:
-    """See :func:`mlhub_core.catalog.extract.unarchive`."""
+    """See :func:`mlhub_core.sources.unarchive.unarchive`."""
     with run_hooks() as hooks:
         return extract.unarchive(
             archive,

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlhub_core.catalog.schema import YOUNG_COLUMNS, index_schema
 from mlhub_core.cli import main
-from tests.catalog.kit import index_of, item, tar_bytes, tree
+from mlhub_core.index.schema import YOUNG_COLUMNS, index_schema
+from tests.index.kit import index_of, item, tar_bytes, tree
 
 
 @pytest.fixture(scope="module")

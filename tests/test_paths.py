@@ -14,7 +14,7 @@ from mlhub_core.exceptions import APIKeyNotFound, InvalidArgument
 from mlhub_core.layout import DownloadPaths, user_path
 from mlhub_core.profiles import read_api_key
 from mlhub_core.session import get_session
-from tests.catalog.kit import item, tree, write_archive
+from tests.index.kit import item, tree, write_archive
 
 NAMES = {
     "not UTF-8": os.fsdecode(b"caf\xe9"),

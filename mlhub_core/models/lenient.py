@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mlhub_core.catalog.moments import edges, microseconds
+from mlhub_core.index.datetimes import edges, microseconds
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from mlhub_core.buffers import mask_array
-from mlhub_core.catalog.schema import conform
 from mlhub_core.chores import Pool
+from mlhub_core.index.schema import conform
 from mlhub_core.selection.index_reader import IndexReader
 from mlhub_core.selection.partition import COLUMNS, partition_schema
 from mlhub_core.selection.rowgroup import RowGroup

@@ -16,8 +16,8 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from mlhub_core.buffers import mask_array
-from mlhub_core.catalog.schema import FACTS_KEY, conform, index_schema
 from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.index.schema import FACTS_KEY, conform, index_schema
 from mlhub_core.layout import user_path
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.say import unwritten

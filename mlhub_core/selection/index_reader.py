@@ -12,9 +12,9 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlhub_core.catalog.schema import FACTS_KEY, YOUNG_COLUMNS, index_schema
 from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.index.schema import FACTS_KEY, YOUNG_COLUMNS, index_schema
 from mlhub_core.selection.footer import footer
 from mlhub_core.selection.rowgroup import RowGroup
 

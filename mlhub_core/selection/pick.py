@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mlhub_core.catalog.schema import conform
 from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.index.schema import conform
 from mlhub_core.selection.cut import cut
 from mlhub_core.selection.partition import COLUMNS, Partition, partition_schema
 from mlhub_core.stop import StopFlag

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlhub_core.catalog.schema import BOX_FIELDS
+from mlhub_core.index.schema import BOX_FIELDS
 from mlhub_core.selection.rowgroup import RowGroup
 from mlhub_core.selection.spatial import BBox
 

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 
 from mlhub_core.buffers import mask_array
-from mlhub_core.catalog.schema import IDENTITY_KEY
 from mlhub_core.chores import Chores
 from mlhub_core.exceptions import StorageError
+from mlhub_core.index.schema import IDENTITY_KEY
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.ahead import HELD_ROWS, ReadAhead, chosen_rows
 from mlhub_core.selection.asset_db import is_current, write_asset_db

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlhub_core.buffers import truths, valid, values
-from mlhub_core.catalog.schema import BOX_FIELDS
+from mlhub_core.index.schema import BOX_FIELDS
 from mlhub_core.selection.owners import Coded, Items, Owners, hashes_of, items_among, owners_of
 
 if TYPE_CHECKING:

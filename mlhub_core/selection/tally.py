@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlhub_core.buffers import distinct, number_array, values
-from mlhub_core.catalog.schema import BOX_FIELDS
+from mlhub_core.index.schema import BOX_FIELDS
 from mlhub_core.selection.index_reader import IndexReader
 from mlhub_core.selection.owners import Coded, items_among
 from mlhub_core.selection.rowgroup import RowGroup

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from mlhub_core.catalog.moments import edges
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.index.datetimes import edges
 
 _HOW = (
     "use a date (2016-07-01), a month (2016-07), a year (2016), a time (2016-07-01T12:00:00Z), "

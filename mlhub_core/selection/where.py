@@ -15,8 +15,8 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from mlhub_core.catalog.moments import microseconds
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.index.datetimes import microseconds
 
 Properties = Mapping[str, Any]
 _Value = Callable[[Properties], Any]

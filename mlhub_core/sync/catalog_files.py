@@ -12,15 +12,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlhub_core.catalog.archive import CatalogArchive
-from mlhub_core.catalog.members import Placement
-from mlhub_core.catalog.tarheader import Kind
-from mlhub_core.catalog.tarstream import TarStream
 from mlhub_core.exceptions import StorageError
 from mlhub_core.fetched import known_file
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.settled import indexed_archive
+from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.members import Placement
+from mlhub_core.sources.tarheader import Kind
+from mlhub_core.sources.tarstream import TarStream
 from mlhub_core.state import open_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.names import NameSet

@@ -12,12 +12,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from mlhub_core.catalog.archive import CatalogArchive
-from mlhub_core.catalog.asset_index import AssetIndex, recall, remember
 from mlhub_core.exceptions import StorageError
+from mlhub_core.index.asset_index import AssetIndex, recall, remember
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.settled import read_settled
+from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.stop import StopFlag
 from mlhub_core.sync.catalog_files import hold_archive, note_gone
 from mlhub_core.sync.changes import Changes, apply, remember_changes, unfinished_changes

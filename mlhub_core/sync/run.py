@@ -9,10 +9,8 @@ import logging
 import time
 from dataclasses import replace
 
-from mlhub_core.catalog.archive import fetch_catalog
-from mlhub_core.catalog.extract import unarchive
-from mlhub_core.catalog.index import index_assets
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.index.build import index_assets
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.logs import ensure_handler
 from mlhub_core.metadata import fetch_metadata
@@ -21,6 +19,8 @@ from mlhub_core.planning import make_plan
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
 from mlhub_core.settled import settle
+from mlhub_core.sources.archive import fetch_catalog
+from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.stop import StopFlag
 from mlhub_core.sync.changes import Changes
 from mlhub_core.sync.question import check_request, is_current, known_paths

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlhub_core.catalog.oddities import lacking
 from mlhub_core.exceptions import DownloadIncomplete
+from mlhub_core.sources.remarks import lacking
 from mlhub_core.transfer.result import PartitionResult
 
 _CAUSES_SHOWN = 10

@@ -9,13 +9,13 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from itertools import islice
 
-from mlhub_core.catalog.oddities import shown
 from mlhub_core.checksums import parse_checksum
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Asset, Partition
 from mlhub_core.settings import TransferSettings
+from mlhub_core.sources.remarks import shown
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.body import digest_file
 from mlhub_core.transfer.carried import is_newer, take_carried

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from mlhub_core.catalog.index import index_assets
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.index.build import index_assets
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.partition import Asset, read_assets
 from mlhub_core.selection.query import plan_assets
-from tests.catalog.kit import item, paths_in, tree, write_archive
+from tests.index.kit import item, paths_in, tree, write_archive
 from tests.selection.test_query import regroup
 
 Json = dict[str, Any]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlhub_core.catalog.index import index_assets
+from mlhub_core.index.build import index_assets
 from mlhub_core.selection.index_reader import IndexReader
 from mlhub_core.selection.rowgroup import RowGroup
 from mlhub_core.selection.scout import judged
-from tests.catalog.kit import item, paths_in, tree, write_archive
+from tests.index.kit import item, paths_in, tree, write_archive
 
 GROUPS = 150
 

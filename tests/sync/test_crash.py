@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from mlhub_core.catalog.archive import fetch_catalog
-from mlhub_core.catalog.extract import unarchive
-from mlhub_core.catalog.index import index_assets
+from mlhub_core.index.build import index_assets
+from mlhub_core.sources.archive import fetch_catalog
+from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.sync.changes import apply
 from mlhub_core.sync.diff import compare
 from mlhub_core.sync.renew import index_place, sync_directory

@@ -1,1 +1,0 @@
-"""The catalog: its archive, its items, and the asset index made of them."""

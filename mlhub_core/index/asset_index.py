@@ -1,0 +1,152 @@
+"""The asset index as a value: where it lies and what is in it, and how that is remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.state import read_state, write_state
+
+INDEX_VERSION = 4
+"""Raised whenever the same archive gives another index: older ones are then built anew."""
+
+STATE_NAME = "index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class AssetIndex:
+    """The asset index of a dataset.
+
+    Attributes:
+        path: The GeoParquet file.
+        assets: Its rows.
+        files: Different save paths in it.
+        items: Items read, those without assets included.
+        collections: ``(id, items, assets)`` of each, by id.
+        asset_keys: ``(id, keys)`` of each collection; no keys where there are too many to list.
+        ignored: JSON files of the archive that are no part of the catalog.
+        missing: What the catalog names and does not hold, or holds and cannot be read: items,
+            collections and assets.
+        oddities: The first things that were odd, each naming the member.
+        oddity_count: How many there were.
+        reused: Whether it was there already.
+    """
+
+    path: Path
+    assets: int
+    files: int
+    items: int
+    collections: tuple[tuple[str, int, int], ...]
+    asset_keys: tuple[tuple[str, tuple[str, ...]], ...]
+    ignored: int = 0
+    missing: int = 0
+    oddities: tuple[str, ...] = ()
+    oddity_count: int = 0
+    reused: bool = False
+
+
+def identity(archive: CatalogArchive) -> dict[str, Any]:
+    """What an index was made from, and by which rules."""
+    return {
+        "version": INDEX_VERSION,
+        "dataset_id": archive.dataset_id,
+        "sha256": archive.sha256,
+    }
+
+
+def remember(index: AssetIndex, archive: CatalogArchive, paths: DownloadPaths) -> None:
+    """Write down what is in an index.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    write_state(
+        paths.state_dir / STATE_NAME,
+        {
+            "archive": identity(archive),
+            "output_dir": _output_dir(paths),
+            "file_sha256": _sha256(index.path),
+            "assets": index.assets,
+            "files": index.files,
+            "items": index.items,
+            "collections": index.collections,
+            "asset_keys": index.asset_keys,
+            "ignored": index.ignored,
+            "missing": index.missing,
+            "oddities": index.oddities,
+            "oddity_count": index.oddity_count,
+        },
+    )
+
+
+def recall(archive: CatalogArchive, paths: DownloadPaths) -> AssetIndex | None:
+    """The index that is there already, if it was made from this archive and can be read.
+
+    Raises:
+        StorageError: if its state cannot be read.
+    """
+    state = read_state(paths.state_dir / STATE_NAME)
+    if state is None or state.get("archive") != identity(archive):
+        return None
+    try:
+        index = AssetIndex(
+            path=paths.index,
+            assets=int(state["assets"]),
+            files=int(state["files"]),
+            items=int(state["items"]),
+            collections=tuple((str(c), int(i), int(a)) for c, i, a in state["collections"]),
+            asset_keys=tuple((str(c), tuple(map(str, keys))) for c, keys in state["asset_keys"]),
+            ignored=int(state["ignored"]),
+            missing=int(state["missing"]),
+            oddities=tuple(map(str, state["oddities"])),
+            oddity_count=int(state["oddity_count"]),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    known = state.get("file_sha256")
+    if known != _sha256(paths.index) and (known is not None or not _fits(index, archive)):
+        return None
+    if known is None or state.get("output_dir") != _output_dir(paths):
+        remember(index, archive, paths)
+    return replace(index, reused=True)
+
+
+def _output_dir(paths: DownloadPaths) -> str:
+    """Where archive and catalog are, seen from here: both may be moved, together."""
+    try:
+        return os.path.relpath(paths.output_dir, paths.state_dir)
+    except ValueError:  # on another drive, on Windows
+        return str(paths.output_dir)
+
+
+def _sha256(path: Path) -> str | None:
+    """Of the index itself, None where there is none: a disk may have changed what lies there.
+
+    Reading it takes less than loading what reads Parquet.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _fits(index: AssetIndex, archive: CatalogArchive) -> bool:
+    """Whether the file, by its footer, is the one that the state of an earlier version is about."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from mlhub_core.index.schema import IDENTITY_KEY
+
+    try:
+        metadata = pq.read_metadata(index.path)
+        noted = json.loads((metadata.metadata or {}).get(IDENTITY_KEY.encode(), b"null"))
+        return bool(metadata.num_rows == index.assets and noted == identity(archive))
+    except (OSError, pa.ArrowException, ValueError):
+        return False

@@ -1,0 +1,332 @@
+"""From a STAC item or collection to what the index keeps: pure, and hard to upset."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from mlhub_core.index.datetimes import interval, microseconds
+from mlhub_core.index.hrefs import (
+    Relative,
+    is_absolute,
+    linked_directory,
+    linked_id,
+    linked_items,
+    resolve,
+)
+from mlhub_core.index.longitudes import read_place
+from mlhub_core.index.places import Bounds, Shape, covering
+from mlhub_core.sources.documents import JsonObject, as_json
+
+Complain = Callable[[str], None]
+"""Takes a few words about what is odd."""
+
+MAX_INT64 = 2**63 - 1
+"""The largest number of a column of integers."""
+_MAX_SHOWN = 60
+"""Characters of a value that is no good."""
+
+
+class AssetEntry(NamedTuple):
+    """One asset, as the catalog describes it.
+
+    Attributes:
+        key: Its key.
+        href: Its URL, or where to look for it once the whole archive has been read.
+        written_href: The href as the catalog has it: the extension is taken from it.
+        media_type: Its ``type``.
+        roles: Its roles.
+        file_size: ``file:size``.
+        checksum: ``file:checksum``, in whatever spelling.
+        updated: Its own ``updated``.
+    """
+
+    key: str
+    href: str | Relative
+    written_href: str
+    media_type: str | None
+    roles: list[str]
+    file_size: int | None
+    checksum: str | None
+    updated: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What two assets share exactly when they point at the same file."""
+        if isinstance(self.href, str):
+            return self.href
+        return f"{self.href.candidates[0]}\0{self.href.url or ''}"
+
+
+class ItemEntry(NamedTuple):
+    """One item. Times are microseconds since 1970, UTC.
+
+    Attributes:
+        collection_id: Its collection.
+        collection_directory: Where that lies in the archive, when the item did not name it and
+            the name of this directory was taken for its id; else None.
+        item_id: Its id.
+        moment: Its ``datetime``.
+        start: Its ``start_datetime``.
+        end: Its ``end_datetime``.
+        bbox: As the item gives it, within -180 to 180; west > east across the antimeridian.
+        cover: What no reader may prune on and lose the item.
+        shape: Its geometry.
+        properties: As JSON text.
+        sources: Ids behind its links of ``rel: source``.
+        assets: Its assets, empty where they are read apart.
+        updated: Its ``updated``.
+        path: Where its file lies, relative to the dataset's directory.
+        source_paths: What its links of ``rel: source`` point at: paths of items, or how a STAC API
+            calls them.
+    """
+
+    collection_id: str
+    collection_directory: str | None
+    item_id: str
+    moment: int | None
+    start: int | None
+    end: int | None
+    bbox: Bounds | None
+    cover: Bounds | None
+    shape: Shape | None
+    properties: str
+    sources: list[str]
+    assets: list[AssetEntry]
+    updated: str | None = None
+    path: str = ""
+    source_paths: tuple[str, ...] = ()
+
+
+def read_item(item: JsonObject, path: str, complain: Complain, number: int = 0) -> ItemEntry:
+    """Take from an item what the index keeps.
+
+    Args:
+        item: The parsed item.
+        path: Where its file lies, relative to the dataset's directory.
+        complain: Told what is odd about it.
+        number: Its place among the items of its file.
+    """
+    entry = read_item_head(item, path, complain, number)
+    return entry._replace(assets=read_assets(item, path.rpartition("/")[0], complain))
+
+
+def read_item_head(item: JsonObject, path: str, complain: Complain, number: int = 0) -> ItemEntry:
+    """Take from an item what the index keeps, but for its assets; arguments as for read_item."""
+    directory = path.rpartition("/")[0]
+    properties = item.get("properties")
+    if not isinstance(properties, dict):
+        if properties is not None:
+            complain("properties are not an object")
+        properties = {}
+    collection_id, collection_directory = _collection_of(item, directory, complain)
+    bbox, shape = read_place(item, complain)
+    sources = links_of(item, "source")
+    return ItemEntry(
+        collection_id,
+        collection_directory,
+        _id(item) or _made_up_id(path, number, complain),
+        *_times(properties, complain),
+        bbox,
+        covering(bbox, shape),
+        shape,
+        _properties_text(properties, complain),
+        [linked_id(href) for href in sources],
+        [],
+        as_told(properties.get("updated")),
+        path,
+        _source_paths(item, path, sources) if sources else (),
+    )
+
+
+def _source_paths(item: JsonObject, path: str, sources: list[str]) -> tuple[str, ...]:
+    self_url = _self_url(item)
+    return tuple(name for href in sources for name in linked_items(href, path, self_url))
+
+
+def _self_url(owner: JsonObject) -> str | None:
+    return next((href for href in links_of(owner, "self") if is_absolute(href)), None)
+
+
+def read_collection_id(collection: JsonObject, path: str, complain: Complain) -> str:
+    """The id of a collection; the name of its directory where it has none."""
+    found = _id(collection)
+    if found is None:
+        complain("a collection without an id")
+        found = path.rpartition("/")[0].rpartition("/")[2] or "collection"
+    return found
+
+
+def read_assets(owner: JsonObject, directory: str, complain: Complain) -> list[AssetEntry]:
+    """The assets of an item or collection. Those without a usable href are left out.
+
+    Args:
+        owner: The parsed item or collection.
+        directory: Where its file lies, relative to the dataset's directory.
+        complain: Told what is odd.
+    """
+    assets = owner.get("assets")
+    if not isinstance(assets, dict):
+        if assets is not None:
+            complain("assets are not an object")
+        return []
+    self_url = _self_url(owner)
+    found = []
+    for key, asset in assets.items():
+        href = asset.get("href") if isinstance(asset, dict) else None
+        href = href.strip() if isinstance(href, str) else ""
+        if not href:
+            complain(f"asset {key[:80]!r} has no href")
+            continue
+        _complain_of_types(key, asset, complain)
+        found.append(
+            AssetEntry(
+                key=key,
+                href=resolve(href, directory, self_url),
+                written_href=href,
+                media_type=as_text(asset.get("type")),
+                roles=_texts(asset.get("roles")),
+                file_size=as_size(asset.get("file:size")),
+                checksum=as_told(asset.get("file:checksum") or asset.get("checksum:multihash")),
+                updated=as_told(asset.get("updated")),
+            )
+        )
+    return found
+
+
+def _complain_of_types(key: str, asset: JsonObject, complain: Complain) -> None:
+    """Name what an asset has and the index cannot keep: it counts as absent."""
+    size, kind, roles = asset.get("file:size"), asset.get("type"), asset.get("roles")
+    parts = roles if isinstance(roles, list) else [roles or ""]
+    if size is not None and as_size(size) is None:
+        complain(f"asset {key[:80]!r}: file:size is no number of bytes: {brief(size)}")
+    if not isinstance(kind, str | None):
+        complain(f"asset {key[:80]!r}: type is no text: {brief(kind)}")
+    if not all(isinstance(part, str) for part in parts):
+        complain(f"asset {key[:80]!r}: roles are not texts: {brief(roles)}")
+
+
+def _collection_of(item: JsonObject, directory: str, complain: Complain) -> tuple[str, str | None]:
+    """The item's collection, or the directory that is taken for it.
+
+    An item that does not name its collection belongs to the one whose directory its link of
+    ``rel: collection`` (or ``parent``) leads into, else to that above its own directory.
+    """
+    named = _scalar(item.get("collection"))
+    if named is not None:
+        return named, None
+    for relation in ("collection", "parent"):
+        for href in links_of(item, relation):
+            linked = linked_directory(href, directory)
+            if linked:
+                complain("names no collection: taken for one of the directory it links to")
+                return linked.rpartition("/")[2], linked
+    above = directory.rpartition("/")[0] or directory
+    complain("names no collection: taken for one of the directory above it")
+    return above.rpartition("/")[2] or "uncollected", above
+
+
+def _id(owner: JsonObject) -> str | None:
+    return _scalar(owner.get("id"))
+
+
+def _scalar(value: Any) -> str | None:
+    """An id, which some catalogs write as a number."""
+    if isinstance(value, str) and value:
+        return value
+    return str(value) if type(value) is int and abs(value) <= MAX_INT64 else None
+
+
+def _made_up_id(path: str, number: int, complain: Complain) -> str:
+    complain("an item without an id: the name of its file is taken")
+    stem = linked_id(path) or "item"
+    return f"{stem}-{number + 1}" if number else stem
+
+
+def _times(properties: JsonObject, complain: Complain) -> tuple[int | None, int | None, int | None]:
+    """Its ``datetime``, start and end. An interval in ``datetime`` is start and end."""
+    start = _moment(properties, "start_datetime", complain)
+    end = _moment(properties, "end_datetime", complain)
+    text = properties.get("datetime")
+    found = interval(text) if type(text) is str and microseconds(text) is None else None
+    if found is None:
+        moment = _moment(properties, "datetime", complain)
+    else:
+        complain(f"datetime is an interval, {brief(text)}: taken for start and end")
+        moment = None
+        start, end = (start, end) if (start, end) != (None, None) else found
+    if start is not None and end is not None and start > end:
+        complain("start_datetime is after end_datetime: taken the other way round")
+        start, end = end, start
+    return moment, start, end
+
+
+def _moment(properties: JsonObject, name: str, complain: Complain) -> int | None:
+    value = properties.get(name)
+    if value is None:
+        value = properties.get("dtr:" + name)  # before STAC 1.0
+    if value is None:
+        return None
+    moment = microseconds(value) if type(value) is str else None
+    if moment is None:
+        complain(f"{name} is no moment: {brief(value)}")
+    return moment
+
+
+def brief(value: Any) -> str:
+    """A value as it may be shown: a text or number cut short, of all else the kind."""
+    if isinstance(value, str | int | float):
+        text = (
+            repr(value) if isinstance(value, str) or abs(value) <= MAX_INT64 else "a large number"
+        )
+        return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…'"
+    return f"a {type(value).__name__}"
+
+
+def _properties_text(properties: JsonObject, complain: Complain) -> str:
+    try:
+        return as_json(properties)
+    except RecursionError:
+        complain("properties are nested too deeply and were left out")
+        return "{}"
+
+
+def links_of(owner: JsonObject, relation: str) -> list[str]:
+    """The hrefs of its links of one relation."""
+    links = owner.get("links")
+    if not isinstance(links, list):
+        return []
+    found = [link for link in links if isinstance(link, dict) and link.get("rel") == relation]
+    return [link["href"] for link in found if isinstance(link.get("href"), str) and link["href"]]
+
+
+def as_text(value: Any) -> str | None:
+    """A text that says something, else None."""
+    return value if isinstance(value, str) and value else None
+
+
+def as_told(value: Any) -> str | None:
+    """A value as text, whatever it is: who cannot read it has to say so."""
+    if value is None or isinstance(value, str):
+        return value or None
+    return reprlib.repr(value)
+
+
+def both_updated(own: str | None, of_item: str | None) -> str | None:
+    """When an asset and its item were updated, as one text that changes with either."""
+    if own is None or of_item is None or own == of_item:
+        return own or of_item
+    return f"{own} {of_item}"
+
+
+def _texts(value: Any) -> list[str]:
+    parts = value if isinstance(value, list) else [value]
+    return [part for part in parts if isinstance(part, str)]
+
+
+def as_size(value: Any) -> int | None:
+    """A number of bytes that fits the column, else None."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= MAX_INT64 else None

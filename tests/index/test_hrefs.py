@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlhub_core.index.hrefs import Relative, linked_directory, linked_id, resolve
+
+HERE = "coll/item"
+
+
+@pytest.mark.parametrize(
+    "href",
+    ["https://a/b.tif", "s3://bucket/k é.tif", "HTTP://x", "ftp://x/y", "file:///etc/passwd"],
+)
+def test_urls_stay_as_they_are(href: str) -> None:
+    assert resolve(href, HERE, "https://self/x.json") == href
+
+
+@pytest.mark.parametrize(
+    ("href", "candidates"),
+    [
+        ("./x.tif", ("coll/item/x.tif",)),
+        ("../x.tif", ("coll/x.tif",)),
+        ("../../../../x.tif", ("%2E%2E/%2E%2E/x.tif",)),
+        ("/x.tif", ("x.tif",)),
+        ("a%20b.tif", ("coll/item/a%20b.tif", "coll/item/a b.tif")),
+        ("x.tif?v=1", ("coll/item/x.tif?v=1", "coll/item/x.tif")),
+        ("C:/x.tif", ("coll/item/C:/x.tif",)),
+        ("%2e%2e/%2e%2e/%2e%2e/x", ("coll/item/%2e%2e/%2e%2e/%2e%2e/x", "%2E%2E/x")),
+    ],
+)
+def test_relative(href: str, candidates: tuple[str, ...]) -> None:
+    assert resolve(href, HERE, None) == Relative(candidates, None)
+
+
+def test_beside_the_items_own_url() -> None:
+    found = resolve("../x.tif", HERE, "https://files.test/c/i/i.json")
+    assert found == Relative(("coll/x.tif",), "https://files.test/c/x.tif")
+    assert resolve("//h/x", HERE, "http://a/b") == "http://h/x"
+    assert resolve("//h/x", HERE, None) == "https://h/x"
+
+
+@given(st.text(st.sampled_from("./\\%2eE?#:[]aZ \0") | st.characters(), min_size=1, max_size=25))
+def test_candidates_never_leave_the_archive(href: str) -> None:
+    found = resolve(href, HERE, "https://files.test/c/i/i.json")
+    if isinstance(found, Relative):
+        for candidate in found.candidates:
+            assert not candidate.startswith("/")
+            assert not {"..", "."} & set(candidate.split("/"))
+
+
+@pytest.mark.parametrize(
+    ("href", "wanted"),
+    [
+        ("../../source/a_1/a_1.json", "a_1"),
+        ("https://api.test/collections/c/items/a%20b?x=1", "a b"),
+        ("a.tif.json", "a.tif"),
+        ("https://x/items/a/", "a"),
+        ("http://[bad/a.json", "a"),
+        (".json", ".json"),
+    ],
+)
+def test_linked_id(href: str, wanted: str) -> None:
+    assert linked_id(href) == wanted
+
+
+def test_linked_directory() -> None:
+    assert linked_directory("../collection.json", HERE) == "coll"
+    assert linked_directory("https://x/collection.json", HERE) is None
+    assert linked_directory("", HERE) is None
