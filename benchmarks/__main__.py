@@ -40,7 +40,7 @@ def main() -> int:
     for name in options.shape or SHAPES:
         shape = SHAPES[name].shrunk(options.divide or (_QUICK if options.quick else 1))
         if shape.delay and not can_delay():
-            print(f"{name}: left out, nginx has no echo module to wait with.")
+            print(f"{name}: left out, there is no C compiler (cc) for the proxy that delays.")
             continue
         runs = options.runs or (2 if options.quick else 5)
         rivals = [

@@ -1,4 +1,4 @@
-"""An nginx of our own: a directory served on a free port, with its counters."""
+"""An nginx of our own: a directory served on a free port, near or far, with its counters."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-_ECHO = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
+_PROXY_SOURCE = Path(__file__).with_name("delay_proxy.c")
 _START_SECONDS = 10.0
 
 _CONFIG = """
-{modules}
 {user}
 daemon off;
 worker_processes 2;
@@ -39,8 +38,8 @@ http {{
         listen 127.0.0.1:{port}{tls};
         {certificate}
         root {root};
-        location / {{ {serve} }}
-        location @files {{ root {root}; }}
+        keepalive_requests 100000;
+        location / {{ {rules} }}
     }}
     server {{
         listen 127.0.0.1:{status_port};
@@ -64,8 +63,8 @@ def is_there() -> bool:
 
 
 def can_delay() -> bool:
-    """Whether nginx has the module that makes it wait."""
-    return _ECHO.exists()
+    """Whether there is a C compiler, for the proxy that hands bytes on later."""
+    return shutil.which("cc") is not None
 
 
 class Nginx:
@@ -74,8 +73,8 @@ class Nginx:
     Args:
         prefix: A directory of its own.
         root: What it serves.
-        tls: Serve HTTPS, by a certificate made for it.
-        delay: Seconds to wait before each answer.
+        tls: Serve HTTPS and HTTP/2, by a certificate made for it.
+        delay: Seconds of a round trip: every byte, those of TLS included, comes half of it later.
         rules: More of nginx's own, on which file answers which path.
     """
 
@@ -87,26 +86,26 @@ class Nginx:
         self._status_port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = 0
-        self.port = _free_port()
+        self._served_port = _free_port()
+        self._delay = delay
+        self._proxy: subprocess.Popen[bytes] | None = None
+        self.port = _free_port() if delay else self._served_port
         self.ca_bundle = _certificate(prefix) if tls else None
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         certificate = ""
         if tls:
             certificate = f"ssl_certificate {prefix}/tls.pem; ssl_certificate_key {prefix}/tls.key;"
-        # One second is echo_sleep's unit; an internal redirect keeps sendfile and its headers.
-        serve = f"echo_sleep {delay:g}; echo_exec @files;" if delay else rules
         (prefix / "nginx.conf").write_text(
             _CONFIG.format(
                 # Started by root it would give up its rights, and with them our directory.
                 user="user root;" if os.geteuid() == 0 else "",
-                modules=f"load_module {_ECHO};" if delay else "",
                 prefix=prefix,
-                port=self.port,
+                port=self._served_port,
                 status_port=self._status_port,
-                tls=" ssl" if tls else "",
+                tls=" ssl http2" if tls else "",
                 certificate=certificate,
                 root=root,
-                serve=serve,
+                rules=rules,
             )
         )
 
@@ -118,6 +117,8 @@ class Nginx:
             [binary, "-p", str(self._prefix), "-c", str(self._prefix / "nginx.conf")],
             stderr=subprocess.DEVNULL,
         )
+        if self._delay:
+            self._proxy = _delay_proxy(self._prefix, self.port, self._served_port, self._delay)
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
@@ -136,9 +137,10 @@ class Nginx:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
+        for process in (self._proxy, self._process):
+            if process is not None:
+                process.terminate()
+                process.wait()
 
     def counters(self) -> Counters:
         """What it has seen, these questions themselves left out."""
@@ -153,6 +155,12 @@ class Nginx:
             raise RuntimeError(f"no counters in {text!r}")
         self._asked += 1
         return Counters(int(found[2]) - self._asked, int(found[3]) - self._asked)
+
+
+def _delay_proxy(prefix: Path, port: int, target: int, delay: float) -> subprocess.Popen[bytes]:
+    program = prefix / "delay_proxy"
+    subprocess.run(["cc", "-O2", "-o", str(program), str(_PROXY_SOURCE)], check=True)
+    return subprocess.Popen([program, str(port), str(target), f"{delay * 1000:g}"])
 
 
 def _binary() -> str | None:

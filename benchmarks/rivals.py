@@ -23,13 +23,17 @@ _REFERENCE = (
 )
 _OURS = (
     "import sys; from mlhub_core import Dataset; "
-    "Dataset.fetch(sys.argv[1]).download(sys.argv[2], progress=False)"
+    "from mlhub_core.settings import RunSettings, TransferSettings; "
+    "settings = RunSettings(transfer=TransferSettings(concurrency=int(sys.argv[3]))); "
+    "Dataset.fetch(sys.argv[1]).download(sys.argv[2], progress=False, settings=settings)"
 )
 TITLES = {
     "ours": "`Dataset.download()`",
     "transfer": "our transfer alone",
+    "transfer-2": "the same, two processes",
     "reference": "radiant-mlhub 0.5.5",
-    "curl": "`curl --parallel`",
+    "curl": "`curl --parallel --http1.1`",
+    "curl-2": "`curl --parallel --http2`",
     "cp": "`cp -r`",
     "flow": "`python -m flows.download_dataset`",
 }
@@ -99,7 +103,7 @@ def run(name: str, course: Course, *, anew: bool = True) -> Cost:
     target = course.target / name
     if anew and target.exists():
         shutil.rmtree(target)
-    tree = target if name in ("curl", "cp") else target / DATASET
+    tree = target if name in ("curl", "curl-2", "cp") else target / DATASET
     if name == "cp":
         target.parent.mkdir(parents=True, exist_ok=True)
     else:
@@ -124,22 +128,24 @@ def run(name: str, course: Course, *, anew: bool = True) -> Cost:
 
 
 def _command(name: str, course: Course, target: Path) -> list[str]:
+    most = str(course.shape.connections)
     if name == "ours":
-        return [sys.executable, "-c", _OURS, DATASET, str(target)]
+        return [sys.executable, "-c", _OURS, DATASET, str(target), most]
     if name == "flow":
         words = [DATASET, "--output-dir", str(target), "--quiet"]
         return [sys.executable, "-m", "flows.download_dataset", *words]
     if name == "reference":
         return [str(course.reference), "-c", _REFERENCE, DATASET, str(target)]
-    if name == "curl":
-        most = str(course.shape.connections)
-        command = ["curl", "--parallel", "--parallel-max", most, "--create-dirs", "--silent"]
+    if name in ("curl", "curl-2"):
+        version = "--http2" if name == "curl-2" else "--http1.1"
+        command = ["curl", version, "--parallel", "--parallel-max", most]
+        command += ["--create-dirs", "--silent"]
         return [*command, "--show-error", "--fail", "-K", str(course.served.curl)]
     if name == "cp":
         return ["cp", "-r", str(course.served.assets), str(target)]
     plan = [str(partition.path) for partition in course.served.partitions]
-    most = str(course.shape.connections)
-    return [sys.executable, "-m", "benchmarks.transfer", str(target), DATASET, most, *plan]
+    words = [str(target), DATASET, most, "2" if name == "transfer-2" else "1", *plan]
+    return [sys.executable, "-m", "benchmarks.transfer", *words]
 
 
 def _environment(course: Course) -> dict[str, str]:

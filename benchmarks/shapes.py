@@ -17,7 +17,7 @@ class Shape:
         per_item: Assets of one item.
         tls: Served over HTTPS.
         again: Whether a complete re-run and one with 1 % of the files missing follow.
-        delay: Seconds that the server waits before each answer.
+        delay: Seconds of a round trip.
         connections: Connections at a time.
         rivals: Who takes part.
     """
@@ -43,7 +43,9 @@ class Shape:
         if self.tls:
             text += " over HTTPS"
         if self.delay:
-            text += f", each answer {self.delay * 1000:.0f} ms late, {self.connections} connections"
+            text += f", {self.delay * 1000:.0f} ms away"
+        if self.connections != 32 or self.delay:
+            text += f", {self.connections} connections"
         return text
 
     def shrunk(self, divisor: int) -> Shape:
@@ -60,18 +62,46 @@ def size_text(count: int) -> str:
     return f"{count} B"
 
 
-_WIRE = ("transfer", "curl")
+_WIRE = ("ours", "transfer", "transfer-2", "curl", "curl-2")
+"""Over HTTPS; `curl` by HTTP/1.1 and by HTTP/2."""
+
+
+def _far(milliseconds: int, connections: int, files: int) -> Shape:
+    """Small files over HTTPS."""
+    return Shape(
+        f"https-{milliseconds}-{connections}",
+        files,
+        4_000,
+        60_000,
+        tls=True,
+        delay=milliseconds / 1000,
+        connections=connections,
+        rivals=_WIRE,
+    )
+
+
+def _far_large(milliseconds: int) -> Shape:
+    """Large files over HTTPS."""
+    return Shape(
+        f"https-{milliseconds}-large",
+        60,
+        16_000_000,
+        16_000_000,
+        per_item=2,
+        tls=True,
+        delay=milliseconds / 1000,
+        rivals=("reference", *_WIRE) if not milliseconds else _WIRE,
+    )
+
 
 SHAPES = {
     shape.name: shape
     for shape in (
+        *(_far(late, count, 6_000) for late in (0, 20, 50) for count in (32, 128)),
+        *(_far_large(late) for late in (0, 20, 50)),
         Shape("small", 20_000, 4_000, 60_000, again=True),
         Shape("medium", 2_000, 400_000, 400_000),
         Shape("large", 60, 16_000_000, 16_000_000, per_item=2),
-        Shape("large-tls", 60, 16_000_000, 16_000_000, per_item=2, tls=True),
-        Shape("late-8", 1_200, 4_000, 60_000, delay=0.05, connections=8, rivals=_WIRE),
-        Shape("late-32", 4_000, 4_000, 60_000, delay=0.05, connections=32, rivals=_WIRE),
-        Shape("late-128", 12_000, 4_000, 60_000, delay=0.05, connections=128, rivals=_WIRE),
         Shape("memory-20k", 20_000, 500, 2_000, rivals=("transfer",)),
         Shape("memory-200k", 200_000, 500, 2_000, rivals=("transfer",)),
     )

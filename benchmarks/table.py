@@ -54,11 +54,13 @@ def verdicts(shape: Shape, results: Results, *, again: bool = False) -> list[str
     if "ours" in results and "reference" in results:
         what = "as fast as radiant-mlhub's" if again else "as fast as radiant-mlhub"
         lines.append(f"`Dataset.download()` is {ratio(results, 'ours', 'reference'):.1f} x {what}.")
-    if "transfer" in results and "curl" in results:
-        lines.append(
-            f"Our transfer alone is {ratio(results, 'transfer', 'curl'):.2f} x as fast as "
-            f"`curl --parallel` at {shape.connections} connections."
-        )
+    for rival in ("ours", "transfer", "transfer-2"):
+        for curl in ("curl", "curl-2"):
+            if rival in results and curl in results:
+                lines.append(
+                    f"{TITLES[rival]} is {ratio(results, rival, curl):.2f} x as fast as "
+                    f"{TITLES[curl]}, {shape.connections} connections."
+                )
     return lines
 
 

@@ -28,14 +28,15 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
-    """Transfer: ``python -m benchmarks.transfer DIR DATASET CONNECTIONS PARTITION…``."""
-    target, dataset, connections, *listed = sys.argv[1:]
+    """Transfer: ``python -m benchmarks.transfer DIR DATASET CONNECTIONS WORKERS PARTITION…``."""
+    target, dataset, connections, workers, *listed = sys.argv[1:]
     paths = DownloadPaths.of(dataset, target)
     partitions = []
     for number, path in enumerate(listed, 1):
         rows = pyarrow.parquet.read_metadata(path).num_rows
         partitions.append(Partition(number, len(listed), Path(path), rows, unknown_sizes=rows))
-    settings = RunSettings(transfer=TransferSettings(concurrency=int(connections)))
+    transfer = TransferSettings(concurrency=int(connections))
+    settings = RunSettings(transfer=transfer, workers=int(workers))
     with (
         directory_lock(paths),
         crew_for(partitions, paths, settings) as at_a_time,
