@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.generate import COLLECTION, generate
-from benchmarks.nginx import Nginx, is_there
+from benchmarks.nginx import Counters, Nginx, can_delay, is_there
 from benchmarks.rivals import Cost
 from benchmarks.shapes import SHAPES, Shape
 from benchmarks.table import ratio
@@ -66,6 +66,19 @@ def test_the_server_counts_what_it_is_asked(tmp_path: Path, tls: bool) -> None:
         assert (after.requests, after.connections) == (3, 3)
 
 
+@needs_nginx
+@pytest.mark.skipif(not can_delay(), reason="no C compiler for the proxy")
+def test_what_comes_from_afar_is_the_same(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 40_000
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a.tif").write_bytes(content)
+    with Nginx(tmp_path / "nginx", tmp_path / "root", delay=0.01) as server:
+        for _ in range(3):
+            with urllib.request.urlopen(f"{server.url}/a.tif") as answer:
+                assert answer.read() == content
+        assert server.counters() == Counters(connections=3, requests=3)
+
+
 @pytest.mark.slow
 @needs_nginx
 def test_everybody_gets_everything(tmp_path: Path) -> None:
@@ -78,7 +91,7 @@ def test_everybody_gets_everything(tmp_path: Path) -> None:
     assert named[:4] == [
         "`Dataset.download()`",
         "our transfer alone",
-        "`curl --parallel`",
+        "`curl --parallel --http1.1`",
         "`cp -r`",
     ]
     asked = [row.split("|")[6].strip() for row in rows if "Dataset.download" in row]
