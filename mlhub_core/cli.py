@@ -246,7 +246,7 @@ def _sync(options: argparse.Namespace) -> None:
 def demo_hub() -> Iterator[None]:
     """Serve the demo hub, and point this process at it, for the length of the block."""
     from mlhub_core.hub.server import DemoHub
-    from mlhub_core.profiles import ANONYMOUS_PROFILE
+    from mlhub_core.net.profiles import ANONYMOUS_PROFILE
 
     names = ("MLHUB_ROOT_URL", "MLHUB_PROFILE")
     before = {name: os.environ.get(name) for name in names}
@@ -267,7 +267,7 @@ def configure_logging(options: argparse.Namespace) -> None:
 
 
 def _configure(options: argparse.Namespace) -> None:
-    from mlhub_core.profiles import has_api_key, write_api_key
+    from mlhub_core.net.profiles import has_api_key, write_api_key
 
     if has_api_key(options.profile) and not options.force:
         kept = f"The profile {options.profile} has a key, which is kept: --force replaces it."

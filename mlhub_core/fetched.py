@@ -50,7 +50,7 @@ def known_file(target: Path, state: Path) -> FetchedFile | None:
 
     Args:
         target: Its place.
-        state: As for :class:`~mlhub_core.fetch.FileFetcher`.
+        state: As for :class:`~mlhub_core.net.fetch.FileFetcher`.
 
     Returns:
         None where nothing is known, or where a file of another size lies there.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlhub_core.checksums import new_hash, parse_checksum
+from mlhub_core.net.checksums import new_hash, parse_checksum
 
 GOOD, BAD = b"good " * 1000, b"bad!! " * 1000
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mlhub_core.cli import main
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.profiles import profiles_path, read_api_key, write_api_key
+from mlhub_core.net.profiles import profiles_path, read_api_key, write_api_key
 
 SECRET = "s3cr3t%key"
 

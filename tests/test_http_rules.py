@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlhub_core.http_rules import (
+from mlhub_core.net.response import (
     WAIT_FIELDS,
     ContentRange,
     RangeVerdict,

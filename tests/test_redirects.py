@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mlhub_core.exceptions import APIError
-from mlhub_core.fetch import FileFetcher
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.net.fetch import FileFetcher
 from mlhub_core.session import Session
 from tests.faultserver import FaultServer, redirect
 from tests.transfer.kit import Kit

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from mlhub_core.cli import main
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.hub.server import DemoHub, HubServer
+from mlhub_core.net.clients import certificates, check_proxies, is_loopback
 from mlhub_core.session import Session
-from mlhub_core.surroundings import certificates, check_proxies, is_loopback
 from tests.faultserver import FaultServer
 from tests.foreign import fill, ran_in
 from tests.transfer.kit import Kit

@@ -8,9 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 from mlhub_core.client._entity import fetch_object, segment
 from mlhub_core.exceptions import EntityDoesNotExist, NotADirectory
-from mlhub_core.fetch import FileFetcher, is_gzip
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import STATE_DIRECTORY, safe_name, user_path
+from mlhub_core.net.fetch import FileFetcher, is_gzip
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.session import get_session
 from mlhub_core.stop import StopFlag

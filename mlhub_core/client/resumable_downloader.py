@@ -7,9 +7,9 @@ from pathlib import Path
 import requests
 
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.fetch import FileFetcher
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import STATE_DIRECTORY, user_path
+from mlhub_core.net.fetch import FileFetcher
 from mlhub_core.session import Session
 
 

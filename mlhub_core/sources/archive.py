@@ -7,9 +7,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mlhub_core.exceptions import ArchiveCorrupt, ArchiveLimitExceeded, EntityDoesNotExist
-from mlhub_core.fetch import FileFetcher
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.net.fetch import FileFetcher
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.session import get_session
 from mlhub_core.settings import ArchiveLimits

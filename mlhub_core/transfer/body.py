@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from mlhub_core.checksums import new_hash
 from mlhub_core.exceptions import StorageError
+from mlhub_core.net.checksums import new_hash
+from mlhub_core.net.head import ResponseHead
 from mlhub_core.state import open_descriptor, open_state
 from mlhub_core.transfer.contents import LOOKED_AT, Answer
-from mlhub_core.transfer.head import ResponseHead
 from mlhub_core.transfer.storage import storage_error
 
 _GATHER = 128 * 1024
@@ -34,7 +34,7 @@ class Body:
     Args:
         path: The partial file.
         algorithms: Digests to compute beside SHA-256, in the names of
-            :mod:`~mlhub_core.checksums`.
+            :mod:`~mlhub_core.net.checksums`.
     """
 
     __slots__ = (

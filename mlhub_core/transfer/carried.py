@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mlhub_core.checksums import parse_checksum
+from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.body import Body
 from mlhub_core.transfer.checks import OTHER_BYTES

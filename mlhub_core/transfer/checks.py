@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mlhub_core.checksums import parse_checksum
+from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.body import Body, digest_file
 from mlhub_core.transfer.failures import Failure

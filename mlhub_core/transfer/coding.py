@@ -25,14 +25,14 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlhub_core.checksums import parse_checksum
 from mlhub_core.exceptions import StorageError
+from mlhub_core.net.checksums import parse_checksum
+from mlhub_core.net.resume import DECODED, PACKED, UNKNOWN_CODING
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.body import Body, digest_file
 from mlhub_core.transfer.checks import OTHER_BYTES
 from mlhub_core.transfer.contents import cause_against, suffix_of
 from mlhub_core.transfer.failures import Failure
-from mlhub_core.transfer.verdict import DECODED, PACKED, UNKNOWN_CODING
 
 if TYPE_CHECKING:
     from zlib import _Decompress
@@ -65,7 +65,7 @@ def settle_coding(
 
     Args:
         body: All coded bytes; discarded when the plain ones take its place.
-        coding: As :func:`~mlhub_core.http_rules.parse_codings` names it.
+        coding: As :func:`~mlhub_core.net.response.parse_codings` names it.
         asset: What the catalog says.
         check: Called between pieces; raises to stop.
         host: For the failure.

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from mlhub_core.net.head import ResponseHead
 from mlhub_core.selection.partition import Asset
 from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.fingerprint import fingerprint_of
-from mlhub_core.transfer.head import ResponseHead
 from mlhub_core.transfer.ledger import Entry, State
 from mlhub_core.transfer.partials import Partials
 from mlhub_core.transfer.storage import Places

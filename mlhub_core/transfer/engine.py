@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 
 import pycurl
 
+from mlhub_core.net.faults import STALLED, TOO_SLOW, Fault
 from mlhub_core.redact import redact
 from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.connections import Connections
 from mlhub_core.transfer.environment import most_transfers
 from mlhub_core.transfer.exchange import Exchange, Hold
-from mlhub_core.transfer.faults import STALLED, TOO_SLOW, Fault
 from mlhub_core.transfer.governor import Governor
 from mlhub_core.transfer.multi import Multi
 from mlhub_core.transfer.slot import Slot

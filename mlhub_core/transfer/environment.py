@@ -6,7 +6,7 @@ import resource
 
 import pycurl
 
-from mlhub_core.surroundings import certificates, check_proxies, no_proxy
+from mlhub_core.net.clients import certificates, check_proxies, no_proxy
 
 _RESERVED_DESCRIPTORS = 64
 """For the interpreter, logs, the ledger, and whatever else the process has open."""

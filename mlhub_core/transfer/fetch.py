@@ -11,11 +11,24 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from mlhub_core.checksums import parse_checksum
 from mlhub_core.exceptions import StorageError
-from mlhub_core.http_rules import strong_validator
+from mlhub_core.net.checksums import parse_checksum
+from mlhub_core.net.faults import NOT_HTTP, Fault
+from mlhub_core.net.head import ResponseHead
+from mlhub_core.net.response import strong_validator
+from mlhub_core.net.resume import (
+    ANOTHER_REST,
+    Again,
+    Ask,
+    Kind,
+    Take,
+    Verdict,
+    digests_of,
+    is_chunked,
+    judge,
+)
+from mlhub_core.net.retry import delay_before
 from mlhub_core.selection.partition import Asset
-from mlhub_core.transfer.backoff import delay_before
 from mlhub_core.transfer.body import Body, digest_file, first_bytes
 from mlhub_core.transfer.checks import OTHER_BYTES, Digests, failure_of, with_catalog
 from mlhub_core.transfer.coding import settle_coding
@@ -23,9 +36,7 @@ from mlhub_core.transfer.contents import Answer, cause_against
 from mlhub_core.transfer.desk import Desk, How, entry_of
 from mlhub_core.transfer.exchange import Hold
 from mlhub_core.transfer.failures import Failure
-from mlhub_core.transfer.faults import NOT_HTTP, Fault
 from mlhub_core.transfer.fingerprint import fingerprint_of, is_made_by
-from mlhub_core.transfer.head import ResponseHead
 from mlhub_core.transfer.ledger import State
 from mlhub_core.transfer.partials import Note
 from mlhub_core.transfer.request import (
@@ -37,17 +48,6 @@ from mlhub_core.transfer.request import (
 )
 from mlhub_core.transfer.small import take_small
 from mlhub_core.transfer.sources import Remote
-from mlhub_core.transfer.verdict import (
-    ANOTHER_REST,
-    Again,
-    Ask,
-    Kind,
-    Take,
-    Verdict,
-    digests_of,
-    is_chunked,
-    judge,
-)
 
 logger = logging.getLogger(__name__)
 

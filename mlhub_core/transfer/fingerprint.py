@@ -13,7 +13,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mlhub_core.checksums import parse_checksum
+from mlhub_core.net.checksums import parse_checksum
 
 if TYPE_CHECKING:
     from mlhub_core.selection.partition import Asset

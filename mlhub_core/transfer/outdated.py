@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlhub_core.checksums import parse_checksum
 from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.selection.index_reader import telling
 from mlhub_core.selection.partition import Asset
 from mlhub_core.stop import StopFlag

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mlhub_core.http_rules import http_date
+from mlhub_core.net.head import ResponseHead
+from mlhub_core.net.response import http_date
+from mlhub_core.net.resume import Ask, Kind
 from mlhub_core.selection.partition import Asset
 from mlhub_core.settings import AZURE_STORAGE_VERSION
 from mlhub_core.transfer.contents import suffix_of
-from mlhub_core.transfer.head import ResponseHead
-from mlhub_core.transfer.verdict import Ask, Kind
 
 _FIELDS = ["Accept-Encoding: identity"]
 _AZURE_FIELDS = [*_FIELDS, f"x-ms-version: {AZURE_STORAGE_VERSION}"]

@@ -9,9 +9,10 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from itertools import islice
 
-from mlhub_core.checksums import parse_checksum
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.net.checksums import parse_checksum
+from mlhub_core.net.resume import Kind
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Asset, Partition
 from mlhub_core.settings import TransferSettings
@@ -33,7 +34,6 @@ from mlhub_core.transfer.partials import Partials
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.transfer.sources import Carried, Remote, Unusable, locate, with_logins
 from mlhub_core.transfer.storage import Places, is_safe
-from mlhub_core.transfer.verdict import Kind
 
 __all__ = ["PartitionResult", "download_partition"]
 

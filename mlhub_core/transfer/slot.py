@@ -11,11 +11,11 @@ from typing import Any
 
 import pycurl
 
-from mlhub_core.http_rules import parse_length, says_limited
+from mlhub_core.net.faults import Fault
+from mlhub_core.net.head import ResponseHead, parse_head
+from mlhub_core.net.response import parse_length, says_limited
 from mlhub_core.settings import USER_AGENT, TransferSettings
 from mlhub_core.transfer.exchange import Exchange
-from mlhub_core.transfer.faults import Fault
-from mlhub_core.transfer.head import ResponseHead, parse_head
 
 _BUFFER = 1024 * 1024
 """Bytes that libcurl reads at once, if there are as many; one such buffer for all handles. Reading

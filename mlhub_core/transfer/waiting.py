@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mlhub_core.net.retry import delay_before
 from mlhub_core.settings import TransferSettings
-from mlhub_core.transfer.backoff import delay_before
 from mlhub_core.transfer.exchange import Exchange
 
 _MOST_WAITING = 4096

@@ -27,7 +27,7 @@ from mlhub_core.exceptions import (
     MLHubException,
 )
 from mlhub_core.hub.server import DemoHub
-from mlhub_core.profiles import write_api_key
+from mlhub_core.net.profiles import write_api_key
 from mlhub_core.repair import retry
 from mlhub_core.settings import RunSettings, TransferSettings
 from tests.acceptance.kit import DATASET, KEY, api, item, publish

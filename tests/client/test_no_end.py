@@ -11,8 +11,8 @@ import pytest
 
 from mlhub_core import cli
 from mlhub_core.exceptions import APIError, AuthenticationError, HubUnreachable, MLHubException
-from mlhub_core.fetch import FileFetcher
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.net.fetch import FileFetcher
 from mlhub_core.session import Session
 from mlhub_core.settings import ApiSettings
 from tests.faultserver import Fault, FaultServer, drip, endless, redirect

@@ -22,10 +22,10 @@ from mlhub_core.exceptions import (
     InvalidArgument,
     MLHubException,
 )
-from mlhub_core.profiles import write_api_key
+from mlhub_core.net.connection import is_under
+from mlhub_core.net.profiles import write_api_key
 from mlhub_core.session import ANONYMOUS_PROFILE, Session, get_session
 from mlhub_core.settings import ApiSettings
-from mlhub_core.wire import is_under
 from tests.faultserver import FaultServer, redirect, reset_before, status, truncate
 
 CANARY = "CANARY-4f9d+key/with specials"

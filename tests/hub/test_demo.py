@@ -15,10 +15,10 @@ import shapely
 from PIL import Image
 from shapely.geometry import shape
 
-from mlhub_core.checksums import parse_checksum
 from mlhub_core.exceptions import StorageError
 from mlhub_core.hub.demo import write_demo
 from mlhub_core.hub.store import HubStore
+from mlhub_core.net.checksums import parse_checksum
 
 BASE = "http://hub.invalid/files/assets"
 SOURCE, LABELS, PLOTS = "demo_crops_source_sentinel_2", "demo_crops_labels", "demo_crops_plots"

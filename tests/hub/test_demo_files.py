@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mlhub_core.checksums import parse_checksum
 from mlhub_core.hub import demo_files
+from mlhub_core.net.checksums import parse_checksum
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mlhub_core.http_rules import WAIT_FIELDS
-from mlhub_core.transfer.head import parse_head
-from mlhub_core.transfer.verdict import Again, Ask, Kind, judge
+from mlhub_core.net.head import parse_head
+from mlhub_core.net.response import WAIT_FIELDS
+from mlhub_core.net.resume import Again, Ask, Kind, judge
 from tests.faultserver import Fault, FaultServer, drip, status, truncate
 from tests.transfer.kit import Kit, content, quick
 

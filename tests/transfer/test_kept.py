@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlhub_core.checksums import parse_checksum
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.decide import Action, Situation, decide
 from mlhub_core.transfer.fingerprint import fingerprint_of

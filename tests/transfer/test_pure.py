@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlhub_core.if_exists import DownloadIfExistsOpts as IfExists
+from mlhub_core.net.head import ResponseHead, parse_head
+from mlhub_core.net.resume import Again, Ask, Kind, Take, digests_of, judge
+from mlhub_core.net.retry import delay_before
 from mlhub_core.settings import TransferSettings
-from mlhub_core.transfer.backoff import delay_before
 from mlhub_core.transfer.decide import Action, Situation, decide
-from mlhub_core.transfer.head import ResponseHead, parse_head
 from mlhub_core.transfer.ledger import Entry, State
-from mlhub_core.transfer.verdict import Again, Ask, Kind, Take, digests_of, judge
 
 # Heads
 

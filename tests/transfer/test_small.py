@@ -8,19 +8,19 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlhub_core.net.head import ResponseHead
+from mlhub_core.net.resume import Kind
 from mlhub_core.selection.partition import Asset
 from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.desk import How, Taken
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.fetch import Fetch
-from mlhub_core.transfer.head import ResponseHead
 from mlhub_core.transfer.ledger import Entry
 from mlhub_core.transfer.partials import Partials
 from mlhub_core.transfer.small import take_small
 from mlhub_core.transfer.sources import Remote
 from mlhub_core.transfer.storage import Places
-from mlhub_core.transfer.verdict import Kind
 
 
 class Desk:

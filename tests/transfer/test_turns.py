@@ -14,12 +14,12 @@ from itertools import pairwise
 import pytest
 
 from mlhub_core.exceptions import Interrupted, StorageError
+from mlhub_core.net.faults import Fault
+from mlhub_core.net.head import ResponseHead
 from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.engine import Engine
-from mlhub_core.transfer.faults import Fault
 from mlhub_core.transfer.governor import Governor
-from mlhub_core.transfer.head import ResponseHead
 from tests.faultserver import Fault as Trouble
 from tests.faultserver import FaultServer, chunked, gzipped, reset_within, stall, truncate
 from tests.transfer.kit import Kit, content

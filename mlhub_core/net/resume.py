@@ -25,7 +25,8 @@ from enum import Enum
 from http import HTTPStatus
 from typing import NamedTuple
 
-from mlhub_core.http_rules import (
+from mlhub_core.net.head import ResponseHead
+from mlhub_core.net.response import (
     RangeVerdict,
     has_changed,
     is_retryable,
@@ -39,7 +40,6 @@ from mlhub_core.http_rules import (
     parse_wait,
     says_limited,
 )
-from mlhub_core.transfer.head import ResponseHead
 
 DECODED = frozenset({"br", "bzip2", "deflate", "gzip", "zstd"})
 """Content codings that can be taken back."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from mlhub_core.http_rules import LIMITING, WAIT_FIELDS
+from mlhub_core.net.response import LIMITING, WAIT_FIELDS
 
 _WANTED = frozenset(
     {

@@ -29,9 +29,9 @@ from urllib3.poolmanager import PoolManager
 from urllib3.poolmanager import pool_classes_by_scheme as plain_pools
 from urllib3.response import BaseHTTPResponse
 
-from mlhub_core.http_rules import misframing, parse_codings
+from mlhub_core.net.clients import is_loopback
+from mlhub_core.net.response import misframing, parse_codings
 from mlhub_core.settings import ApiSettings
-from mlhub_core.surroundings import is_loopback
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pycurl
 
+from mlhub_core.net.resume import Again
 from mlhub_core.redact import redact
 from mlhub_core.say import printable
-from mlhub_core.transfer.verdict import Again
 
 NOT_HTTP = "an answer that is not HTTP"
 

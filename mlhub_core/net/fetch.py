@@ -1,7 +1,7 @@
 """One file over requests: resumed, verified, and in place only when it is whole.
 
 Used for the archives that the API hands out. Assets, which are many, go through the engine in
-``transfer``; both follow the rules in :mod:`mlhub_core.http_rules`.
+``transfer``; both follow the rules in :mod:`mlhub_core.net.response`.
 
 What is known of a file that was fetched (validator, digest) lies beside the partial files as JSON,
 so that the next run asks one conditional question instead of fetching again.
@@ -23,20 +23,20 @@ from pathlib import Path
 
 import requests
 
-from mlhub_core import http_rules
 from mlhub_core.exceptions import ArchiveLimitExceeded, FetchError, StorageError
 from mlhub_core.fetched import FetchedFile, Note, read_note, state_name, write_note
-from mlhub_core.http_rules import RangeVerdict
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.moving import move_file
+from mlhub_core.net import response as http_rules
+from mlhub_core.net.connection import read_pieces, slowness
+from mlhub_core.net.response import RangeVerdict
+from mlhub_core.net.session import Session
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.redact import redact
 from mlhub_core.room import Room
-from mlhub_core.session import Session
 from mlhub_core.settings import AZURE_STORAGE_VERSION, MIB, ArchiveLimits
 from mlhub_core.state import open_state
 from mlhub_core.stop import StopFlag
-from mlhub_core.wire import read_pieces, slowness
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""HTTP: what is asked and what an answer means; clients, retries, resuming, sessions of a hub."""
