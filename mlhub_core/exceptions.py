@@ -184,6 +184,21 @@ class StorageError(MLHubException, OSError):
         self._errno = value
 
 
+def storage_error(what: str, error: OSError) -> StorageError:
+    """Say what the disk refused, and how to go on.
+
+    Args:
+        what: Such as ``write /data/x/a.tif``.
+        error: The operating system's.
+    """
+    told = StorageError(
+        f"Cannot {what}: {error.strerror or error}. What is finished is kept; make room or fix "
+        "the permissions, and the same command goes on from there."
+    )
+    told.errno = error.errno
+    return told
+
+
 class NotADirectory(StorageError, FileExistsError, NotADirectoryError, ValueError):
     """A file is where a directory should be: all that the reference client raised for that."""
 

@@ -17,6 +17,7 @@ from mlhub_core.existing import existing_download
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.logs import ensure_handler
+from mlhub_core.net.body import digest_file
 from mlhub_core.pipeline import transfer
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
@@ -25,7 +26,6 @@ from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.unarchive import MARKER_NAME, unarchive
 from mlhub_core.state import remove_state
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.body import digest_file
 from mlhub_core.transfer.catalog_check import check_catalog
 from mlhub_core.transfer.failures import ASSET_COLUMNS, merge_failures, read_failures
 from mlhub_core.transfer.findings import Finding, Findings, Kind, Part, read_findings

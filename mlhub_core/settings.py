@@ -64,6 +64,8 @@ class ApiSettings:
     is asked too often, nearly twice as many: a wait that it wants is no failure."""
     backoff_base: float = 0.3
     """Wait before the second try; doubled for each further one, with jitter."""
+    backoff_cap: float = 30.0
+    """The longest wait between two tries that nobody asks for."""
     retry_after_cap: float = 60.0
     """The longest wait that a hub may ask for, by ``Retry-After``, ``RateLimit-Reset`` or their
     like; a longer one counts as this."""

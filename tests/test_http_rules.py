@@ -10,21 +10,18 @@ from hypothesis import strategies as st
 from mlhub_core.net.response import (
     WAIT_FIELDS,
     ContentRange,
-    RangeVerdict,
+    ResponseHead,
     http_date,
-    is_retryable,
-    judge_range,
     parse_content_range,
     parse_http_date,
     parse_length,
     parse_md5,
-    parse_retry_after,
     parse_unsatisfied_range,
-    parse_wait,
-    says_limited,
     strong_etag,
     strong_validator,
 )
+from mlhub_core.net.resume import Ask, Kind, Take, judge
+from mlhub_core.net.retry import Again, is_retryable, parse_wait, says_limited
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 sizes = st.integers(0, 10**12)
@@ -62,7 +59,6 @@ def test_any_header_is_read_or_left(text: str | None) -> None:
     parse_content_range(text)
     parse_unsatisfied_range(text)
     assert (parse_length(text) or 0) >= 0
-    assert (parse_retry_after(text, NOW) or 0.0) >= 0.0
     parse_http_date(text)
     assert len(parse_md5(text) or "x" * 32) == 32
     tag = strong_etag(text)
@@ -85,7 +81,7 @@ def test_any_header_is_read_or_left(text: str | None) -> None:
     ],
 )
 def test_retry_after(text: str, seconds: float | None) -> None:
-    assert parse_retry_after(text, NOW) == seconds
+    assert parse_wait({"retry-after": text}, NOW.timestamp()) == seconds
 
 
 EPOCH = NOW.timestamp()
@@ -198,28 +194,42 @@ def test_what_is_no_md5(text: str) -> None:
     assert parse_md5(text) is None
 
 
+A = {"etag": '"a"'}
+FITS = "bytes 10-19/20"
+
+
 @pytest.mark.parametrize(
-    ("status", "content_range", "about", "verdict"),
+    ("status", "content_range", "about", "etag", "meaning"),
     [
-        (200, None, {}, RangeVerdict.START_OVER),
-        (206, "bytes 10-19/20", {}, RangeVerdict.APPEND),
-        (206, "bytes 10-19/*", {"expected_total": 20}, RangeVerdict.APPEND),
-        (206, "bytes 9-19/20", {}, RangeVerdict.ASK_AGAIN),
-        (206, "bytes 10-18/20", {}, RangeVerdict.ASK_AGAIN),
-        (206, "bytes 10-19/20", {"expected_total": 21}, RangeVerdict.ASK_AGAIN),
-        (206, None, {}, RangeVerdict.ASK_AGAIN),
-        (206, "bytes 10-19/20", {"etag": '"b"', "expected_etag": '"a"'}, RangeVerdict.ASK_AGAIN),
-        (206, "bytes 10-19/20", {"etag": '"a"', "expected_etag": '"a"'}, RangeVerdict.APPEND),
-        (416, "bytes */10", {}, RangeVerdict.COMPLETE),
-        (416, "bytes */11", {}, RangeVerdict.ASK_AGAIN),
-        (416, None, {}, RangeVerdict.ASK_AGAIN),
-        (416, "bytes */10", {"etag": '"b"', "expected_etag": '"a"'}, RangeVerdict.ASK_AGAIN),
-        (412, None, {}, RangeVerdict.ASK_AGAIN),
-        (404, None, {}, RangeVerdict.ERROR),
-        (503, None, {}, RangeVerdict.ERROR),
+        (200, None, {}, None, Take.WHOLE),
+        (206, FITS, {}, None, Take.APPEND),
+        (206, "bytes 10-19/*", {"total": 20}, None, Take.APPEND),
+        (206, "bytes 9-19/20", {}, None, Again.NOW_WHOLE),
+        (206, "bytes 10-18/20", {}, None, Again.NOW_WHOLE),
+        (206, FITS, {"total": 21}, None, Again.NOW_WHOLE),
+        (206, None, {}, None, Again.NOW_WHOLE),
+        (206, FITS, A, '"b"', Again.NOW_WHOLE),
+        (206, FITS, A, '"a"', Take.APPEND),
+        (416, "bytes */10", {}, None, Take.COMPLETE),
+        (416, "bytes */11", {}, None, Again.NOW_WHOLE),
+        (416, None, {}, None, Again.NOW_WHOLE),
+        (416, "bytes */10", A, '"b"', Again.NOW_WHOLE),
+        (412, None, {}, None, Again.NOW_WHOLE),
+        (404, None, {}, None, Again.NEVER),
+        (503, None, {}, None, Again.WHEN_LET),
     ],
 )
 def test_what_an_answer_to_a_range_means(
-    status: int, content_range: str | None, about: dict[str, object], verdict: RangeVerdict
+    status: int,
+    content_range: str | None,
+    about: dict[str, object],
+    etag: str | None,
+    meaning: Take | Again,
 ) -> None:
-    assert judge_range(status, content_range, 10, **about) is verdict  # type: ignore[arg-type]
+    fields = {"content-range": content_range, "etag": etag}
+    head = ResponseHead(status, {name: text for name, text in fields.items() if text})
+    ask = Ask(Kind.PROBE, offset=10, **about)  # type: ignore[arg-type]
+    verdict = judge(head, ask)
+    assert meaning in (verdict.take, verdict.again)
+    if meaning is Take.COMPLETE:  # of a partial file, some bytes are asked for once more
+        assert judge(head, ask._replace(kind=Kind.CONTINUE)).take is Take.REFUSE

@@ -1,7 +1,7 @@
-"""What every request takes from the environment: proxies, and certificates that are trusted.
+"""Clients by scheme, and what each takes from the environment: proxies and trusted certificates.
 
-One rule for the API, for files and for Prefect, which docs/surroundings.md explains. Nothing is
-read when this is imported.
+Of proxies and certificates there is one rule for the API, for files and for Prefect, which
+docs/surroundings.md explains. Nothing is read when this is imported.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.settings import AZURE_STORAGE_VERSION
 
 LOOPBACK = ("localhost", "127.0.0.1", "127.0.0.0/8", "::1")
 """This machine, as ``NO_PROXY`` writes it: no proxy leads to it."""
@@ -25,6 +27,45 @@ LOOPBACK = ("localhost", "127.0.0.1", "127.0.0.0/8", "::1")
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 _PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+
+
+class Client(Protocol):
+    """Makes requests of the URLs of a scheme.
+
+    Attributes:
+        signs: Whether its requests are signed, and expire: what is refused with 403 is then asked
+            for once more, signed anew.
+    """
+
+    signs: bool
+
+    def request(self, url: str, host: str) -> tuple[str, list[str]]:
+        """URL and header lines of the next request for a file; asked for before each.
+
+        Args:
+            url: Of the file.
+            host: Its host, and port where given.
+
+        Returns:
+            What libcurl is given. The lines must not be changed.
+        """
+
+
+class HttpClient:
+    """Asks for a URL as it stands."""
+
+    signs = False
+    _LINES = ["Accept-Encoding: identity"]  # noqa: RUF012 - one and the same list for all requests
+    _AZURE_LINES = [*_LINES, f"x-ms-version: {AZURE_STORAGE_VERSION}"]  # noqa: RUF012
+
+    def request(self, url: str, host: str) -> tuple[str, list[str]]:
+        """URL and header lines of the next request for a file."""
+        is_azure = host.partition(":")[0].endswith(".blob.core.windows.net")
+        return url, self._AZURE_LINES if is_azure else self._LINES
+
+
+CLIENTS: dict[str, Client] = dict.fromkeys(("http", "https"), HttpClient())
+"""Who asks for a URL, by its scheme. Another scheme is another client."""
 
 
 @dataclass(frozen=True, slots=True)

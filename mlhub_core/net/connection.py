@@ -326,7 +326,7 @@ class KeyAdapter(requests.adapters.HTTPAdapter):
             NotHTTP: if nobody can tell where its body ends.
         """
         headers = resp.headers
-        if cause := misframing(headers.get("Transfer-Encoding"), headers.get("Content-Length")):
+        if cause := misframing(headers):
             resp.close()
             raise NotHTTP(cause, request=req)
         if "Content-Encoding" in headers:

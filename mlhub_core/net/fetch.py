@@ -1,41 +1,41 @@
-"""One file over requests: resumed, verified, and in place only when it is whole.
+"""One file from a hub, such as an archive: continued, verified, in place only when it is whole.
 
-Used for the archives that the API hands out. Assets, which are many, go through the engine in
-``transfer``; both follow the rules in :mod:`mlhub_core.net.response`.
+Assets, which are many, go through the loop in ``transfer``; both go by the resume machine in
+:mod:`~mlhub_core.net.resume` and write their bytes by :mod:`~mlhub_core.net.body`.
 
-What is known of a file that was fetched (validator, digest) lies beside the partial files as JSON,
+What is known of a file that was fetched (validator, digest) lies beside the partial file as JSON,
 so that the next run asks one conditional question instead of fetching again.
 """
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import logging
+import os
 import shutil
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import formatdate
-from enum import Enum
 from pathlib import Path
 
 import requests
 
 from mlhub_core.exceptions import ArchiveLimitExceeded, FetchError, StorageError
-from mlhub_core.fetched import FetchedFile, Note, read_note, state_name, write_note
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.moving import move_file
-from mlhub_core.net import response as http_rules
+from mlhub_core.net.body import Body, digest_file
 from mlhub_core.net.connection import read_pieces, slowness
-from mlhub_core.net.response import RangeVerdict
+from mlhub_core.net.response import ResponseHead, digests_of, parse_codings, strong_etag
+from mlhub_core.net.resume import Ask, Kind, Take, Verdict, judge
 from mlhub_core.net.session import Session
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.redact import redact
 from mlhub_core.room import Room
 from mlhub_core.settings import AZURE_STORAGE_VERSION, MIB, ArchiveLimits
-from mlhub_core.state import open_state
+from mlhub_core.state import open_state, read_state, write_state
 from mlhub_core.stop import StopFlag
 
 log = logging.getLogger(__name__)
@@ -43,27 +43,31 @@ log = logging.getLogger(__name__)
 _CHUNK = MIB
 _MAX_ATTEMPTS = 5
 _ANSWERS = frozenset({412, 416})
-
-
-class _Basis(Enum):
-    """What is already here, and therefore what is asked."""
-
-    NOTHING = "the whole file"
-    KNOWN = "whether the file that we fetched has changed"
-    FOREIGN = "what follows the bytes that somebody else left"
-    PARTIAL = "what follows our partial file"
+_DECODED = ("", "gzip", "deflate")
+"""Content codings that requests takes back, with bombs bounded."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    basis: _Basis
-    headers: dict[str, str]
-    offset: int = 0
+class FetchedFile:
+    """A file that is whole.
+
+    Attributes:
+        path: Where it lies.
+        size: Bytes.
+        sha256: Hexadecimal digest.
+        etag: As the server gave it, None when unknown.
+        moved: Bytes that came over the network for it in this call.
+    """
+
+    path: Path
+    size: int
+    sha256: str
     etag: str | None = None
+    moved: int = 0
 
 
 class _Incomplete(Exception):
-    """A body broke off; what came so far is in the partial file."""
+    """No whole file came of an answer; what is of use is in the partial file."""
 
 
 class FileFetcher:
@@ -98,17 +102,17 @@ class FileFetcher:
         self._session = session
         self._url = url
         self._target = target
-        name = state_name(target)
-        self._partial = state / f"{name}.part"
-        self._partial_note = state / f"{name}.part.json"
-        self._note = state / f"{name}.json"
-        self._stop = stop or StopFlag()
+        self._note = _note_path(target, state)
+        self._partial = self._note.with_suffix(".part")
+        self._partial_note = self._note.with_suffix(".part.json")
+        self._check = (stop or StopFlag()).check
         self._on_progress = on_progress
         self._is_sound = is_sound
         self._max_bytes = limits.max_bytes if limits else sys.maxsize
         self._room = Room(state, (limits or ArchiveLimits()).keep_free)
         self._moved = 0
         self._use_target = True
+        """Whether the file that lies at the final place may be of use."""
 
     def run(self, if_exists: DownloadIfExistsOpts) -> FetchedFile:
         """Have the file whole at its place.
@@ -125,8 +129,7 @@ class FileFetcher:
             self._partial.parent.mkdir(parents=True, exist_ok=True)
             self._target.parent.mkdir(parents=True, exist_ok=True)
             if if_exists is DownloadIfExistsOpts.overwrite:
-                self._use_target = False
-                self._drop_partial()
+                self._use_nothing()
             return self._fetch()
         except OSError as error:
             if isinstance(error, StorageError | requests.RequestException):
@@ -139,31 +142,15 @@ class FileFetcher:
         failure: _Incomplete | None = None
         slow = 0
         for attempt in range(1, _MAX_ATTEMPTS + 1):
-            self._stop.check()
-            question = self._question()
-            with self._ask(question) as response:
-                asked = question.basis is _Basis.KNOWN
-                if response.status_code == 304 and asked and (file := self._unchanged()):
-                    return file
-                verdict = self._judge(question, response)
-                complete = verdict is RangeVerdict.COMPLETE and question.basis is _Basis.FOREIGN
-                if complete and self._is_sound(self._target, True):
-                    return self._remember(http_rules.strong_etag(response.headers.get("ETag")))
-                try:
-                    if verdict is RangeVerdict.APPEND:
-                        return self._receive(response, question.offset, question.basis)
-                    if response.status_code == 200:
-                        return self._receive(response, 0, question.basis)
-                except _Incomplete as error:
-                    log.debug("try %d of %s broke off: %s", attempt, redact(self._url), error)
-                    failure = error
-                    slow += slowness(error) is not None
-                    if slow > 1:
-                        break
-                else:
-                    failure = _Incomplete(f"it answered {response.status_code}")
-                    self._use_target = False
-                    self._drop_partial()
+            self._check()
+            try:
+                return self._try()
+            except _Incomplete as error:
+                log.debug("try %d of %s: %s", attempt, redact(self._url), error)
+                failure = error
+                slow += slowness(error) is not None
+                if slow > 1:
+                    break
         raise FetchError(
             f"{redact(self._session.url_of(self._url))} could not be fetched whole in "
             f"{attempt} tries: {failure}. "
@@ -171,97 +158,117 @@ class FileFetcher:
             retryable=True,
         ) from failure
 
-    def _question(self) -> _Question:
-        """Decide what to ask, from what lies here."""
-        partial = read_note(self._partial_note)
-        if self._partial.exists() and partial.etag:
-            offset = self._partial.stat().st_size
-            if offset:
-                headers = {"Range": f"bytes={offset}-", "If-Range": partial.etag}
-                return _Question(_Basis.PARTIAL, headers, offset, partial.etag)
-        if not self._use_target or not self._target.is_file():
-            return _Question(_Basis.NOTHING, {})
-        size = self._target.stat().st_size
-        known = read_note(self._note)
-        if known.etag and known.sha256 and known.size == size:
-            return _Question(_Basis.KNOWN, {"If-None-Match": known.etag})
-        if not size:
-            return _Question(_Basis.NOTHING, {})
-        # Nothing tells which state of the remote file a foreign one is from, but its time does
-        # tell when it was written: a remote file that is younger is another one.
-        modified = formatdate(self._target.stat().st_mtime, usegmt=True)
-        headers = {"Range": f"bytes={size}-", "If-Unmodified-Since": modified}
-        return _Question(_Basis.FOREIGN, headers, size)
+    def _try(self) -> FetchedFile:
+        ask, validator = self._next_ask()
+        with self._send(ask.fields(validator)) as response:
+            fields = {name.lower(): value for name, value in response.headers.items()}
+            head = ResponseHead(response.status_code, fields)
+            verdict = judge(head, ask)
+            coding = ", ".join(parse_codings(head.get("content-encoding")))
+            if coding not in _DECODED:
+                self._use_nothing()
+                raise _Incomplete(f"it came in a coding that is not decoded here: {coding}")
+            if verdict.take in (Take.WHOLE, Take.APPEND):
+                return self._receive(response, head, ask, verdict)
+        if verdict.take is Take.COMPLETE:
+            if ask.kind is Kind.CHANGED:
+                file = self._as_it_is()
+                if file.etag is not None:
+                    return file
+                # A disk that lost power, or failed, can leave other bytes of the same length.
+                log.warning("%s is not as it was fetched: it is fetched again", self._target)
+            elif self._is_sound(self._target, True):
+                return self._finish(_digest(self._target, self._check), head)
+        self._use_nothing()
+        raise _Incomplete(f"it answered {head.status}")
 
-    def _ask(self, question: _Question) -> requests.Response:
+    def _next_ask(self) -> tuple[Ask, str | None]:
+        """What to ask for, by what lies here, and the validator that goes with it."""
+        _, _, etag = _read_note(self._partial_note)
+        size = _size(self._partial)
+        if size and etag:
+            return Ask(Kind.CONTINUE, offset=size, etag=etag), etag
+        size = _size(self._target) if self._use_target else 0
+        if not size:
+            return Ask(Kind.WHOLE), None
+        known_size, sha256, etag = _read_note(self._note)
+        if etag and sha256 and known_size == size:
+            return Ask(Kind.CHANGED), etag
+        # Nothing tells which state of the remote file somebody else's is from, but its time does
+        # tell when it was written: a remote file that is younger is another one.
+        return Ask(Kind.PROBE, offset=size, mtime=self._target.stat().st_mtime), None
+
+    def _send(self, fields: dict[str, str]) -> requests.Response:
         # Ranges of a body that is compressed on the way would be ranges of other bytes; and Azure
         # Blob Storage honours Range only with a version.
+        common = {
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "x-ms-version": AZURE_STORAGE_VERSION,
+        }
         return self._session.request(
-            "GET",
-            self._url,
-            stream=True,
-            accept=_ANSWERS,
-            headers={
-                "Accept": "*/*",
-                "Accept-Encoding": "identity",
-                "x-ms-version": AZURE_STORAGE_VERSION,
-                **question.headers,
-            },
+            "GET", self._url, stream=True, accept=_ANSWERS, headers={**common, **fields}
         )
 
-    def _judge(self, question: _Question, response: requests.Response) -> RangeVerdict:
-        verdict = http_rules.judge_range(
-            response.status_code,
-            response.headers.get("Content-Range"),
-            question.offset,
-            etag=response.headers.get("ETag"),
-            expected_etag=question.etag,
-        )
-        if question.basis is _Basis.FOREIGN and not self._older_than_target(response):
-            return RangeVerdict.ASK_AGAIN
-        coded = http_rules.parse_codings(response.headers.get("Content-Encoding"))
-        if response.status_code == 206 and coded:
-            return RangeVerdict.ASK_AGAIN  # parts of what is coded are never put together
-        return verdict if question.offset else RangeVerdict.START_OVER
-
-    def _older_than_target(self, response: requests.Response) -> bool:
-        """Whether the remote file is not younger than ours, as far as the server says.
-
-        Servers that ignore If-Unmodified-Since are common, so their answer is checked too.
-        """
-        stamp = http_rules.parse_http_date(response.headers.get("Last-Modified"))
-        return stamp is None or stamp <= self._target.stat().st_mtime
-
-    def _receive(self, response: requests.Response, offset: int, basis: _Basis) -> FetchedFile:
-        if basis is _Basis.FOREIGN and offset:
-            # The original stays until we are done.
+    def _receive(
+        self, response: requests.Response, head: ResponseHead, ask: Ask, verdict: Verdict
+    ) -> FetchedFile:
+        plain = verdict.coding is None
+        total, digests = (verdict.total, digests_of(head)) if plain else (None, [])
+        body = Body(str(self._partial), [name for name, _ in digests])
+        offset = ask.offset if verdict.take is Take.APPEND else 0
+        if offset and ask.kind is Kind.CONTINUE:
+            body.load(self._check)
+        elif offset:  # the original stays until we are done
             self._room.take(offset)
-            with self._target.open("rb") as source, open_state(self._partial, "wb") as copy:
-                shutil.copyfileobj(source, copy)
-        total = _total(response)
-        coding = ", ".join(http_rules.parse_codings(response.headers.get("Content-Encoding")))
-        if coding not in ("", "gzip", "deflate"):
-            raise _Incomplete(f"it came in a coding that is not decoded here: {coding}")
-        encoded = bool(coding)
-        etag = None if encoded else http_rules.strong_etag(response.headers.get("ETag"))
-        write_note(self._partial_note, Note(etag=etag))
-        position = self._write_body(response, offset, None if encoded else total)
-        if total is not None and not encoded and position != total:
-            raise _Incomplete(f"{position} of {total} bytes came")
-        self._check_md5(response)
-        self._look_at_it(response, offset)
+            body.copy_from(str(self._target), self._check)
+        _write_note(self._partial_note, -1, None, strong_etag(head.get("etag")) if plain else None)
+        self._write(response, body, total)
+        if total is not None and body.size != total:
+            raise _Incomplete(f"{body.size} of {total} bytes came")
+        if body.mismatch(None, digests, self._check):
+            self._use_nothing()
+            raise _Incomplete("the bytes do not match the server's Content-MD5")
+        self._look_at_it(response, bool(offset))
         move_file(self._partial, self._target)
         self._drop_partial()
-        return self._remember(http_rules.strong_etag(response.headers.get("ETag")))
+        return self._finish(body.digest("sha256"), head)
 
-    def _look_at_it(self, response: requests.Response, offset: int) -> None:
+    def _write(self, response: requests.Response, body: Body, total: int | None) -> None:
+        """Write what comes; what could not be continued gives its room back if it does not fit."""
+        try:
+            if total is not None:
+                self._room.take(total - body.size)
+            for chunk in read_pieces(response, _CHUNK):
+                if body.size + len(chunk) > self._max_bytes:
+                    raise ArchiveLimitExceeded(
+                        f"{redact(response.url)} sends more than {self._max_bytes:,} bytes: if "
+                        "you trust it, raise ArchiveLimits.max_bytes (--max-bytes)."
+                    )
+                if total is None:
+                    self._room.take(len(chunk))
+                body.write((chunk,))
+                self._moved += len(chunk)
+                self._on_progress(Progress(Stage.CATALOG, 0, 1, body.size, total))
+                self._check()
+            body.close()
+        except requests.RequestException as error:
+            body.close()
+            raise _Incomplete(redact(slowness(error) or error)) from error
+        except BaseException as error:
+            with suppress(StorageError):  # this one, as a rule
+                body.close()
+            if total is None and isinstance(error, ArchiveLimitExceeded | OSError):
+                self._drop_partial()
+            raise
+
+    def _look_at_it(self, response: requests.Response, continued: bool) -> None:
         """Look at what came before it replaces what may be the last good state."""
-        if self._is_sound(self._partial, bool(offset) or self._target.is_file()):
+        if self._is_sound(self._partial, continued or self._target.is_file()):
             return
-        self._use_target = False
         size = self._partial.stat().st_size
-        self._drop_partial()
-        if offset:
+        self._use_nothing()
+        if continued:
             raise _Incomplete("the bytes that were here are not of this file")
         kind = response.headers.get("Content-Type", "without a type")[:80]
         kept = f" {self._target} stays as it was." if self._target.is_file() else ""
@@ -272,97 +279,79 @@ class FileFetcher:
             retryable=True,
         )
 
-    def _write_body(self, response: requests.Response, offset: int, total: int | None) -> int:
-        """Write what comes; what could not be continued gives its room back if it does not fit."""
-        try:
-            if total is not None:
-                self._room.take(total - offset)
-            return self._write_pieces(response, offset, total)
-        except (ArchiveLimitExceeded, OSError) as error:
-            if total is None and not isinstance(error, requests.RequestException):
-                self._drop_partial()
-            raise
-
-    def _write_pieces(self, response: requests.Response, offset: int, total: int | None) -> int:
-        position = offset
-        with open_state(self._partial, "r+b" if offset else "wb") as file:
-            file.seek(offset)
-            file.truncate()
-            try:
-                for chunk in read_pieces(response, _CHUNK):
-                    position += len(chunk)
-                    if position > self._max_bytes:
-                        raise ArchiveLimitExceeded(
-                            f"{redact(response.url)} sends more than {self._max_bytes:,} bytes: if "
-                            "you trust it, raise ArchiveLimits.max_bytes (--max-bytes)."
-                        )
-                    if total is None:
-                        self._room.take(len(chunk))
-                    file.write(chunk)
-                    self._moved += len(chunk)
-                    self._on_progress(
-                        Progress(Stage.CATALOG, total=1, bytes_done=position, bytes_total=total)
-                    )
-                    self._stop.check()
-            except requests.RequestException as error:
-                raise _Incomplete(redact(slowness(error) or error)) from error
-        return position
-
-    def _check_md5(self, response: requests.Response) -> None:
-        """Compare with the digest of the whole file, where the server gives one.
-
-        Of a 206, Content-MD5 covers the part only; Azure names the whole's separately.
-        """
-        headers = response.headers
-        whole = headers.get("Content-MD5") if response.status_code == 200 else None
-        expected = http_rules.parse_md5(headers.get("x-ms-blob-content-md5") or whole)
-        if expected and _digest(self._partial, "md5") != expected:
-            self._use_target = False
-            self._drop_partial()
-            raise _Incomplete("the bytes do not match the server's Content-MD5")
-
-    def _unchanged(self) -> FetchedFile | None:
-        """The file at its place, unless it is no longer the one that we fetched.
-
-        A disk that lost power, or failed, can leave other bytes in a file of the right size.
-        """
-        file = self._as_it_is()
-        if file.etag is not None:
-            return file
-        log.warning("%s is not as it was fetched: it is fetched again", self._target)
-        self._use_target = False
-        return None
-
     def _as_it_is(self) -> FetchedFile:
-        """The file at its place, which nobody needs to fetch."""
-        size = self._target.stat().st_size
-        known = read_note(self._note)
-        digest = _digest(self._target, "sha256")
-        self._report_finished(size)
-        etag = known.etag if known.sha256 == digest else None
-        return FetchedFile(self._target, size, digest, etag, self._moved)
+        """The file at its place; its ETag is known only if it is the one that we fetched."""
+        digest = _digest(self._target, self._check)
+        _, sha256, etag = _read_note(self._note)
+        return self._report(digest, etag if sha256 == digest else None)
 
-    def _remember(self, etag: str | None) -> FetchedFile:
-        size = self._target.stat().st_size
-        digest = _digest(self._target, "sha256")
-        write_note(self._note, Note(size, digest, etag))
-        self._report_finished(size)
-        return FetchedFile(self._target, size, digest, etag, self._moved)
+    def _finish(self, digest: str, head: ResponseHead) -> FetchedFile:
+        etag = strong_etag(head.get("etag"))
+        _write_note(self._note, _size(self._target), digest, etag)
+        return self._report(digest, etag)
 
-    def _report_finished(self, size: int) -> None:
+    def _report(self, digest: str, etag: str | None) -> FetchedFile:
+        size = _size(self._target)
         self._on_progress(Progress(Stage.CATALOG, 1, 1, size, size, finished=True))
+        return FetchedFile(self._target, size, digest, etag, self._moved)
+
+    def _use_nothing(self) -> None:
+        """Ask for the whole file from now on: what is here is of no use."""
+        self._use_target = False
+        self._drop_partial()
 
     def _drop_partial(self) -> None:
         self._partial.unlink(missing_ok=True)
         self._partial_note.unlink(missing_ok=True)
 
 
-def _total(response: requests.Response) -> int | None:
-    """The length of the whole file, as the answer gives it."""
-    if response.status_code == 206:
-        part = http_rules.parse_content_range(response.headers.get("Content-Range"))
-        return part.total if part else None
-    return http_rules.parse_length(response.headers.get("Content-Length"))
+def known_file(target: Path, state: Path) -> FetchedFile | None:
+    """What is known of a file that was fetched and lies there, without reading it.
+
+    Args:
+        target: Its place.
+        state: As for :class:`FileFetcher`.
+
+    Returns:
+        None where nothing is known, or where a file of another size lies there.
+    """
+    size, sha256, etag = _read_note(_note_path(target, state))
+    if sha256 is None or not target.is_file() or size != _size(target):
+        return None
+    return FetchedFile(target, size, sha256, etag)
+
+
+def _note_path(target: Path, state: Path) -> Path:
+    name = hashlib.sha256(target.name.encode()).hexdigest()[:16]
+    return state / f"archive-{name}.json"
+
+
+def _read_note(path: Path) -> tuple[int, str | None, str | None]:
+    """Size, SHA-256 and ETag; a note that is missing or damaged costs one request."""
+    try:
+        fields = read_state(path) or {}
+    except StorageError:
+        fields = {}
+    size, sha256, etag = (fields.get(name) for name in ("size", "sha256", "etag"))
+    usable = all(text is None or _is_text(text) for text in (sha256, etag))
+    return (size, sha256, etag) if usable and type(size) is int else (-1, None, None)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _write_note(path: Path, size: int, sha256: str | None, etag: str | None) -> None:
+    write_state(path, {"size": size, "sha256": sha256, "etag": etag})
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _digest(path: Path, check: Callable[[], None]) -> str:
+    return digest_file(str(path), ["sha256"], check)["sha256"]
 
 
 def is_gzip(path: Path, through: bool) -> bool:
@@ -381,6 +370,32 @@ def is_gzip(path: Path, through: bool) -> bool:
     return True
 
 
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+def move_file(source: Path, target: Path) -> None:
+    """Give a file its final name; whoever looks sees the old file there, or all of the new one.
+
+    Where both lie on different file systems, as an output directory and one for assets may, it is
+    copied under another name beside the target first.
+
+    Args:
+        source: The file; gone afterwards.
+        target: Where it goes; replaced.
+
+    Raises:
+        OSError: if the disk refuses; the source is still there.
+    """
+    try:
+        os.replace(source, target)
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    beside = target.with_name(f".{target.name}.part")
+    try:
+        beside.unlink(missing_ok=True)  # of a run that was killed here; or a link, never followed
+        with source.open("rb") as old, open_state(beside, "xb") as new:
+            shutil.copyfileobj(old, new)
+        shutil.copystat(source, beside)
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+    source.unlink()

@@ -1,10 +1,13 @@
-"""What to do with a response, decided from its head alone: pure, before one byte is taken.
+"""The resume machine: what to ask for, and what an answer is worth, decided from its head alone.
+
+Pure: it knows neither the network nor the disk. Assets and archives go by it.
 
 ======  ==================================================  ===================================
 status  asked for                                           verdict
 ======  ==================================================  ===================================
 200     the whole, or the rest                              take it as the whole file
 206     the rest                                            append, if it is the right rest
+304     the whole, if it is not the one that is here        complete
 416     the rest of what lies there                         complete, if the length agrees
 416     the rest of a partial file, and some bytes of it    ask for the whole
 206     the whole                                           refuse: nobody asked for a part
@@ -14,9 +17,9 @@ status  asked for                                           verdict
 ======  ==================================================  ===================================
 
 A body in a content coding that nobody asked for is taken as a whole, if the coding can be taken
-back or the catalog tells what the file is: :mod:`~mlhub_core.transfer.coding` decides when all of
-it is here. Parts of one are never put together. Any other is refused, once more asked for, and
-then failed.
+back or the catalog tells what the file is: :mod:`~mlhub_core.net.coding` decides when all of it is
+here. Parts of one are never put together. Any other is refused, once more asked for, and then
+failed.
 """
 
 from __future__ import annotations
@@ -25,21 +28,18 @@ from enum import Enum
 from http import HTTPStatus
 from typing import NamedTuple
 
-from mlhub_core.net.head import ResponseHead
 from mlhub_core.net.response import (
-    RangeVerdict,
+    ResponseHead,
+    body_length,
     has_changed,
-    is_retryable,
-    judge_range,
+    http_date,
     misframing,
     parse_codings,
     parse_content_range,
     parse_http_date,
-    parse_length,
-    parse_md5,
-    parse_wait,
-    says_limited,
+    parse_unsatisfied_range,
 )
+from mlhub_core.net.retry import Again, is_retryable, parse_wait, says_limited
 
 DECODED = frozenset({"br", "bzip2", "deflate", "gzip", "zstd"})
 """Content codings that can be taken back."""
@@ -66,22 +66,32 @@ class Take(Enum):
     REFUSE = "none of it"
 
 
-class Again(Enum):
-    """Whether another request makes sense after a failed one."""
-
-    NEVER = "final"
-    NOW_WHOLE = "at once, for the whole file"
-    ONCE = "one more time"
-    LATER = "until the attempts are used up"
-    WHEN_LET = "when the host lets us, which costs no attempt"
-
-
 class Kind(Enum):
     """What was asked for."""
 
     WHOLE = "the whole file"
+    CHANGED = "the whole file, if it is not the one that is here, If-None-Match"
     CONTINUE = "the rest of a partial file of ours, If-Range"
     PROBE = "the rest of a file that lies there, If-Unmodified-Since"
+
+
+class Expected(NamedTuple):
+    """What the catalog says of a file.
+
+    Attributes:
+        suffix: Extension of its name, lower case.
+        size: Bytes, None where it does not say.
+        checksum: Algorithm and digest, None where it does not say.
+    """
+
+    suffix: str = ""
+    size: int | None = None
+    checksum: tuple[str, str] | None = None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the catalog tells the file from others."""
+        return self.size is not None or self.checksum is not None
 
 
 class Ask(NamedTuple):
@@ -89,25 +99,37 @@ class Ask(NamedTuple):
 
     Attributes:
         kind: What was asked for.
-        suffix: Extension of the file, lower case.
-        offset: Where the rest is to begin; of a partial file, before its end.
+        expected: What the catalog says of the file.
+        offset: Where the rest is to begin; of a partial file, it may be before its end.
         total: Bytes of the whole as known from an earlier answer.
-        size: Bytes of the whole as the catalog gives them.
-        has_checksum: Whether the catalog gives a checksum.
         etag: ETag that the bytes here came with.
         modified: ``Last-Modified`` that they came with.
         mtime: Modification time of the file here, for a probe.
     """
 
     kind: Kind
-    suffix: str = ""
+    expected: Expected = Expected()
     offset: int = 0
     total: int | None = None
-    size: int | None = None
-    has_checksum: bool = False
     etag: str | None = None
     modified: str | None = None
     mtime: float | None = None
+
+    def fields(self, validator: str | None = None) -> dict[str, str]:
+        """The header fields by which it is asked for; none for the whole file.
+
+        Args:
+            validator: Of what is here: for If-Range and If-None-Match.
+        """
+        if self.kind is Kind.WHOLE:
+            return {}
+        if self.kind is Kind.CHANGED:
+            return {"If-None-Match": validator or ""}
+        if self.kind is Kind.CONTINUE:
+            condition = {"If-Range": validator or ""}
+        else:
+            condition = {"If-Unmodified-Since": http_date(self.mtime or 0.0)}
+        return {"Range": f"bytes={self.offset}-", **condition}
 
 
 class Verdict(NamedTuple):
@@ -134,47 +156,23 @@ class Verdict(NamedTuple):
 
 def judge(head: ResponseHead, ask: Ask) -> Verdict:
     """Decide what a response is good for."""
-    if ask.kind is Kind.WHOLE:
+    if ask.kind is Kind.CHANGED and head.status == 304:
+        return Verdict(Take.COMPLETE)
+    # Where the rest was asked for, 200 says that the server ignores ranges, or that the file is
+    # another one by now.
+    if ask.kind in (Kind.WHOLE, Kind.CHANGED) or head.status == 200:
         return _judge_whole(head, ask)
-    if ask.kind is Kind.PROBE and _changed_since(head, ask.mtime):
-        return _ask_for_the_whole("changed since it was downloaded")
-    ranged = judge_range(
-        head.status,
-        head.get("content-range"),
-        ask.offset,
-        etag=head.get("etag"),
-        expected_etag=ask.etag,
-        modified=head.get("last-modified"),
-        expected_modified=ask.modified,
-        expected_total=ask.total if ask.size is None else ask.size,
-    )
-    if ranged is RangeVerdict.START_OVER:
-        return _judge_whole(head, ask)
-    if ranged is RangeVerdict.COMPLETE and ask.kind is Kind.PROBE:
-        return Verdict(Take.COMPLETE, total=ask.offset)
-    if ranged in (RangeVerdict.ASK_AGAIN, RangeVerdict.COMPLETE):
+    if head.status == 412 or (head.status in (206, 416) and _is_another(head, ask)):
         return ANOTHER_REST
-    if ranged is RangeVerdict.ERROR:
-        return _refuse_status(head)
-    if parse_codings(head.get("content-encoding")):
-        return _ask_for_the_whole("the rest is compressed")
-    if cause := _misframed(head):
-        return _refuse(cause, Again.LATER)
-    got = parse_content_range(head.get("content-range"))
-    return Verdict(Take.APPEND, total=None if got is None else got.last + 1)
-
-
-def digests_of(head: ResponseHead) -> list[tuple[str, str]]:
-    """Digests of the whole file that a response carries, as ``(algorithm, hexadecimal)``.
-
-    ``Content-MD5`` of a 206 is that of the part, so it counts for a 200 only;
-    ``x-ms-blob-content-md5`` is always that of the whole blob.
-    """
-    if "content-md5" not in head.fields and "x-ms-blob-content-md5" not in head.fields:
-        return []
-    names = ["x-ms-blob-content-md5"] + (["content-md5"] if head.status != 206 else [])
-    found = (parse_md5(head.get(name)) for name in names)
-    return [("md5", digest) for digest in found if digest]
+    if head.status == 206:
+        return _judge_rest(head, ask)
+    if head.status == 416:
+        # A cache that kept half of a file calls the half the whole.
+        total = parse_unsatisfied_range(head.get("content-range"))
+        is_whole = total == ask.offset and _known_total(ask) in (None, total)
+        complete = is_whole and ask.kind is Kind.PROBE
+        return Verdict(Take.COMPLETE, total=total) if complete else ANOTHER_REST
+    return _refuse_status(head)
 
 
 def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
@@ -182,70 +180,66 @@ def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
         return _refuse("a part in answer to a request for the whole file", Again.LATER)
     if head.status not in (200, 203):
         return _refuse_status(head)
-    if cause := _misframed(head):
+    if cause := misframing(head.fields):
         return _refuse(cause, Again.LATER)
-    total = _length(head)
+    total, size = body_length(head), ask.expected.size
     if codings := parse_codings(head.get("content-encoding")):
-        return _judge_coded(codings, ask, total)
-    if ask.size is not None and total is not None and total != ask.size:
-        detail = f"{ask.size} bytes in the catalog, {total} from the server"
+        return _judge_coded(codings, ask.expected, total)
+    if size is not None and total not in (None, size):
+        detail = f"{size} bytes in the catalog, {total} from the server"
         return _refuse("another size than in the catalog", Again.ONCE, detail)
     if _contradicts(head, ask, total):
         detail = f"{ask.total} bytes at first, {total} later"
         return _refuse("another length than an earlier answer gave", Again.LATER, detail)
-    return Verdict(Take.WHOLE, total=total if ask.size is None else ask.size)
+    return Verdict(Take.WHOLE, total=total if size is None else size)
 
 
-def _judge_coded(codings: list[str], ask: Ask, total: int | None) -> Verdict:
+def _judge_coded(codings: list[str], expected: Expected, total: int | None) -> Verdict:
     """The catalog's size may be that of the plain bytes, so it is looked at later."""
     coding = ", ".join(codings)
     packed, _ = PACKED.get(coding, ((), b""))
-    told = ask.size is not None or ask.has_checksum
-    if coding in DECODED or told or ask.suffix in packed:
+    if coding in DECODED or expected.is_told or expected.suffix in packed:
         return Verdict(Take.WHOLE, total=total, coding=coding)
     return _refuse(UNKNOWN_CODING, Again.ONCE, f"Content-Encoding {coding}")
 
 
-def is_chunked(head: ResponseHead) -> bool:
-    """Whether chunks tell the end of the body, and not merely the end of the connection."""
-    return "chunked" in (head.get("transfer-encoding") or "").lower()
+def _judge_rest(head: ResponseHead, ask: Ask) -> Verdict:
+    got = parse_content_range(head.get("content-range"))
+    # Less than was asked for is not worth the bookkeeping.
+    ends = () if got is None else (_known_total(ask), got.total, got.last + 1)
+    if got is None or got.first != ask.offset or len({*ends} - {None}) != 1:
+        return ANOTHER_REST
+    if parse_codings(head.get("content-encoding")):
+        return _refuse("the rest is compressed", Again.NOW_WHOLE)
+    if cause := misframing(head.fields):
+        return _refuse(cause, Again.LATER)
+    return Verdict(Take.APPEND, total=got.last + 1)
 
 
-def _length(head: ResponseHead) -> int | None:
-    if is_chunked(head):  # RFC 9112: it overrides Content-Length
-        return None
-    return parse_length(head.get("content-length"))
+def _known_total(ask: Ask) -> int | None:
+    return ask.total if ask.expected.size is None else ask.expected.size
+
+
+def _is_another(head: ResponseHead, ask: Ask) -> bool:
+    """Whether a server that ignored the condition of a request should not have."""
+    if has_changed(ask.etag, head.get("etag"), ask.modified, head.get("last-modified")):
+        return True
+    changed = parse_http_date(head.get("last-modified"))
+    return changed is not None and ask.mtime is not None and changed > ask.mtime
 
 
 def _contradicts(head: ResponseHead, ask: Ask, total: int | None) -> bool:
     """Whether a file that has not changed is said to have another length: caches keep halves."""
     if total is None or ask.total in (None, total):
         return False
-    etag, modified = head.get("etag"), head.get("last-modified")
-    return not has_changed(ask.etag, etag, ask.modified, modified)
-
-
-def _misframed(head: ResponseHead) -> str:
-    return misframing(head.get("transfer-encoding"), head.get("content-length"))
-
-
-def _changed_since(head: ResponseHead, mtime: float | None) -> bool:
-    """Whether a server that ignored If-Unmodified-Since should not have."""
-    changed = parse_http_date(head.get("last-modified"))
-    if changed is None or mtime is None:
-        return False
-    return head.status in (206, 416) and changed > mtime
+    return not has_changed(ask.etag, head.get("etag"), ask.modified, head.get("last-modified"))
 
 
 def _refuse(cause: str, again: Again, detail: str = "") -> Verdict:
     return Verdict(Take.REFUSE, cause=cause, detail=detail, again=again)
 
 
-def _ask_for_the_whole(cause: str) -> Verdict:
-    return _refuse(cause, Again.NOW_WHOLE)
-
-
-ANOTHER_REST = _ask_for_the_whole("the rest does not fit what is here")
+ANOTHER_REST = _refuse("the rest does not fit what is here", Again.NOW_WHOLE)
 
 
 def _refuse_status(head: ResponseHead) -> Verdict:

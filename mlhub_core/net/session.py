@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -30,7 +29,6 @@ from mlhub_core.exceptions import (
     InvalidArgument,
 )
 from mlhub_core.json_text import parse_json
-from mlhub_core.net import response as http_rules
 from mlhub_core.net.clients import certificates, check_proxies
 from mlhub_core.net.connection import (
     KeyAdapter,
@@ -44,6 +42,8 @@ from mlhub_core.net.connection import (
     without_key,
 )
 from mlhub_core.net.profiles import ANONYMOUS_PROFILE, DEFAULT_PROFILE, read_api_key
+from mlhub_core.net.response import parse_codings
+from mlhub_core.net.retry import delay_before, is_retryable, parse_wait, says_limited
 from mlhub_core.redact import holds, redact, remember
 from mlhub_core.settings import (
     DEFAULT_ROOT_URL,
@@ -69,7 +69,6 @@ _MAX_ERROR_BYTES = 64 * 1024
 _PIECE = 16 * 1024
 """Bytes of a body that are decompressed at a time, to a thousand times as many at most."""
 _CODINGS = frozenset({"", "gzip", "deflate"})
-_BAD_URL = "answers with a redirect that cannot be followed"
 _BAD_REDIRECTS = (
     requests.exceptions.InvalidSchema,
     requests.exceptions.InvalidURL,
@@ -77,9 +76,6 @@ _BAD_REDIRECTS = (
     requests.TooManyRedirects,
 )
 """What comes of redirects only: the URL that is asked for has been looked at."""
-
-_held: dict[str, float] = {}
-"""Until when hosts want to be left alone by all of us, by the monotonic clock."""
 _POINT_AT_A_HUB = (
     "set MLHUB_ROOT_URL to a hub, start one with `mlhub serve DIR`, or try the demo with --demo"
 )
@@ -234,9 +230,10 @@ class Session(requests.Session):
         max_bytes: int | None,
         **kwargs: Any,
     ) -> requests.Response:
-        attempt = 1
+        attempt = 0
         while True:
-            _wait_for(target)
+            attempt += 1
+            wait = None
             try:
                 response = super().request(method, target, **kwargs)
                 log.debug("%s %s -> %s", method, redact(target), response.status_code)
@@ -248,19 +245,17 @@ class Session(requests.Session):
             except APIError:  # which is one of requests', too
                 raise
             except _BAD_REDIRECTS as error:
-                raise APIError(f"{redact(target)} {_BAD_URL} ({_reason(error)}).") from error
+                raise _bad_redirect(target, error) from error
             except requests.RequestException as error:
                 if attempt >= self._tries_after(error):
                     self._raise_unreachable(target, error)
-                time.sleep(self._pause(attempt, None))
             except ValueError as error:  # what requests makes of some redirects
-                raise APIError(f"{redact(target)} {_BAD_URL} ({_one_line(error)}).") from error
+                raise _bad_redirect(target, error) from error
             else:
                 if attempt >= self._tries_for(response):
                     self._raise_for(response)
-                pause = self._pause(attempt, http_rules.parse_wait(response.headers))
-                _held[urlsplit(target).netloc] = time.monotonic() + pause
-            attempt += 1
+                wait = parse_wait(response.headers)
+            time.sleep(delay_before(attempt, wait, self.settings))
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a prepared request; errors are those of :meth:`requests.Session.send`."""
@@ -287,7 +282,7 @@ class Session(requests.Session):
         """How often to try where this is the answer."""
         if _is_limited(response):
             return 2 * self.settings.max_attempts - 1
-        passes = http_rules.is_retryable(response.status_code)
+        passes = is_retryable(response.status_code)
         return self.settings.max_attempts if passes else 1
 
     def _read(self, response: requests.Response, most: int, *, cut: bool = False) -> None:
@@ -302,7 +297,7 @@ class Session(requests.Session):
             APIError: if there are more.
             requests.RequestException: if it breaks off.
         """
-        coding = ", ".join(http_rules.parse_codings(response.headers.get("Content-Encoding")))
+        coding = ", ".join(parse_codings(response.headers.get("Content-Encoding")))
         if coding not in _CODINGS:
             response.close()
             raise APIError(
@@ -396,10 +391,6 @@ class Session(requests.Session):
             # A next link carries its own parameters; the key is ours to give.
             current = current and take_key(self.root_url, current)[0]
             kwargs["params"] = given
-
-    def _pause(self, attempt: int, wanted: float | None) -> float:
-        backoff: float = self.settings.backoff_base * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
-        return min(max(backoff, wanted or 0.0), self.settings.retry_after_cap)
 
     def _raise_unreachable(self, url: str, error: Exception) -> NoReturn:
         reason = redact(_reason(error), *self._secrets())
@@ -514,17 +505,15 @@ def _password(url: str) -> str | None:
     return password
 
 
-def _wait_for(url: str) -> None:
-    """Wait as long as the host of a URL wants to be left alone."""
-    wait = _held.get(urlsplit(url).netloc, 0.0) - time.monotonic()
-    if wait > 0:
-        time.sleep(wait)
+def _bad_redirect(url: str, error: Exception) -> APIError:
+    why = _reason(error)
+    return APIError(f"{redact(url)} answers with a redirect that cannot be followed ({why}).")
 
 
 def _is_limited(response: requests.Response) -> bool:
     """Whether the hub says that it is asked too often; its body has been read."""
     status = response.status_code
-    return status == 429 or http_rules.says_limited(status, response.headers, response.content)
+    return status == 429 or says_limited(status, response.headers, response.content)
 
 
 def _one_line(text: object) -> str:

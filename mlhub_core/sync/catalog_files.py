@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.fetched import known_file
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.net.fetch import known_file
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.settled import indexed_archive
 from mlhub_core.sources.archive import CatalogArchive

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mlhub_core.net.body import OTHER_BYTES, Body
 from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.selection.partition import Asset
-from mlhub_core.transfer.body import Body
-from mlhub_core.transfer.checks import OTHER_BYTES
 from mlhub_core.transfer.desk import Desk, How, entry_of
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.ledger import Entry, State

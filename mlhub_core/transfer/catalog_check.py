@@ -14,6 +14,7 @@ from typing import Any
 
 from mlhub_core.exceptions import CatalogError
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.net.body import digest_file
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.members import Placement
 from mlhub_core.sources.remarks import shown
@@ -22,7 +23,6 @@ from mlhub_core.sources.tarstream import Member, TarStream
 from mlhub_core.sources.unarchive import MARKER_NAME
 from mlhub_core.state import read_state
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.body import digest_file
 from mlhub_core.transfer.findings import Finding, Findings, Part, read_findings
 from mlhub_core.transfer.judge import judge
 from mlhub_core.transfer.ledger import LedgerReader

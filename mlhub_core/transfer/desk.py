@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from mlhub_core.net.head import ResponseHead
+from mlhub_core.net.response import ResponseHead
 from mlhub_core.selection.partition import Asset
 from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer.failures import Failure

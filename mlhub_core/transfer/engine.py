@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pycurl
 
-from mlhub_core.net.faults import STALLED, TOO_SLOW, Fault
+from mlhub_core.net.retry import STALLED, TOO_SLOW, Fault
 from mlhub_core.redact import redact
 from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mlhub_core.net.faults import Fault
-from mlhub_core.net.head import ResponseHead
+from mlhub_core.net.response import ResponseHead
+from mlhub_core.net.retry import Fault
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,43 +9,24 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.net.checksums import parse_checksum
-from mlhub_core.net.faults import NOT_HTTP, Fault
-from mlhub_core.net.head import ResponseHead
-from mlhub_core.net.response import strong_validator
-from mlhub_core.net.resume import (
-    ANOTHER_REST,
-    Again,
-    Ask,
-    Kind,
-    Take,
-    Verdict,
-    digests_of,
-    is_chunked,
-    judge,
-)
-from mlhub_core.net.retry import delay_before
+from mlhub_core.net.body import OTHER_BYTES, Body, Mismatch, digest_file, first_bytes
+from mlhub_core.net.checksums import Checksum, parse_checksum
+from mlhub_core.net.clients import CLIENTS
+from mlhub_core.net.coding import decoded_body
+from mlhub_core.net.response import ResponseHead, digests_of, is_chunked, strong_validator
+from mlhub_core.net.resume import ANOTHER_REST, Ask, Expected, Kind, Take, Verdict, judge
+from mlhub_core.net.retry import NOT_HTTP, Again, Fault, delay_before
 from mlhub_core.selection.partition import Asset
-from mlhub_core.transfer.body import Body, digest_file, first_bytes
-from mlhub_core.transfer.checks import OTHER_BYTES, Digests, failure_of, with_catalog
-from mlhub_core.transfer.coding import settle_coding
-from mlhub_core.transfer.contents import Answer, cause_against
+from mlhub_core.transfer.contents import LOOKED_AT, Answer, cause_against, suffix_of
 from mlhub_core.transfer.desk import Desk, How, entry_of
 from mlhub_core.transfer.exchange import Hold
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.fingerprint import fingerprint_of, is_made_by
 from mlhub_core.transfer.ledger import State
 from mlhub_core.transfer.partials import Note
-from mlhub_core.transfer.request import (
-    ask_about,
-    ask_for_rest,
-    ask_for_whole,
-    fields_for,
-    request_fields,
-)
 from mlhub_core.transfer.small import take_small
 from mlhub_core.transfer.sources import Remote
 
@@ -53,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 _NEVER = sys.maxsize
 _WHOLE = Kind.WHOLE
+_OVERLAP = 4096
+"""Bytes of a partial file that are asked for once more, to be compared: a host may say that it
+sends the rest, and send the beginning."""
 _MOST_HOLDS = 3
 """Refusals of one file, for each of its attempts, while its host grants others."""
 
@@ -70,9 +54,10 @@ class Fetch:
 
     # fmt: off
     __slots__ = (
-        "_ask", "_asset", "_attempts", "_best", "_body", "_coding", "_desk", "_digests", "_head",
-        "_held", "_kind", "_local", "_note_at", "_noted", "_once", "_resumed", "_status", "_tail",
-        "_total", "_validator", "_verdict", "host", "url",
+        "_ask", "_asset", "_attempts", "_best", "_body", "_client", "_coding", "_desk", "_digests",
+        "_expected", "_head", "_held", "_kind", "_local", "_note_at", "_noted", "_once", "_resumed",
+        "_signed_anew", "_status", "_tail", "_total", "_unsigned", "_validator", "_verdict", "host",
+        "url",
     )
     # fmt: on
 
@@ -84,12 +69,17 @@ class Fetch:
         desk: Desk,
         local: tuple[int, float] | None = None,
     ) -> None:
-        self.url = remote.url
+        self.url = self._unsigned = remote.url
         self.host = remote.host
+        self._client = CLIENTS[remote.url.partition(":")[0].lower()]
+        self._signed_anew = False
         self._asset = asset
         self._desk = desk
         self._kind = kind
         self._local = local
+        self._expected = Expected(
+            suffix_of(asset.save_path), asset.file_size, parse_checksum(asset.checksum)
+        )
         self._attempts = 0
         self._once = 0
         self._held = 0
@@ -106,7 +96,7 @@ class Fetch:
         self._total: int | None = None
         self._tail = b""
         """Of what is here, what is to come once more before the rest."""
-        self._digests: Digests = ()
+        self._digests: tuple[Checksum, ...] = ()
         self._ask: Ask | None = None
         self._status: int | None = None
         self._verdict: Verdict | None = None
@@ -119,13 +109,15 @@ class Fetch:
         self._verdict = None
         self._status = None
         self._tail = b""
+        self.url, lines = self._client.request(self._unsigned, self.host)
         if self._kind is _WHOLE:
             self._ask = None  # only made where an answer has to be judged
-            return fields_for(self.host)
+            return lines
         if self._kind is Kind.CONTINUE and self._body is None:
             self._load_partial()
         self._ask = ask = self._next_ask()
-        return request_fields(ask, self.host, self._validator)
+        own = [f"{name}: {value}" for name, value in ask.fields(self._validator).items()]
+        return [*lines, *own]
 
     def take(self, head: ResponseHead, pieces: Sequence[bytes]) -> bool:
         """Take a small answer that came whole, if nothing is odd about it."""
@@ -200,7 +192,7 @@ class Fetch:
             self._start_over()
             return
         note, _ = found
-        self._digests = with_catalog(note.digests, self._asset)
+        self._digests = self._with_catalog(note.digests)
         algorithms = [name for name, _ in self._digests]
         body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
         body.load(self._desk.check, note.marks)
@@ -221,16 +213,24 @@ class Fetch:
     def _next_ask(self) -> Ask:
         if self._kind is Kind.CONTINUE:
             assert self._body is not None
-            return ask_for_rest(self._asset, self._body.size, self._total, self._head)
+            size = self._body.size
+            offset = size - min(_OVERLAP, size // 2)
+            return Ask(Kind.CONTINUE, self._expected, offset, self._total, *self._validators())
         if self._kind is Kind.PROBE:
             assert self._local is not None
-            return ask_about(self._asset, *self._local)
+            size, mtime = self._local
+            return Ask(Kind.PROBE, self._expected, size, mtime=mtime)
         return self._ask_for_whole()
 
     def _ask_for_whole(self) -> Ask:
         if self._coding is not None:  # lengths of coded bytes say nothing of others
-            return ask_for_whole(self._asset, None, None)
-        return ask_for_whole(self._asset, self._total, self._head)
+            return Ask(_WHOLE, self._expected)
+        return Ask(_WHOLE, self._expected, 0, self._total, *self._validators())
+
+    def _validators(self) -> tuple[str | None, str | None]:
+        """ETag and date that the bytes here came with."""
+        head = self._head
+        return (None, None) if head is None else (head.get("etag"), head.get("last-modified"))
 
     # Taking
 
@@ -271,7 +271,7 @@ class Fetch:
         self._total = verdict.total
         self._validator = None
         self._coding = verdict.coding
-        self._digests = digests = with_catalog(digests_of(head), self._asset)
+        self._digests = digests = self._with_catalog(digests_of(head))
         self._note_at = self._desk.settings.resume_threshold
         if verdict.coding is not None:
             self._digests = tuple(digests_of(head))  # the catalog's may be of the plain bytes
@@ -279,6 +279,11 @@ class Fetch:
         algorithms = [name for name, _ in digests]
         self._body = body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
         return body
+
+    def _with_catalog(self, digests: Iterable[Checksum]) -> tuple[Checksum, ...]:
+        """Digests of an answer, and that of the catalog."""
+        catalog = self._expected.checksum
+        return tuple(dict.fromkeys([*digests, *([catalog] if catalog else [])]))
 
     def _write_note(self, body: Body) -> None:
         """Make what is here worth something to the next run, whatever happens to this one."""
@@ -330,6 +335,9 @@ class Fetch:
             self._start_over()
             self._attempts -= 1
             return 0.0
+        if self._status == 403 and self._client.signs and not self._signed_anew:
+            self._signed_anew = True
+            return 0.0
         failure = Failure(verdict.cause, verdict.detail, self._status, self.host)
         if verdict.again is Again.WHEN_LET:
             self._held += 1
@@ -355,7 +363,7 @@ class Fetch:
         """The server says that the file here is complete."""
         desk, asset = self._desk, self._asset
         assert self._ask is not None
-        begin = first_bytes(desk.places.path(asset.save_path))
+        begin = first_bytes(desk.places.path(asset.save_path), LOOKED_AT)
         cause = cause_against(Answer(begin, self._ask.offset), asset)
         if cause:
             self._start_over()
@@ -372,22 +380,22 @@ class Fetch:
         body = self._body
         assert body is not None
         decoded = False
-        failure = failure_of(body, self._total, self._digests, self._desk.check, self.host)
-        if failure is None and self._coding is not None:
-            settled = settle_coding(body, self._coding, self._asset, self._desk.check, self.host)
-            if isinstance(settled, Failure):
-                failure = settled
+        mismatch = body.mismatch(self._total, self._digests, self._desk.check)
+        if mismatch is None and self._coding is not None:
+            found = decoded_body(body, self._coding, self._expected, self._desk.check)
+            if isinstance(found, Mismatch):
+                mismatch = found
             else:
-                decoded = settled is not body  # which its own checksum vouches for
-                self._body = body = settled
-        page = self._page_in_place(body, failure)
-        if page is not None or failure is not None:
+                decoded = found is not body  # which its own checksum vouches for
+                self._body = body = found
+        page = self._page_in_place(body, mismatch)
+        if page is not None or mismatch is not None:
             self._start_over()
             self._total = None  # what came with other bytes is no word about the file
         if page is not None:
             return self._try_again(Again.ONCE, page)
-        if failure is not None:
-            return self._try_again(Again.LATER, failure)
+        if mismatch is not None:
+            return self._try_again(Again.LATER, Failure(*mismatch, host=self.host))
         sha256 = body.digest("sha256")
         body.close()
         self._desk.places.move(body.path, self._asset.save_path)
@@ -400,16 +408,19 @@ class Fetch:
         self._desk.finished(self._asset, entry, how)
         return None
 
-    def _page_in_place(self, body: Body, failure: Failure | None) -> Failure | None:
+    def _page_in_place(self, body: Body, mismatch: Mismatch | None) -> Failure | None:
         """What a body is instead of the file: a page, an error, a listing, nothing at all.
 
         What a checksum of the catalog vouches for may look like anything.
         """
-        if failure is None and parse_checksum(self._asset.checksum) is not None:
+        if mismatch is None and self._expected.checksum is not None:
             return None
-        if failure is not None and failure.cause != OTHER_BYTES:
+        if mismatch is not None and mismatch.cause != OTHER_BYTES:
             return None
-        cause = cause_against(body.answer(self._head), self._asset)
+        fields = {} if self._head is None else self._head.fields
+        begin = body.begin(LOOKED_AT)
+        answer = Answer(begin, body.size, fields.get("content-type"), fields.get("etag"))
+        cause = cause_against(answer, self._asset)
         return Failure(cause, host=self.host) if cause else None
 
     def _is_proven(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pycurl
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.net.faults import UNWANTED, Fault, fault_of, out_of_descriptors
+from mlhub_core.net.retry import UNWANTED, Fault, fault_of, out_of_descriptors
 from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer.environment import handle_options
 from mlhub_core.transfer.exchange import Exchange

@@ -109,7 +109,7 @@ class Partials:
         """Make a partial file one that can be continued, even after a kill.
 
         Returns:
-            The note's path, for :meth:`Body.mark_in <mlhub_core.transfer.body.Body.mark_in>`.
+            The note's path, for :meth:`Body.mark_in <mlhub_core.net.body.Body.mark_in>`.
 
         Raises:
             StorageError: if the disk refuses.

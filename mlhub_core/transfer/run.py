@@ -11,6 +11,7 @@ from itertools import islice
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.net.body import digest_file
 from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.net.resume import Kind
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
@@ -18,7 +19,6 @@ from mlhub_core.selection.partition import Asset, Partition
 from mlhub_core.settings import TransferSettings
 from mlhub_core.sources.remarks import shown
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.body import digest_file
 from mlhub_core.transfer.carried import is_newer, take_carried
 from mlhub_core.transfer.decide import Action, Situation, decide
 from mlhub_core.transfer.desk import How, Taken, entry_of

@@ -11,9 +11,8 @@ from typing import Any
 
 import pycurl
 
-from mlhub_core.net.faults import Fault
-from mlhub_core.net.head import ResponseHead, parse_head
-from mlhub_core.net.response import parse_length, says_limited
+from mlhub_core.net.response import ResponseHead, parse_head, parse_length
+from mlhub_core.net.retry import Fault, says_limited
 from mlhub_core.settings import USER_AGENT, TransferSettings
 from mlhub_core.transfer.exchange import Exchange
 

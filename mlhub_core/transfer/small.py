@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from mlhub_core.net.head import ResponseHead
+from mlhub_core.net.response import ResponseHead
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.contents import LOOKED_AT, Answer, cause_against
 from mlhub_core.transfer.desk import Desk, Taken

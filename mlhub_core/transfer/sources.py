@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from mlhub_core.layout import https_url, is_ours
+from mlhub_core.net.clients import CLIENTS
 from mlhub_core.redact import remember
 from mlhub_core.settings import TransferSettings
 
@@ -90,7 +91,7 @@ def locate(
     url = _mirrored(href, rewritten, settings) or rewritten
     scheme = _SCHEME.match(url)
     name = scheme[1].lower() if scheme else ""
-    if name not in ("http", "https"):
+    if name not in CLIENTS:
         return Unusable(f"URL scheme {name}: is not fetched")
     return _remote(url)
 

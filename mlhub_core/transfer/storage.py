@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlhub_core.exceptions import MLHubException, StorageError
+from mlhub_core.exceptions import storage_error as storage_error
 from mlhub_core.layout import STATE_DIRECTORY
 
 _USUAL = re.compile(r"(?:[^./\\\0][^/\\\0]*/)*[^./\\\0][^/\\\0]*")
@@ -18,21 +19,6 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 _REMEMBERED = 5_000
 """Directories known to exist, before the memory of them is dropped: files of one directory come one
 after the other, as a rule."""
-
-
-def storage_error(what: str, error: OSError) -> StorageError:
-    """Say what the disk refused, and how to go on.
-
-    Args:
-        what: Such as ``write /data/x/a.tif``.
-        error: The operating system's.
-    """
-    told = StorageError(
-        f"Cannot {what}: {error.strerror or error}. What is finished is kept; make room or fix "
-        "the permissions, and the same command goes on from there."
-    )
-    told.errno = error.errno
-    return told
 
 
 @contextmanager

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from mlhub_core.exceptions import EntityDoesNotExist, FetchError, Interrupted, StorageError
-from mlhub_core.fetched import FetchedFile
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.net.fetch import FileFetcher
+from mlhub_core.net.fetch import FetchedFile, FileFetcher
 from mlhub_core.progress import Progress
 from mlhub_core.session import Session
 from mlhub_core.settings import ApiSettings

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.exceptions import APIError, FetchError, HubUnreachable, MLHubException
-from mlhub_core.fetched import FetchedFile
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.net.fetch import FileFetcher
+from mlhub_core.net.fetch import FetchedFile, FileFetcher
 from mlhub_core.session import Session
 from mlhub_core.settings import ApiSettings
 from tests.faultserver import Fault, FaultServer, truncate

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlhub_core.transfer.coding import BadCoding, plain_pieces
+from mlhub_core.net.coding import BadCoding, plain_pieces
 from tests.faultserver import Fault, FaultServer, gzipped, truncate
 from tests.transfer.kit import OVERLAP, Kit, content, quick
 
@@ -111,11 +111,11 @@ def test_several_members_and_padding_are_one_file() -> None:
 @pytest.mark.parametrize(
     ("data", "coding", "words"),
     [
-        (CODED + b"junk", "gzip", "follows"),
+        (CODED + b"junk", "gzip", "Not a gzipped file"),
         (zlib.compress(b"x") + b"junk", "deflate", "follows"),
-        (CODED[:-8] + b"\0" * 8, "gzip", "incorrect data check"),
-        (b"not gzip", "gzip", "incorrect header"),
-        (b"\x1f", "gzip", "too early"),
+        (CODED[:-8] + b"\0" * 8, "gzip", "CRC check failed"),
+        (b"not gzip", "gzip", "Not a gzipped file"),
+        (b"\x1f\x8b", "gzip", "too early"),
     ],
 )
 def test_what_is_wrong_is_said(data: bytes, coding: str, words: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mlhub_core.net.head import parse_head
-from mlhub_core.net.response import WAIT_FIELDS
-from mlhub_core.net.resume import Again, Ask, Kind, judge
+from mlhub_core.net.response import parse_head
+from mlhub_core.net.resume import Ask, Kind, judge
+from mlhub_core.net.retry import Again
 from tests.faultserver import Fault, FaultServer, drip, status, truncate
 from tests.transfer.kit import Kit, content, quick
 
@@ -130,10 +130,3 @@ def test_how_long_a_host_is_left_alone(lines: list[str], wait: float | None) -> 
     assert head is not None
     verdict = judge(head, Ask(Kind.WHOLE))
     assert (verdict.again, verdict.wait) == (Again.WHEN_LET, wait)
-
-
-def test_a_file_that_comes_with_such_fields_is_taken_as_any_other() -> None:
-    lines = [f"{name}: 1\r\n".encode() for name in WAIT_FIELDS - {"retry-after"}]
-    head = parse_head([b"HTTP/1.1 200 OK\r\n", *lines, b"\r\n"])
-    assert head is not None
-    assert dict(head.fields) == {}

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlhub_core.net.head import ResponseHead
+from mlhub_core.net.response import ResponseHead
 from mlhub_core.net.resume import Kind
 from mlhub_core.selection.partition import Asset
 from mlhub_core.settings import TransferSettings

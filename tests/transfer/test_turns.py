@@ -14,8 +14,8 @@ from itertools import pairwise
 import pytest
 
 from mlhub_core.exceptions import Interrupted, StorageError
-from mlhub_core.net.faults import Fault
-from mlhub_core.net.head import ResponseHead
+from mlhub_core.net.response import ResponseHead
+from mlhub_core.net.retry import Fault
 from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.engine import Engine
