@@ -12,7 +12,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from mlhub_core.cli_index import index_archive
+from mlhub_core.cli.indexes import index_archive
 from mlhub_core.sources.processes import rare_collections
 
 _LIBRARIES = (

@@ -15,8 +15,8 @@ import re
 import sys
 from collections.abc import Sequence
 
-from mlhub_core.arguments import OneLineParser
 from mlhub_core.cli import read_secret, reporting_errors
+from mlhub_core.cli.arguments import OneLineParser
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.say import say, show
 

@@ -13,20 +13,20 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, NoReturn
 
 from flows.prefect_api import prefect_api
-from mlhub_core.argument_values import parameter_fields
-from mlhub_core.arguments import (
+from mlhub_core.cli import configure_logging, demo_hub, reporting_errors
+from mlhub_core.cli.argument_values import parameter_fields
+from mlhub_core.cli.arguments import (
     OneLineParser,
     add_download_arguments,
     add_prune_argument,
     join_values,
 )
-from mlhub_core.cli import configure_logging, demo_hub, reporting_errors
 from mlhub_core.layout import user_path
 from mlhub_core.say import say, show
 from mlhub_core.signals import leave
 
 if TYPE_CHECKING:
-    from mlhub_core.parameters import DownloadParameters
+    from mlhub_core.options import DownloadParameters
     from mlhub_core.request import DownloadRequest
 
 DOWNLOAD, SYNC = "download_dataset", "sync_dataset"
@@ -119,7 +119,7 @@ def _run_sync(options: argparse.Namespace, fields: dict[str, object]) -> None:
 
 
 def _parameters(fields: dict[str, object]) -> DownloadParameters:
-    from mlhub_core.parameters import DownloadParameters
+    from mlhub_core.options import DownloadParameters
 
     parameters = DownloadParameters.create(**fields)
     parameters.check_public()

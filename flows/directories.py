@@ -14,7 +14,7 @@ from prefect.variables import Variable
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.layout import check_directory_name, user_path
-from mlhub_core.parameters import DownloadParameters
+from mlhub_core.options import DownloadParameters
 
 OUTPUT_DIR_VARIABLE = "mlhub_output_dir"
 """The Prefect variable that names the directory which relative ones are within."""

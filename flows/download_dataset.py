@@ -29,7 +29,7 @@ from mlhub_core.cli import demo_hub
 from mlhub_core.exceptions import Interrupted
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.parameters import DownloadParameters
+from mlhub_core.options import DownloadParameters
 from mlhub_core.pipeline import check_collections, conclude, getting_ready
 from mlhub_core.request import DownloadRequest
 from mlhub_core.show.summary import outcome

@@ -33,7 +33,7 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.metadata import DatasetInfo
-from mlhub_core.parameters import DownloadParameters
+from mlhub_core.options import DownloadParameters
 from mlhub_core.pipeline import check_collections, conclude
 from mlhub_core.request import DownloadRequest
 from mlhub_core.show.summary import outcome

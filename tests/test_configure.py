@@ -20,7 +20,7 @@ SECRET = "s3cr3t%key"
 
 def configure(piped: bytes, *words: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "mlhub_core.cli", "configure", *words],
+        [sys.executable, "-m", "mlhub_core", "configure", *words],
         input=piped,
         capture_output=True,
         timeout=100,

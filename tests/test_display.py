@@ -55,7 +55,7 @@ def test_a_broadcast_reaches_who_listens() -> None:
 
 def test_bars_on_a_terminal(at_demo_hub: DemoHub, tmp_path_factory: pytest.TempPathFactory) -> None:
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "mlhub_core.cli", "download", "demo_crops"]
+    command = [sys.executable, "-m", "mlhub_core", "download", "demo_crops"]
     command += ["--output-dir", str(tmp_path_factory.mktemp("bars"))]
     command += ["--collection", "demo_crops_labels=labels"]
     process = subprocess.Popen(

@@ -61,9 +61,7 @@ def test_collections_and_models_need_pystac_but_not_geopandas() -> None:
 
 
 def test_the_core_brings_in_no_orchestrator() -> None:
-    code = (
-        "import mlhub_core.pipeline, mlhub_core.parameters, mlhub_core.cli, mlhub_core.hub.server"
-    )
+    code = "import mlhub_core.pipeline, mlhub_core.options, mlhub_core.cli, mlhub_core.hub.server"
     assert "prefect" not in loaded_by(code)
 
 
@@ -71,7 +69,7 @@ def test_the_command_takes_no_flows_or_tasks_of_the_current_directory(tmp_path: 
     (tmp_path / "tasks.py").write_text("raise SystemExit('the wrong tasks')")
     (tmp_path / "flows.py").write_text("raise SystemExit('the wrong flows')")
     loaded = loaded_by(
-        "import mlhub_core.cli, mlhub_core.pipeline, mlhub_core.parameters", cwd=tmp_path
+        "import mlhub_core.cli, mlhub_core.pipeline, mlhub_core.options", cwd=tmp_path
     )
     assert loaded.isdisjoint({"tasks", "flows"})
 

@@ -72,7 +72,7 @@ def vanish() -> None:
 
 def test_a_vanished_current_directory_is_said(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "mlhub_core.cli", "download", "d", "--output-dir", "x"],
+        [sys.executable, "-m", "mlhub_core", "download", "d", "--output-dir", "x"],
         cwd=tmp_path,
         env={**os.environ, "MLHUB_ROOT_URL": "http://127.0.0.1:9/"},
         preexec_fn=vanish,

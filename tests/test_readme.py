@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flows.command import build_parser as flow_parser
-from mlhub_core.arguments import join_values
 from mlhub_core.cli import build_parser
+from mlhub_core.cli.arguments import join_values
 from mlhub_core.exit_status import ExitStatus
 
 ROOT = Path(__file__).parent.parent

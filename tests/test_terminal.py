@@ -31,7 +31,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
 
 def run(hub: HubServer, *words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "mlhub_core.cli", *words],
+        [sys.executable, "-m", "mlhub_core", *words],
         env={**os.environ, "MLHUB_ROOT_URL": hub.url, "MLHUB_PROFILE": "__anonymous__", **env},
         capture_output=True,
         timeout=100,
@@ -78,7 +78,7 @@ def test_who_reads_no_further_ends_the_output_and_nothing_else(
 ) -> None:
     env = {**os.environ, "MLHUB_ROOT_URL": hub.url, "MLHUB_PROFILE": "__anonymous__"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlhub_core.cli", *words],
+        [sys.executable, "-m", "mlhub_core", *words],
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

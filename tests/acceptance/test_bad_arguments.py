@@ -253,7 +253,7 @@ def test_as_a_process_of_its_own(folder: Path, at_demo_hub: DemoHub) -> None:
     before = _contents(folder)
     arguments = [DATASET, "--output-dir", "new", "--collection", f"{LABELS}=label", "--quiet"]
     done = subprocess.run(
-        [sys.executable, "-m", "mlhub_core.cli", "download", *arguments],
+        [sys.executable, "-m", "mlhub_core", "download", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,

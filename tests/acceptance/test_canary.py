@@ -291,7 +291,7 @@ def _nowhere() -> str:
 def _command(root: str, out: Path, *arguments: str, **environment: str) -> tuple[int, str]:
     """Run ``mlhub download``; its exit status and all that it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "mlhub_core.cli", "download", "-v", *arguments, "--output-dir", out],
+        [sys.executable, "-m", "mlhub_core", "download", "-v", *arguments, "--output-dir", out],
         env={**os.environ, "MLHUB_ROOT_URL": root, **environment},
         cwd=out.parent,
         capture_output=True,

@@ -90,7 +90,7 @@ def test_the_prompt_does_not_show_the_key_as_it_is_typed(tmp_path: Path) -> None
     child, terminal = pty.fork()
     if child == 0:  # a process of its own, whose terminal is ours to type on
         os.environ["MLHUB_HOME"] = str(tmp_path)
-        command = [sys.executable, "-m", "mlhub_core.cli", "configure"]
+        command = [sys.executable, "-m", "mlhub_core", "configure"]
         os.execv(sys.executable, command)
     shown = b""
     while b"API key" not in shown:

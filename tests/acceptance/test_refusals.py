@@ -110,7 +110,7 @@ def test_a_call_that_fails(
 ) -> None:
     environment = {"SHIM_CALL": call, "SHIM_PATH": path, "SHIM_ERRNO": str(code)}
     ran = subprocess.run(
-        [sys.executable, "-m", "mlhub_core.cli", "download", DATASET, "-q"],
+        [sys.executable, "-m", "mlhub_core", "download", DATASET, "-q"],
         cwd=tmp_path,
         env={**os.environ, **environment, "LD_PRELOAD": str(shim), "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,

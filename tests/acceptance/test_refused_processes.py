@@ -55,7 +55,7 @@ def test_a_run_goes_on_with_what_it_has(
     members[f"{DATASET}/noise.bin"] = random.Random(1).randbytes(2_000_000)
     monkeypatch.setenv("MLHUB_ROOT_URL", publish(server, members=members))
     monkeypatch.setenv("MLHUB_PROFILE", "__anonymous__")
-    command = [sys.executable, "-m", "mlhub_core.cli", "download", DATASET]
+    command = [sys.executable, "-m", "mlhub_core", "download", DATASET]
     done = subprocess.run(
         [*as_a_user_with(most), *command, "--output-dir", str(out)],
         capture_output=True,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mlhub_core.argument_values import parameter_fields
-from mlhub_core.arguments import OneLineParser, add_download_arguments
+from mlhub_core.cli.argument_values import parameter_fields
+from mlhub_core.cli.arguments import OneLineParser, add_download_arguments
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.parameters import MAX_INLINE_GEOJSON, DownloadParameters
+from mlhub_core.options import MAX_INLINE_GEOJSON, DownloadParameters
 
 SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]}
 

@@ -10,7 +10,7 @@ import pytest
 
 from mlhub_core.cli import main
 from mlhub_core.exceptions import DownloadIncomplete
-from mlhub_core.parameters import DownloadParameters
+from mlhub_core.options import DownloadParameters
 from mlhub_core.repair import verify
 from tests.acceptance.kit import DATASET, Json, item
 from tests.faultserver import FaultServer

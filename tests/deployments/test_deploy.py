@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pyarrow.parquet
 import pytest
 
-from mlhub_core.parameters import DownloadParameters
+from mlhub_core.options import DownloadParameters
 from tests.prefect_site import Site, prefect_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

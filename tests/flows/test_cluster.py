@@ -16,7 +16,7 @@ from prefect import flow
 from flows.cluster import ClusterError, on_cluster
 from flows.download_dataset import download_dataset
 from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument
-from mlhub_core.parameters import DownloadParameters
+from mlhub_core.options import DownloadParameters
 from mlhub_core.pipeline import download
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.selection.plan import Plan

@@ -13,7 +13,7 @@ from flows.download_dataset import download_dataset
 from flows.sync_dataset import sync_dataset
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.hub.server import DemoHub
-from mlhub_core.parameters import DownloadParameters
+from mlhub_core.options import DownloadParameters
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

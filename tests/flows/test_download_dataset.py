@@ -22,7 +22,7 @@ from mlhub_core.exceptions import (
     InvalidArgument,
     NothingMatches,
 )
-from mlhub_core.parameters import DownloadParameters
+from mlhub_core.options import DownloadParameters
 from mlhub_core.transfer.report import DownloadReport
 from tests import prefect_home
 from tests.faultserver import status

@@ -11,7 +11,7 @@ from prefect.utilities.schema_tools.validation import ValidationError, validate
 
 from flows.download_dataset import download_dataset
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.parameters import DownloadParameters
+from mlhub_core.options import DownloadParameters
 
 
 @pytest.fixture(scope="module")

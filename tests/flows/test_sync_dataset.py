@@ -13,7 +13,7 @@ from prefect.client.schemas.filters import ArtifactFilter
 from flows.command import SYNC, main
 from flows.prefect_api import drain
 from flows.sync_dataset import sync_dataset
-from mlhub_core.parameters import DownloadParameters
+from mlhub_core.options import DownloadParameters
 from tests.sync.conftest import ARCHIVE, CATALOG, Publisher, Snapshot, publisher, snapshot
 
 __all__ = ["publisher", "snapshot"]

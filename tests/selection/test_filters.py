@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlhub_core.argument_values import parameter_fields
-from mlhub_core.arguments import add_download_arguments, join_values
+from mlhub_core.cli.argument_values import parameter_fields
+from mlhub_core.cli.arguments import add_download_arguments, join_values
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.selection.filters import AssetFilter
 from tests.selection.test_spatial import GEOMETRIES, bboxes

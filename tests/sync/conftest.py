@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.parameters import DownloadParameters
+from mlhub_core.options import DownloadParameters
 from mlhub_core.request import DownloadRequest
 from mlhub_core.sync.report import SyncReport
 from mlhub_core.sync.run import sync

@@ -402,7 +402,7 @@ def test_sigterm_while_repairing(tiny: Tiny, tmp_path: Path) -> None:
     for number in (1, 2):
         tiny.final(number).unlink()
     tiny.server.script(tiny.url_path(2), stall())
-    words = [sys.executable, "-m", "mlhub_core.cli", "verify", "--repair", str(tiny.directory)]
+    words = [sys.executable, "-m", "mlhub_core", "verify", "--repair", str(tiny.directory)]
     with command(words, tmp_path) as running:
         tiny.server.when_asked(
             tiny.url_path(2), lambda: running.process.send_signal(signal.SIGTERM)

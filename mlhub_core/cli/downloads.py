@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mlhub_core.argument_values import run_settings
-from mlhub_core.arguments import add_transfer_arguments, add_verbosity_arguments
+from mlhub_core.cli.argument_values import run_settings
+from mlhub_core.cli.arguments import add_transfer_arguments, add_verbosity_arguments
 from mlhub_core.logs import set_verbosity
 from mlhub_core.say import show
 

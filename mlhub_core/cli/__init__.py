@@ -15,16 +15,16 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from mlhub_core._version import __version__
-from mlhub_core.argument_values import parameter_fields
-from mlhub_core.arguments import (
+from mlhub_core.cli.argument_values import parameter_fields
+from mlhub_core.cli.arguments import (
     OneLineParser,
     add_download_arguments,
     add_prune_argument,
     join_values,
 )
-from mlhub_core.cli_existing import add_existing_commands
-from mlhub_core.cli_index import add_index_command
-from mlhub_core.cli_query import add_query_command
+from mlhub_core.cli.downloads import add_existing_commands
+from mlhub_core.cli.indexes import add_index_command
+from mlhub_core.cli.query import add_query_command
 from mlhub_core.exceptions import InvalidArgument, MLHubException
 from mlhub_core.exit_status import ExitStatus, exit_status
 from mlhub_core.logs import set_verbosity
@@ -197,7 +197,7 @@ def _download(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from mlhub_core.display import showing_progress
-    from mlhub_core.parameters import DownloadParameters
+    from mlhub_core.options import DownloadParameters
     from mlhub_core.pipeline import download
     from mlhub_core.selection.plan import Plan
 
@@ -226,7 +226,7 @@ def _sync(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from mlhub_core.display import showing_progress
-    from mlhub_core.parameters import DownloadParameters
+    from mlhub_core.options import DownloadParameters
     from mlhub_core.sync.run import sync
 
     configure_logging(options)
@@ -316,7 +316,3 @@ def _serve(options: argparse.Namespace) -> None:
         demo=options.demo,
         write_only=options.write,
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

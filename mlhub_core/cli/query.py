@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mlhub_core.argument_values import filter_fields
-from mlhub_core.arguments import add_filter_arguments, add_verbosity_arguments
+from mlhub_core.cli.argument_values import filter_fields
+from mlhub_core.cli.arguments import add_filter_arguments, add_verbosity_arguments
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.layout import user_path
 from mlhub_core.logs import set_verbosity

@@ -6,9 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlhub_core.argument_values import archive_limits
-from mlhub_core.arguments import add_limit_arguments, add_strict_argument, add_verbosity_arguments
 from mlhub_core.chores import Pool
+from mlhub_core.cli.argument_values import archive_limits
+from mlhub_core.cli.arguments import (
+    add_limit_arguments,
+    add_strict_argument,
+    add_verbosity_arguments,
+)
 from mlhub_core.exceptions import (
     DownloadIncomplete,
     Interrupted,

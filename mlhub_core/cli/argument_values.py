@@ -11,7 +11,7 @@ import json
 import sys
 from typing import Any
 
-from mlhub_core.arguments import DEMO_DATASET, LIMITS
+from mlhub_core.cli.arguments import DEMO_DATASET, LIMITS
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.layout import user_path
 from mlhub_core.redact import redact_url
@@ -19,7 +19,7 @@ from mlhub_core.settings import ArchiveLimits, RunSettings, TransferSettings
 
 
 def archive_limits(options: argparse.Namespace) -> ArchiveLimits:
-    """The caps that :func:`~mlhub_core.arguments.add_limit_arguments` gives.
+    """The caps that :func:`~mlhub_core.cli.arguments.add_limit_arguments` gives.
 
     Raises:
         InvalidArgument: if one cannot work.
@@ -32,7 +32,7 @@ def archive_limits(options: argparse.Namespace) -> ArchiveLimits:
 
 
 def run_settings(options: argparse.Namespace) -> RunSettings:
-    """The settings that :func:`~mlhub_core.arguments.add_transfer_arguments` gives.
+    """The settings that :func:`~mlhub_core.cli.arguments.add_transfer_arguments` gives.
 
     Raises:
         InvalidArgument: if one cannot work.
@@ -50,7 +50,7 @@ def run_settings(options: argparse.Namespace) -> RunSettings:
 
 
 def parameter_fields(options: argparse.Namespace) -> dict[str, Any]:
-    """The fields of :class:`~mlhub_core.parameters.DownloadParameters` that options give.
+    """The fields of :class:`~mlhub_core.options.DownloadParameters` that options give.
 
     Reads the files that they name.
 
