@@ -26,7 +26,7 @@ from mlhub_core.say import say, show
 from mlhub_core.signals import leave
 
 if TYPE_CHECKING:
-    from mlhub_core.options import DownloadParameters
+    from mlhub_core.options import DownloadOptions
     from mlhub_core.request import DownloadRequest
 
 DOWNLOAD, SYNC = "download_dataset", "sync_dataset"
@@ -118,10 +118,10 @@ def _run_sync(options: argparse.Namespace, fields: dict[str, object]) -> None:
     show(*report.summary().split("\n"))
 
 
-def _parameters(fields: dict[str, object]) -> DownloadParameters:
-    from mlhub_core.options import DownloadParameters
+def _parameters(fields: dict[str, object]) -> DownloadOptions:
+    from mlhub_core.options import DownloadOptions
 
-    parameters = DownloadParameters.create(**fields)
+    parameters = DownloadOptions.create(**fields)
     parameters.check_public()
     return parameters.model_copy(
         # A flow run started here and one retried elsewhere must mean the same directory.
@@ -129,7 +129,7 @@ def _parameters(fields: dict[str, object]) -> DownloadParameters:
     )
 
 
-def _ask_hub(request: DownloadRequest, parameters: DownloadParameters) -> None:
+def _ask_hub(request: DownloadRequest, parameters: DownloadOptions) -> None:
     """Ask for the dataset and its collections: what is misspelt is found out here."""
     from mlhub_core.metadata import fetch_metadata
     from mlhub_core.pipeline import check_collections
@@ -154,7 +154,7 @@ def _prefect(options: argparse.Namespace) -> Iterator[None]:
             yield
 
 
-def _dry_run(parameters: DownloadParameters) -> None:
+def _dry_run(parameters: DownloadOptions) -> None:
     """Show the plan; a flow run that downloads nothing would only clutter the dashboard."""
     from dataclasses import replace
 

@@ -14,13 +14,13 @@ from prefect.variables import Variable
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.layout import check_directory_name, user_path
-from mlhub_core.options import DownloadParameters
+from mlhub_core.options import DownloadOptions
 
 OUTPUT_DIR_VARIABLE = "mlhub_output_dir"
 """The Prefect variable that names the directory which relative ones are within."""
 
 
-def lasting(download: DownloadParameters) -> DownloadParameters:
+def lasting(download: DownloadOptions) -> DownloadOptions:
     """Parameters whose directories outlast the run.
 
     A worker starts each run in a directory of its own and removes that at the end, with everything

@@ -29,7 +29,7 @@ from mlhub_core.cli import demo_hub
 from mlhub_core.exceptions import Interrupted
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.options import DownloadParameters
+from mlhub_core.options import DownloadOptions
 from mlhub_core.pipeline import check_collections, conclude, getting_ready
 from mlhub_core.request import DownloadRequest
 from mlhub_core.show.summary import outcome
@@ -53,7 +53,7 @@ def _run_name() -> str:
 
 
 @flow(name="download-dataset", flow_run_name=_run_name, persist_result=False)
-def download_dataset(download: DownloadParameters) -> DownloadReport:
+def download_dataset(download: DownloadOptions) -> DownloadReport:
     """Download a dataset, or the part of it that matches, verified and resumable.
 
     Args:

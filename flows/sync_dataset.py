@@ -33,7 +33,7 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.metadata import DatasetInfo
-from mlhub_core.options import DownloadParameters
+from mlhub_core.options import DownloadOptions
 from mlhub_core.pipeline import check_collections, conclude
 from mlhub_core.request import DownloadRequest
 from mlhub_core.show.summary import outcome
@@ -63,7 +63,7 @@ def _run_name() -> str:
 
 
 @flow(name="sync-dataset", flow_run_name=_run_name, persist_result=False)
-def sync_dataset(download: DownloadParameters, prune: bool = False) -> SyncReport:
+def sync_dataset(download: DownloadOptions, prune: bool = False) -> SyncReport:
     """Make a download what the catalog says today: fetch what is new or different.
 
     Args:

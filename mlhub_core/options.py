@@ -29,7 +29,7 @@ _PUBLIC_URL = r"^(?![^/?#]*//[^/?#]*@)[^?#]*(\?([A-Za-z0-9_.-]+=)?)?$"
 """What Prefect's server takes for a URL without a secret, before it writes anything down."""
 
 
-class DownloadParameters(BaseModel):
+class DownloadOptions(BaseModel):
     """What to download, where to, and how."""
 
     model_config = ConfigDict(
@@ -127,7 +127,7 @@ class DownloadParameters(BaseModel):
     """Serve the demo hub for the length of the run and download from it."""
 
     @model_validator(mode="after")
-    def _check(self) -> DownloadParameters:
+    def _check(self) -> DownloadOptions:
         if self.profile and self.api_key_block:
             raise InvalidArgument("profile and api_key_block exclude each other: give one of them.")
         if self.dask_address and self.runner != "dask":
@@ -140,7 +140,7 @@ class DownloadParameters(BaseModel):
         return self
 
     @classmethod
-    def create(cls, **fields: Any) -> DownloadParameters:
+    def create(cls, **fields: Any) -> DownloadOptions:
         """Make parameters, with an error in one line.
 
         Raises:

@@ -197,12 +197,12 @@ def _download(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from mlhub_core.display import showing_progress
-    from mlhub_core.options import DownloadParameters
+    from mlhub_core.options import DownloadOptions
     from mlhub_core.pipeline import download
     from mlhub_core.selection.plan import Plan
 
     configure_logging(options)
-    parameters = DownloadParameters.create(**fields)
+    parameters = DownloadOptions.create(**fields)
     request = replace(parameters.request(), dry_run=options.dry_run)
 
     def show_plan(plan: Plan) -> None:
@@ -226,11 +226,11 @@ def _sync(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from mlhub_core.display import showing_progress
-    from mlhub_core.options import DownloadParameters
+    from mlhub_core.options import DownloadOptions
     from mlhub_core.sync.run import sync
 
     configure_logging(options)
-    request = replace(DownloadParameters.create(**fields).request(), dry_run=options.dry_run)
+    request = replace(DownloadOptions.create(**fields).request(), dry_run=options.dry_run)
     with (
         demo_hub() if options.demo else nullcontext(),
         showing_progress(not options.quiet) as on_progress,

@@ -50,7 +50,7 @@ def run_settings(options: argparse.Namespace) -> RunSettings:
 
 
 def parameter_fields(options: argparse.Namespace) -> dict[str, Any]:
-    """The fields of :class:`~mlhub_core.options.DownloadParameters` that options give.
+    """The fields of :class:`~mlhub_core.options.DownloadOptions` that options give.
 
     Reads the files that they name.
 

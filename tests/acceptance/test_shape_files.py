@@ -10,7 +10,7 @@ import pytest
 from mlhub_core.cli.argument_values import parameter_fields
 from mlhub_core.cli.arguments import OneLineParser, add_download_arguments
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.options import MAX_INLINE_GEOJSON, DownloadParameters
+from mlhub_core.options import MAX_INLINE_GEOJSON, DownloadOptions
 
 SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]}
 
@@ -25,12 +25,12 @@ def test_the_run_gets_the_file_that_was_meant(tmp_path: Path) -> None:
     path = tmp_path / "square.geojson"
     path.write_text(json.dumps(SQUARE))
     fields = fields_of("--intersects", str(path))
-    stored = DownloadParameters.create(**fields).model_dump_json()
+    stored = DownloadOptions.create(**fields).model_dump_json()
     assert "coordinates" not in stored, "a large shape would not fit into the parameters"
-    assert DownloadParameters.model_validate_json(stored).wanted().intersects is not None
+    assert DownloadOptions.model_validate_json(stored).wanted().intersects is not None
     path.write_text(json.dumps({**SQUARE, "type": "MultiPoint", "coordinates": [[5, 5]]}))
     with pytest.raises(InvalidArgument, match=r"square\.geojson has changed"):
-        DownloadParameters.create(**fields)
+        DownloadOptions.create(**fields)
 
 
 def test_a_shape_that_is_too_large_to_travel() -> None:
@@ -39,10 +39,10 @@ def test_a_shape_that_is_too_large_to_travel() -> None:
     assert len(json.dumps(large)) > MAX_INLINE_GEOJSON
     for shape in (large, json.dumps(large)):
         with pytest.raises(InvalidArgument, match="put it in a file"):
-            DownloadParameters.create(dataset="ds", intersects=shape)
+            DownloadOptions.create(dataset="ds", intersects=shape)
 
 
 def test_a_small_shape_travels_as_it_is() -> None:
     for shape in (SQUARE, json.dumps(SQUARE)):
-        wanted = DownloadParameters.create(dataset="ds", intersects=shape).wanted()
+        wanted = DownloadOptions.create(dataset="ds", intersects=shape).wanted()
         assert json.loads(wanted.intersects or "")["type"] == "Polygon"

@@ -10,7 +10,7 @@ import pytest
 
 from mlhub_core.cli import main
 from mlhub_core.exceptions import DownloadIncomplete
-from mlhub_core.options import DownloadParameters
+from mlhub_core.options import DownloadOptions
 from mlhub_core.repair import verify
 from tests.acceptance.kit import DATASET, Json, item
 from tests.faultserver import FaultServer
@@ -48,7 +48,7 @@ def test_what_the_catalog_is_wrong_about(
 def test_retry_and_flows_know_the_way(
     download: Any, files: Any, server: FaultServer, tmp_path: Path, option: str
 ) -> None:
-    settings = DownloadParameters.create(dataset="x", **{option: True}).request().settings
+    settings = DownloadOptions.create(dataset="x", **{option: True}).request().settings
     assert getattr(settings.transfer, option) is True
     with pytest.raises(DownloadIncomplete):
         download(*wrong(server, option))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pyarrow.parquet
 import pytest
 
-from mlhub_core.options import DownloadParameters
+from mlhub_core.options import DownloadOptions
 from tests.prefect_site import Site, prefect_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -38,7 +38,7 @@ def test_the_nightly_one_has_a_schedule(site: Site) -> None:
     assert all("T02:00:00" in entry["expected_start_time"] for entry in runs)
     for entry in found.values():
         assert not entry["pull_steps"]
-        assert DownloadParameters(**entry["parameters"]["download"]).demo
+        assert DownloadOptions(**entry["parameters"]["download"]).demo
 
 
 def test_a_run_on_demand_and_a_nightly_one(site: Site) -> None:

@@ -16,7 +16,7 @@ from prefect import flow
 from flows.cluster import ClusterError, on_cluster
 from flows.download_dataset import download_dataset
 from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument
-from mlhub_core.options import DownloadParameters
+from mlhub_core.options import DownloadOptions
 from mlhub_core.pipeline import download
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.selection.plan import Plan
@@ -42,9 +42,9 @@ def cluster() -> Iterator[Any]:
         yield running
 
 
-def parameters(root: Path, mirror: Mirror, cluster: Any = None) -> DownloadParameters:
+def parameters(root: Path, mirror: Mirror, cluster: Any = None) -> DownloadOptions:
     runner = {"runner": "dask", "dask_address": cluster.scheduler_address} if cluster else {}
-    return DownloadParameters.create(
+    return DownloadOptions.create(
         dataset="demo_crops",
         output_dir=str(root),
         mirrors=mirror.mirrors,
@@ -195,4 +195,4 @@ def test_a_cluster_that_is_not_there_is_one_line(mirror: Mirror, tmp_path: Path)
 
 def test_an_address_without_the_runner_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="runner"):
-        DownloadParameters.create(dataset="demo_crops", dask_address="tcp://127.0.0.1:1")
+        DownloadOptions.create(dataset="demo_crops", dask_address="tcp://127.0.0.1:1")

@@ -13,7 +13,7 @@ from flows.download_dataset import download_dataset
 from flows.sync_dataset import sync_dataset
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.hub.server import DemoHub
-from mlhub_core.options import DownloadParameters
+from mlhub_core.options import DownloadOptions
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -38,9 +38,9 @@ def base(tmp_path: Path) -> Iterator[Path]:
     Variable.unset(OUTPUT_DIR_VARIABLE)
 
 
-def parameters(output_dir: str | None, assets: str | None = None) -> DownloadParameters:
+def parameters(output_dir: str | None, assets: str | None = None) -> DownloadOptions:
     places = {"output_dir": output_dir, "asset_output_dir": assets}
-    return DownloadParameters(dataset="demo_crops", **places, **LABELS)
+    return DownloadOptions(dataset="demo_crops", **places, **LABELS)
 
 
 RELATIVE = [None, "", "data", "./data", ".", "../data"]

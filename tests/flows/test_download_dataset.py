@@ -22,7 +22,7 @@ from mlhub_core.exceptions import (
     InvalidArgument,
     NothingMatches,
 )
-from mlhub_core.options import DownloadParameters
+from mlhub_core.options import DownloadOptions
 from mlhub_core.transfer.report import DownloadReport
 from tests import prefect_home
 from tests.faultserver import status
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 def run(output_dir: Path, **fields: object) -> State[DownloadReport]:
     parameters = {"dataset": "demo_crops", "output_dir": str(output_dir), **fields}
-    return download_dataset(DownloadParameters(**parameters), return_state=True)
+    return download_dataset(DownloadOptions(**parameters), return_state=True)
 
 
 class Seen:

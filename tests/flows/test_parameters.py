@@ -11,7 +11,7 @@ from prefect.utilities.schema_tools.validation import ValidationError, validate
 
 from flows.download_dataset import download_dataset
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.options import DownloadParameters
+from mlhub_core.options import DownloadOptions
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def schema() -> dict[str, Any]:
 def test_there_is_one_object_of_described_fields(schema: dict[str, Any]) -> None:
     assert set(schema["properties"]) == {"download"}
     assert schema["required"] == ["download"]
-    form = schema["definitions"]["DownloadParameters"]
+    form = schema["definitions"]["DownloadOptions"]
     assert form["required"] == ["dataset"]
     assert form["additionalProperties"] is False
     for name, described in form["properties"].items():
@@ -34,14 +34,14 @@ def test_there_is_one_object_of_described_fields(schema: dict[str, Any]) -> None
 def test_a_choice_is_a_choice(schema: dict[str, Any]) -> None:
     options = schema["definitions"]["DownloadIfExistsOpts"]
     assert options["enum"] == ["resume", "skip", "overwrite"]
-    form = schema["definitions"]["DownloadParameters"]["properties"]
+    form = schema["definitions"]["DownloadOptions"]["properties"]
     assert form["intersects_with"]["enum"] == ["bbox", "geometry"]
     assert form["if_exists"]["default"] == "resume"
     assert (form["concurrency"]["minimum"], form["concurrency"]["maximum"]) == (1, 1024)
 
 
 def test_no_field_asks_for_a_secret(schema: dict[str, Any]) -> None:
-    names = set(schema["definitions"]["DownloadParameters"]["properties"])
+    names = set(schema["definitions"]["DownloadOptions"]["properties"])
     assert {"profile", "api_key_block"} <= names
     assert not names & {"api_key", "key", "token", "password"}
 
@@ -67,11 +67,11 @@ def test_a_login_is_refused_before_it_is_written_down(
         with pytest.raises(ValidationError):
             validate(sent, schema, raise_on_error=True)
         with pytest.raises(InvalidArgument, match="netrc") as caught:
-            DownloadParameters(dataset="x", mirrors=mirrors).check_public()
+            DownloadOptions(dataset="x", mirrors=mirrors).check_public()
         assert "hush" not in str(caught.value)
     monkeypatch.setenv("MLHUB_ROOT_URL", url)
     with pytest.raises(InvalidArgument, match="MLHUB_API_KEY") as caught:
-        DownloadParameters(dataset="x").check_public()
+        DownloadOptions(dataset="x").check_public()
     assert "hush" not in str(caught.value)
 
 
@@ -79,7 +79,7 @@ def test_a_login_is_refused_before_it_is_written_down(
 def test_other_mirrors_are_taken(schema: dict[str, Any], url: str) -> None:
     mirrors = {"https://old/": url} if url[:4] == "http" else {url: "https://new/"}
     validate({"download": {"dataset": "x", "mirrors": mirrors}}, schema, raise_on_error=True)
-    DownloadParameters(dataset="x", mirrors=mirrors).check_public()
+    DownloadOptions(dataset="x", mirrors=mirrors).check_public()
 
 
 def test_the_schema_is_small_and_plain_json(schema: dict[str, Any]) -> None:
@@ -95,8 +95,8 @@ def test_what_the_form_sends_comes_back_as_it_was() -> None:
         "if_exists": "skip",
         "mirrors": {"https://a.example/": "http://b.example/"},
     }
-    sent = json.loads(DownloadParameters.create(**fields).model_dump_json())
-    assert DownloadParameters(**sent).request() == DownloadParameters(**fields).request()
+    sent = json.loads(DownloadOptions.create(**fields).model_dump_json())
+    assert DownloadOptions(**sent).request() == DownloadOptions(**fields).request()
 
 
 @pytest.mark.parametrize(
@@ -114,5 +114,5 @@ def test_what_the_form_sends_comes_back_as_it_was() -> None:
 )
 def test_what_cannot_work_is_told_in_one_line(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        DownloadParameters.create(dataset="x", **fields)
+        DownloadOptions.create(dataset="x", **fields)
     assert "\n" not in str(caught.value)

@@ -13,14 +13,14 @@ from prefect.client.schemas.filters import ArtifactFilter
 from flows.command import SYNC, main
 from flows.prefect_api import drain
 from flows.sync_dataset import sync_dataset
-from mlhub_core.options import DownloadParameters
+from mlhub_core.options import DownloadOptions
 from tests.sync.conftest import ARCHIVE, CATALOG, Publisher, Snapshot, publisher, snapshot
 
 __all__ = ["publisher", "snapshot"]
 
 
-def parameters(root: Path, **fields: Any) -> DownloadParameters:
-    return DownloadParameters.create(dataset="tiny", output_dir=str(root), **fields)
+def parameters(root: Path, **fields: Any) -> DownloadOptions:
+    return DownloadOptions.create(dataset="tiny", output_dir=str(root), **fields)
 
 
 def table_of_changes() -> list[dict[str, str]]:

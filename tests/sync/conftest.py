@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.options import DownloadParameters
+from mlhub_core.options import DownloadOptions
 from mlhub_core.request import DownloadRequest
 from mlhub_core.sync.report import SyncReport
 from mlhub_core.sync.run import sync
@@ -54,7 +54,7 @@ class Publisher:
         return DownloadPaths.of(DATASET, self.root)
 
     def request(self, **fields: Any) -> DownloadRequest:
-        return DownloadParameters.create(
+        return DownloadOptions.create(
             dataset=DATASET, output_dir=str(self.root), **fields
         ).request()
 
