@@ -16,10 +16,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mlhub_core.cli import read_secret, reporting_errors
 from mlhub_core.cli.arguments import OneLineParser
+from mlhub_core.cli.hub import read_secret
+from mlhub_core.cli.process import reporting_errors
+from mlhub_core.console import say, show
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.say import say, show
 
 BLOCK = "mlhub-failures"
 AUTOMATION = "mlhub: tell of failures"
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None takes those of the process.
 
     Returns:
-        The exit status; see :class:`~mlhub_core.exit_status.ExitStatus`.
+        The exit status; see :class:`~mlhub_core.cli.process.ExitStatus`.
     """
     with reporting_errors("notify_on_failure") as status:
         _parser().parse_args(arguments)

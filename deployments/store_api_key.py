@@ -15,10 +15,11 @@ import re
 import sys
 from collections.abc import Sequence
 
-from mlhub_core.cli import read_secret, reporting_errors
 from mlhub_core.cli.arguments import OneLineParser
+from mlhub_core.cli.hub import read_secret
+from mlhub_core.cli.process import reporting_errors
+from mlhub_core.console import say, show
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.say import say, show
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None takes those of the process.
 
     Returns:
-        The exit status; see :class:`~mlhub_core.exit_status.ExitStatus`.
+        The exit status; see :class:`~mlhub_core.cli.process.ExitStatus`.
     """
     with reporting_errors("store_api_key") as status:
         _store(_parser().parse_args(arguments).block)

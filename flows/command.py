@@ -7,22 +7,17 @@ the dataset: a typing error must not wait for an orchestrator.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, NoReturn
 
 from flows.prefect_api import prefect_api
-from mlhub_core.cli import configure_logging, demo_hub, reporting_errors
-from mlhub_core.cli.argument_values import parameter_fields
-from mlhub_core.cli.arguments import (
-    OneLineParser,
-    add_download_arguments,
-    add_prune_argument,
-    join_values,
-)
+from mlhub_core.cli.arguments import OneLineParser, add_options
+from mlhub_core.cli.downloads import add_download_options, add_sync_options, download_options
+from mlhub_core.cli.hub import demo_hub
+from mlhub_core.cli.process import reporting_errors
+from mlhub_core.console import say, set_verbosity, show
 from mlhub_core.layout import user_path
-from mlhub_core.say import say, show
 from mlhub_core.signals import leave
 
 if TYPE_CHECKING:
@@ -38,22 +33,11 @@ _DESCRIPTIONS = {
 
 def build_parser(flow: str = DOWNLOAD) -> argparse.ArgumentParser:
     """The parser of ``python -m flows.download_dataset``, or of ``…sync_dataset``."""
+    from mlhub_core.options import WhereOptions
+
     parser = OneLineParser(prog=f"python -m flows.{flow}", description=_DESCRIPTIONS[flow])
-    add_download_arguments(parser)
-    if flow == SYNC:
-        add_prune_argument(parser)
-    where = parser.add_argument_group("where it runs")
-    where.add_argument(
-        "--runner",
-        choices=("threads", "dask"),
-        default="threads",
-        help="on this machine, or on the workers of a Dask cluster (default: threads)",
-    )
-    where.add_argument(
-        "--dask-address",
-        metavar="URL",
-        help="the cluster's scheduler; without it, processes of this machine are the cluster",
-    )
+    (add_sync_options if flow == SYNC else add_download_options)(parser)
+    add_options(parser, WhereOptions, ["runner", "dask_address"])
     return parser
 
 
@@ -65,15 +49,16 @@ def main(arguments: Sequence[str] | None = None, flow: str = DOWNLOAD) -> int:
         flow: Which one, by the name of its module.
 
     Returns:
-        The exit status; see :class:`~mlhub_core.exit_status.ExitStatus`.
+        The exit status; see :class:`~mlhub_core.cli.process.ExitStatus`.
     """
-    words = join_values(sys.argv[1:] if arguments is None else arguments)
     with reporting_errors(flow) as status:
-        options = build_parser(flow).parse_args(words)
-        fields = parameter_fields(options)
-        fields |= {"runner": options.runner, "dask_address": options.dask_address, "demo": False}
-        configure_logging(options)
-        (_run_sync if flow == SYNC else _run)(options, fields)
+        given = build_parser(flow).parse_args(arguments)
+        options = download_options(given, demo=False)
+        options.check_public()
+        set_verbosity(quiet=given.quiet, verbose=given.verbose)
+        # A flow run started here and one retried elsewhere must mean the same directory.
+        here = {"output_dir": str(user_path(options.output_dir or "."))}
+        (_run_sync if flow == SYNC else _run)(given, options.model_copy(update=here))
     return status()
 
 
@@ -82,87 +67,70 @@ def run_and_exit(flow: str = DOWNLOAD) -> NoReturn:
     leave(main(flow=flow))
 
 
-def _run(options: argparse.Namespace, fields: dict[str, object]) -> None:
-    parameters = _parameters(fields)
-    request = parameters.request()
+def _run(given: argparse.Namespace, options: DownloadOptions) -> None:
+    request = options.request(dry_run=given.dry_run)
     request.check()
-    with demo_hub() if options.demo else nullcontext():
-        _ask_hub(request, parameters)
-        if options.dry_run:
-            _dry_run(parameters)
+    with demo_hub() if "demo" in given else nullcontext():
+        _ask_hub(request, options)
+        if given.dry_run:
+            _dry_run(request, options)
             return
-        with _prefect(options):
+        with _prefect(given):
             from flows.download_dataset import download_dataset
 
-            report = download_dataset(parameters)
+            report = download_dataset(options)
     show(*report.summary().split("\n"))
 
 
-def _run_sync(options: argparse.Namespace, fields: dict[str, object]) -> None:
-    from dataclasses import replace
-
+def _run_sync(given: argparse.Namespace, options: DownloadOptions) -> None:
     from mlhub_core.sync.question import check_request, known_paths
 
-    parameters = _parameters(fields)
-    request = parameters.request()
-    check_request(replace(request, dry_run=options.dry_run))
-    with demo_hub() if options.demo else nullcontext():
+    request = options.request(dry_run=given.dry_run)
+    check_request(request)
+    with demo_hub() if "demo" in given else nullcontext():
         known = known_paths(request)
         if known is None or not known.index.exists():
             # Where a download is, the flow's one question to the hub must stay the only one.
-            _ask_hub(request, parameters)
-        with _prefect(options):
+            _ask_hub(request, options)
+        with _prefect(given):
             from flows.sync_dataset import sync_dataset
 
-            report = sync_dataset(parameters, prune=options.prune)
+            report = sync_dataset(options, prune=given.prune)
     show(*report.summary().split("\n"))
 
 
-def _parameters(fields: dict[str, object]) -> DownloadOptions:
-    from mlhub_core.options import DownloadOptions
-
-    parameters = DownloadOptions.create(**fields)
-    parameters.check_public()
-    return parameters.model_copy(
-        # A flow run started here and one retried elsewhere must mean the same directory.
-        update={"output_dir": str(user_path(parameters.output_dir or "."))}
-    )
-
-
-def _ask_hub(request: DownloadRequest, parameters: DownloadOptions) -> None:
+def _ask_hub(request: DownloadRequest, options: DownloadOptions) -> None:
     """Ask for the dataset and its collections: what is misspelt is found out here."""
     from mlhub_core.metadata import fetch_metadata
     from mlhub_core.pipeline import check_collections
 
-    info = fetch_metadata(request.dataset, profile=parameters.profile)
+    info = fetch_metadata(request.dataset, profile=options.profile)
     check_collections(request.wanted, info)
 
 
 @contextmanager
-def _prefect(options: argparse.Namespace) -> Iterator[None]:
+def _prefect(given: argparse.Namespace) -> Iterator[None]:
     """Prefect, with its API, and progress shown, for the length of the block."""
     from mlhub_core.display import showing_progress
 
-    with prefect_api(lambda line: _say(line, options.quiet)):
+    with prefect_api(lambda line: _say(line, given.quiet)):
         from tasks.runtime import new_run
 
         with (
             new_run() as hooks,
-            showing_progress(not options.quiet) as sink,
+            showing_progress(not given.quiet) as sink,
             hooks.progress.listen(sink),
         ):
             yield
 
 
-def _dry_run(parameters: DownloadOptions) -> None:
+def _dry_run(request: DownloadRequest, options: DownloadOptions) -> None:
     """Show the plan; a flow run that downloads nothing would only clutter the dashboard."""
-    from dataclasses import replace
-
     from mlhub_core.pipeline import download
 
     download(
-        replace(parameters.request(), dry_run=True),
-        profile=parameters.profile,
+        request,
+        profile=options.profile,
         on_plan=lambda plan: show(*plan.describe(), *plan.details()),
     )
 

@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from mlhub_core.streams import have_standard_streams
+from mlhub_core.console import have_standard_streams
 
 _ALL: tuple[str, list[str]] = ("the whole demo dataset", [])
 _PART: tuple[str, list[str]] = (
@@ -43,7 +43,7 @@ def main(directory: Path) -> int:
 
     from flows.command import main as download
     from flows.local_server import local_server
-    from mlhub_core.cli import demo_hub
+    from mlhub_core.cli.hub import demo_hub
 
     with demo_hub(), local_server() as server:
         if server.url is not None:

@@ -27,7 +27,7 @@ from flows.directories import lasting
 from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
 from flows.partitions import download_partitions
 from flows.side_by_side import settle, side_by_side
-from mlhub_core.cli import demo_hub
+from mlhub_core.cli.hub import demo_hub
 from mlhub_core.exceptions import Interrupted
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import AssetIndex

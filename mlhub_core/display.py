@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlhub_core.chores import can_have_threads, start_thread
+from mlhub_core.console import say
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
-from mlhub_core.say import say
 from mlhub_core.selection.plan import format_bytes
 
 if TYPE_CHECKING:

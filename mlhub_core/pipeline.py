@@ -17,10 +17,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from mlhub_core.chores import Chores, Pool, settle_all, start_thread
+from mlhub_core.console import ensure_handler
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import AssetIndex, index_assets
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.logs import ensure_handler
 from mlhub_core.metadata import DatasetInfo, fetch_metadata
 from mlhub_core.planning import make_plan
 from mlhub_core.progress import ProgressSink, ignore

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlhub_core.carry import carry_out
+from mlhub_core.console import ensure_handler
 from mlhub_core.existing import existing_download
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.logs import ensure_handler
 from mlhub_core.net.body import digest_file
 from mlhub_core.pipeline import transfer
 from mlhub_core.progress import ProgressSink, ignore

@@ -45,7 +45,7 @@ def test_asking_the_hub_needs_no_geopandas(code: str) -> None:
 
 
 def test_a_command_line_is_parsed_without_requests() -> None:
-    code = "import mlhub_core.cli, mlhub_core.exit_status; mlhub_core.cli.build_parser()"
+    code = "import mlhub_core.cli, mlhub_core.cli.process; mlhub_core.cli.build_parser()"
     assert loaded_by(code).isdisjoint({*HEAVY, "requests", "urllib3", "pystac"})
 
 

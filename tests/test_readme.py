@@ -9,8 +9,7 @@ import pytest
 
 from flows.command import build_parser as flow_parser
 from mlhub_core.cli import build_parser
-from mlhub_core.cli.arguments import join_values
-from mlhub_core.exit_status import ExitStatus
+from mlhub_core.cli.process import ExitStatus
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -38,14 +37,14 @@ def test_every_mlhub_command_parses() -> None:
             "retry",
         ):
             continue
-        build_parser().parse_args(join_values(words))
+        build_parser().parse_args(words)
 
 
 def test_every_flow_command_parses() -> None:
     lines = commands("python -m flows.download_dataset ")
     assert lines
     for words in lines:
-        flow_parser().parse_args(join_values(words))
+        flow_parser().parse_args(words)
 
 
 def test_every_option_that_is_named_exists() -> None:

@@ -121,7 +121,7 @@ def work():
 def test_where_it_is_raised_wrongly(tmp_path: Path, body: str) -> None:
     code = (
         f"import os, signal, sys, time\n{body}"
-        "from mlhub_core.cli import reporting_errors\n"
+        "from mlhub_core.cli.process import reporting_errors\n"
         "with reporting_errors('mlhub') as status:\n    work()\n"
         "sys.exit(status())\n"
     )
@@ -130,7 +130,7 @@ def test_where_it_is_raised_wrongly(tmp_path: Path, body: str) -> None:
 
 def test_what_a_shell_has_ignored_stays_ignored(tmp_path: Path) -> None:
     code = (
-        "import os, sys\nfrom mlhub_core.cli import reporting_errors\n"
+        "import os, sys\nfrom mlhub_core.cli.process import reporting_errors\n"
         "with reporting_errors('mlhub') as status:\n    os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.exit(status())\n"
     )

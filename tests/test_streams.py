@@ -46,7 +46,7 @@ def test_the_status_tells_what_nobody_hears(
 def test_processes_that_a_command_starts_have_them(tmp_path: Path) -> None:
     child = "import sys; sys.exit(None in (sys.stdin, sys.stdout, sys.stderr))"
     code = (
-        "import subprocess, sys; from mlhub_core.streams import have_standard_streams; "
+        "import subprocess, sys; from mlhub_core.console import have_standard_streams; "
         f"have_standard_streams(); sys.exit(subprocess.call([sys.executable, '-c', {child!r}]))"
     )
     started = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]

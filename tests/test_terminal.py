@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlhub_core.console import printable
 from mlhub_core.hub.server import HubServer
-from mlhub_core.say import printable
 
 TITLE = "Zürich 漢字 \x1b]0;owned\x07 \x9b2J \u202e ✓"
 

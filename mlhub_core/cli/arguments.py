@@ -1,4 +1,4 @@
-"""The options of a download, shared by ``mlhub download`` and ``python -m flows…``.
+"""How a command line writes the options of :mod:`mlhub_core.options`, and reads them.
 
 Nothing heavy is imported here: a command must answer ``--help`` and a typing error at once.
 """
@@ -6,18 +6,23 @@ Nothing heavy is imported here: a command must answer ``--help`` and a typing er
 from __future__ import annotations
 
 import argparse
+import json
 import re
-from collections.abc import Sequence
-from typing import Any, NoReturn
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
-from mlhub_core._version import __version__
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.layout import user_path
+from mlhub_core.redact import redact_url
 
-DEMO_DATASET = "demo_crops"
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from mlhub_core.options import Options
 
 _VALUES_WITH_MINUS = ("--bbox", "--datetime", "--where", "--seed")
 """Options whose value may begin with a minus sign, which argparse takes for another option."""
-
 
 _SECRET = re.compile(r"(?i)--?[a-z_-]*(key|token|secret|password)")
 _NO_SECRETS = (
@@ -25,9 +30,38 @@ _NO_SECRETS = (
     "asked for, or read from standard input, where it is stored"
 )
 
+_VALUES = {
+    "dataset": "ID_OR_DOI",
+    "plan": "FILE",
+    "collection_filter": "FILE.json",
+    "datetime": "T|T1/T2",
+    "bbox": "W,S,E,N",
+    "intersects": "FILE.geojson|-",
+    "media_type": "TYPE",
+    "role": "ROLE",
+    "where": "CONDITION",
+    "output_dir": "DIR",
+    "asset_output_dir": "DIR",
+    "profile": "NAME",
+    "dask_address": "URL",
+    "mirrors": "PREFIX=URL",
+}
+"""What the value of an option is called; of the others it is a number."""
+
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and raised, and hold no keys."""
+    """A parser whose errors are one line, and raised, and hold no keys.
+
+    Args:
+        fill: Adds the arguments when they are first needed, which may import much.
+        **settings: Those of argparse.
+    """
+
+    def __init__(
+        self, *, fill: Callable[[OneLineParser], None] | None = None, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self._fill = fill
 
     def take_no_secret(self) -> None:
         """Refuse further words without repeating them: one may be the key, given by mistake."""
@@ -35,12 +69,20 @@ class OneLineParser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Read the arguments; of those that are unknown, none that may be a key is repeated."""
-        found, unknown = self.parse_known_args(args, namespace)
+        words = _join_values(sys.argv[1:] if args is None else args)
+        found, unknown = self.parse_known_args(words, namespace)
         if any(_SECRET.match(word) for word in unknown):
             self.error(_NO_SECRETS)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read the arguments, once they are there to be read."""
+        if self._fill is not None:
+            fill, self._fill = self._fill, None
+            fill(self)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments.
@@ -57,168 +99,7 @@ class _RefuseSecret(argparse.Action):
             parser.error(_NO_SECRETS)
 
 
-LIMITS = {
-    "max_members": "the members",
-    "max_bytes": "the unpacked bytes",
-    "max_json_bytes": "the bytes of one JSON file",
-}
-"""Settings of :class:`~mlhub_core.settings.ArchiveLimits`, whose defaults hold unless given."""
-
-
-def add_download_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a download to a parser."""
-    parser.add_argument(
-        "dataset",
-        nargs="?",
-        metavar="ID_OR_DOI",
-        help="the dataset; with --demo it may be left out",
-    )
-    where = parser.add_argument_group("where to")
-    where.add_argument("--output-dir", metavar="DIR", help="default: the current directory")
-    where.add_argument("--asset-output-dir", metavar="DIR", help="where assets go, if elsewhere")
-    where.add_argument(
-        "--if-exists",
-        choices=("resume", "skip", "overwrite"),
-        default="resume",
-        help="what to do where a file already lies (default: resume)",
-    )
-    what = parser.add_argument_group("what")
-    what.add_argument("--catalog-only", action="store_true", help="the catalog without assets")
-    add_filter_arguments(what)
-    what.add_argument("--allow-empty", action="store_true", help="nothing to download is fine")
-    add_strict_argument(what)
-    how = parser.add_argument_group("how")
-    how.add_argument("--profile", metavar="NAME", help="profile with the API key")
-    add_transfer_arguments(how)
-    add_limit_arguments(how)
-    how.add_argument("--no-unarchive", action="store_true", help="leave the catalog in its archive")
-    how.add_argument("--no-asset-db", action="store_true", help="leave mlhub_stac_assets.db out")
-    how.add_argument(
-        "--ignore-space", action="store_true", help="begin though the disk has not the room"
-    )
-    how.add_argument("--dry-run", action="store_true", help="show and save the plan, fetch nothing")
-    how.add_argument("--plan", metavar="FILE", help="run exactly the plan that --dry-run saved")
-    how.add_argument("--demo", action="store_true", help="from a demo hub that runs meanwhile")
-    add_verbosity_arguments(how)
-    parser.add_argument("--version", action="version", version=__version__)
-
-
-def add_strict_argument(what: argparse._ActionsContainer) -> None:
-    """Add what makes a gap in the catalog a failure."""
-    what.add_argument(
-        "--strict",
-        action="store_true",
-        help="exit with 1 if the catalog lacks items, collections or assets that it names",
-    )
-
-
-def add_prune_argument(parser: argparse.ArgumentParser) -> None:
-    """Add what a sync has beside the options of a download."""
-    parser.add_argument(
-        "--prune", action="store_true", help="move what the catalog no longer has into the trash"
-    )
-
-
-def add_filter_arguments(what: argparse._ArgumentGroup) -> None:
-    """Add the options that say which assets are wanted."""
-    what.add_argument(
-        "--collection",
-        action="append",
-        default=[],
-        metavar="COLL[=KEY,KEY…]",
-        help="only this collection, and only these assets of it; may be repeated",
-    )
-    what.add_argument(
-        "--collection-filter",
-        metavar="FILE.json",
-        help="the same as a JSON object of lists",
-    )
-    what.add_argument(
-        "--datetime",
-        metavar="T|T1/T2",
-        help="a moment, day, month or year, or two of them; '..' is an open end",
-    )
-    what.add_argument("--bbox", metavar="W,S,E,N", help="degrees; W > E crosses the antimeridian")
-    what.add_argument(
-        "--intersects", metavar="FILE.geojson|-", help="GeoJSON, - for standard input"
-    )
-    what.add_argument(
-        "--intersects-with",
-        choices=("bbox", "geometry"),
-        default="bbox",
-        help="what of an item is tested (default: bbox)",
-    )
-    what.add_argument(
-        "--media-type",
-        action="append",
-        metavar="TYPE",
-        help="only this media type, such as image/tiff or image/*; may be repeated",
-    )
-    what.add_argument(
-        "--role", action="append", metavar="ROLE", help="only with this role; may be repeated"
-    )
-    what.add_argument(
-        "--where",
-        metavar="CONDITION",
-        help="on the properties of items, CQL2 text, such as 'eo:cloud_cover < 10'",
-    )
-    what.add_argument("--sample", type=int, metavar="N", help="so many items, chosen at random")
-    what.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="another one chooses others (default: 0)"
-    )
-    what.add_argument("--limit", type=int, metavar="N", help="so many items, the first ones")
-    what.add_argument(
-        "--with-sources",
-        action="store_true",
-        help="with the imagery that selected labels name as their source",
-    )
-
-
-def add_transfer_arguments(how: argparse._ArgumentGroup) -> None:
-    """Add the options that say how files are fetched."""
-    how.add_argument(
-        "--concurrency",
-        type=int,
-        default=32,
-        metavar="N",
-        help="connections per host (default: 32)",
-    )
-    how.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="processes that fetch (default: 2)"
-    )
-    how.add_argument(
-        "--mirror",
-        action="append",
-        default=[],
-        metavar="PREFIX=URL",
-        help="fetch asset URLs that begin with PREFIX from URL instead; may be repeated",
-    )
-    how.add_argument(
-        "--ignore-file-size",
-        action="store_true",
-        help="where the file:size of the catalog is wrong: do not compare it",
-    )
-    how.add_argument(
-        "--ignore-checksum",
-        action="store_true",
-        help="where the file:checksum of the catalog is wrong: do not compare it",
-    )
-
-
-def add_limit_arguments(how: argparse._ActionsContainer) -> None:
-    """Add the caps on what comes out of an archive."""
-    for name, subject in LIMITS.items():
-        option = "--" + name.replace("_", "-")
-        how.add_argument(option, type=int, metavar="N", help=f"cap on {subject} of the archive")
-
-
-def add_verbosity_arguments(how: argparse._ArgumentGroup) -> None:
-    """Add the options that say how much is told."""
-    how.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
-    how.add_argument("-v", "--verbose", action="store_true", help="every request and file")
-
-
-def join_values(arguments: Sequence[str]) -> list[str]:
+def _join_values(arguments: Sequence[str]) -> list[str]:
     """Write ``--bbox -9,36,31,68`` as ``--bbox=-9,36,31,68``, which argparse understands."""
     joined: list[str] = []
     rest = iter(arguments)
@@ -231,3 +112,184 @@ def join_values(arguments: Sequence[str]) -> list[str]:
         else:
             joined.append(argument)
     return joined
+
+
+def add_options(
+    parser: argparse.ArgumentParser,
+    group: type[Options],
+    names: Iterable[str] = (),
+    *,
+    without: Iterable[str] = (),
+) -> None:
+    """Add a group of options to a parser; those that are not given stay out of what it reads.
+
+    Args:
+        parser: The parser.
+        group: The group.
+        names: Which of it; all unless given.
+        without: Which of it not.
+    """
+    heading = (group.__doc__ or "").partition(".")[0]
+    container = parser.add_argument_group(f"{heading[:1].lower()}{heading[1:]}")
+    for name in names or group.model_fields:
+        if name not in without:
+            _add(container, name, group.model_fields[name])
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how much is told."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
+    parser.add_argument("-v", "--verbose", action="store_true", help="every request and file")
+
+
+def _add(container: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+    option = "--" + name.replace("_", "-")
+    text = _help(field)
+    more: dict[str, Any] = {"dest": name, "help": text, "default": argparse.SUPPRESS}
+    if name == "dataset":
+        text += "; with --demo, and with --plan, it may be left out"
+        container.add_argument(
+            name, nargs="?", metavar=_VALUES[name], help=text, default=argparse.SUPPRESS
+        )
+    elif field.annotation is bool and field.default:
+        more["help"] = f"do not {text}"
+        container.add_argument(f"--no-{option[2:]}", action="store_false", **more)
+    elif field.annotation is bool:
+        container.add_argument(option, action="store_true", **more)
+    elif name == "mirrors":
+        more["help"] += "; may be repeated"
+        container.add_argument("--mirror", action="append", metavar=_VALUES[name], **more)
+    else:
+        if name == "collection_filter":
+            container.add_argument(
+                "--collection",
+                action="append",
+                default=argparse.SUPPRESS,
+                metavar="COLL[=KEY,KEY…]",
+                help="only this collection, and only these assets of it; may be repeated",
+            )
+        container.add_argument(option, **more, **_kind(name, field))
+
+
+def _kind(name: str, field: FieldInfo) -> dict[str, Any]:
+    """What argparse has to know of an option that takes a value."""
+    if choices := _choices(field.annotation):
+        return {"choices": choices}
+    if list[str] in get_args(field.annotation):
+        return {"action": "append", "metavar": _VALUES[name]}
+    if name in _VALUES:
+        return {"metavar": _VALUES[name]}
+    return {"type": int, "metavar": "N"}
+
+
+def _choices(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [choice.value for choice in getattr(annotation, "__members__", {}).values()]
+
+
+def _help(field: FieldInfo) -> str:
+    """The first sentence of an option's description, and its default."""
+    text = (field.description or "").partition(". ")[0].replace("\n", " ").rstrip(".")
+    if not text[1:2].isupper():
+        text = text[:1].lower() + text[1:]
+    default = field.get_default()
+    if list[str] in get_args(field.annotation):
+        text += "; may be repeated"
+    if default not in (None, False, True):
+        text += f" (default: {default:,})" if isinstance(default, int) else f" (default: {default})"
+    return text.replace("%", "%%")
+
+
+def option_fields(given: argparse.Namespace, model: type[Options]) -> dict[str, Any]:
+    """What a command line gives, as fields of a model; the files that it names are read.
+
+    Args:
+        given: What the parser has read.
+        model: Which options to take of it.
+
+    Raises:
+        InvalidArgument: if options contradict each other, or a file cannot be read.
+    """
+    words = dict(vars(given))
+    if not words.get("collection_filter"):
+        words.pop("collection_filter", None)
+    for pair in (("bbox", "intersects"), ("collection", "collection_filter")):
+        if all(name in words for name in pair):
+            one, other = ("--" + name.replace("_", "-") for name in pair)
+            raise InvalidArgument(f"{one} and {other} exclude each other: give one of them.")
+    fields = {name: words[name] for name in model.model_fields if name in words}
+    if "collection" in words:
+        fields["collection_filter"] = _collections(words["collection"])
+    elif "collection_filter" in fields:
+        fields["collection_filter"] = _json_file(fields["collection_filter"])
+    if "bbox" in fields:
+        from mlhub_core.selection.spatial import parse_bbox
+
+        fields["bbox"] = list(parse_bbox(fields["bbox"]) or ())
+    if "intersects" in fields:
+        fields["intersects"] = _shape(fields["intersects"])
+    if "mirrors" in fields:
+        fields["mirrors"] = dict(_mirror(text) for text in fields["mirrors"])
+    return fields
+
+
+def _collections(texts: list[str]) -> dict[str, list[str]]:
+    wanted: dict[str, list[str]] = {}
+    for text in texts:
+        name, separator, keys = text.partition("=")
+        listed = [key.strip() for key in keys.split(",") if key.strip()]
+        if not name or (separator and not listed):
+            raise InvalidArgument(
+                f"--collection {text!r}: write COLLECTION, or COLLECTION=KEY,KEY."
+            )
+        if name in wanted and not (wanted[name] and listed):
+            wanted[name] = []  # every key of it, by one of the two
+        else:
+            wanted.setdefault(name, []).extend(listed)
+    return wanted
+
+
+def _json_file(name: str) -> Any:
+    option = f"--collection-filter {name}"
+    how = 'write an object such as {"my_labels": ["labels"]} into it'
+    try:
+        content: Any = json.loads(user_path(name).read_text("utf-8-sig"))
+    except OSError as error:
+        raise InvalidArgument(
+            f"{option} cannot be read ({error.strerror}): name a JSON file."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"{option} is not JSON ({error}): {how}.") from error
+    if not isinstance(content, dict):
+        raise InvalidArgument(f"{option} holds a {type(content).__name__}: {how}.")
+    from mlhub_core.selection.filters import AssetFilter
+
+    AssetFilter.create(collection_filter=content)  # it says best what is wrong with it
+    return content
+
+
+def _shape(name: str) -> str:
+    """GeoJSON from standard input as text; a file, which may be large, as its whole path."""
+    if name != "-":
+        return str(user_path(name))
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(
+            f"--intersects - : standard input is not UTF-8 ({error.reason}): pipe GeoJSON into it."
+        ) from error
+    if not text.strip():
+        raise InvalidArgument("--intersects - : standard input is empty; pipe GeoJSON into it.")
+    return text.strip()
+
+
+def _mirror(text: str) -> tuple[str, str]:
+    for start in ("=https://", "=http://"):
+        prefix, found, rest = text.partition(start)
+        if found and prefix:
+            return prefix, start[1:] + rest
+    raise InvalidArgument(
+        f"--mirror {redact_url(text)!r}: write PREFIX=URL, such as "
+        "https://old.example/data/=https://new.example/copy/."
+    )

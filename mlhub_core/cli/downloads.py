@@ -1,23 +1,52 @@
-"""``mlhub verify`` and ``mlhub retry``: commands on a download that is there."""
+"""``mlhub download``, ``sync``, ``verify`` and ``retry``: a download made, and looked after."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
-from mlhub_core.cli.argument_values import run_settings
-from mlhub_core.cli.arguments import add_transfer_arguments, add_verbosity_arguments
-from mlhub_core.logs import set_verbosity
-from mlhub_core.say import show
+from mlhub_core._version import __version__
+from mlhub_core.cli.arguments import add_options, add_verbosity, option_fields
+from mlhub_core.console import set_verbosity, show
+from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.layout import user_path
+
+if TYPE_CHECKING:
+    from mlhub_core.options import DownloadOptions, TransferOptions
+    from mlhub_core.progress import ProgressSink
+
+DEMO_DATASET = "demo_crops"
+
+_OF_FORMS = ("intersects_sha256", "api_key_block", "runner", "dask_address")
+"""Options that people do not type, or only for a flow."""
+
+
+def add_download_commands(commands: Any) -> None:
+    """Add those that make a download to the subcommands of a parser."""
+    download = commands.add_parser(
+        "download", help="download a dataset, or part of it", fill=add_download_options
+    )
+    download.set_defaults(run=_download)
+    sync = commands.add_parser(
+        "sync",
+        help="fetch what is new or different in the catalog",
+        description="Make a download what the catalog says today. If nothing has changed, that is "
+        "one request.",
+        fill=add_sync_options,
+    )
+    sync.set_defaults(run=_sync)
 
 
 def add_existing_commands(commands: Any) -> None:
-    """Add both to the subcommands of a parser."""
+    """Add those on a download that is there."""
     verify = commands.add_parser(
         "verify",
         help="check a download against its ledger",
         description="Check offline that every file of a download is there, whole and unchanged, "
         "and that no other lies among them.",
+        fill=_add_existing_options,
     )
     verify.add_argument("--repair", action="store_true", help="fetch again what is wrong")
     verify.set_defaults(run=_verify)
@@ -25,42 +54,153 @@ def add_existing_commands(commands: Any) -> None:
         "retry",
         help="fetch what err_report.csv names",
         description="Fetch exactly the files that the last run could not have.",
+        fill=_add_existing_options,
     )
     retry.set_defaults(run=_retry)
-    for command in (verify, retry):
-        command.add_argument(
-            "directory", metavar="DIR", help="the dataset's directory, such as data/demo_crops"
+
+
+def add_download_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a download."""
+    from mlhub_core.options import DownloadOptions
+
+    for group in reversed(DownloadOptions.__bases__):
+        add_options(parser, group, without=_OF_FORMS)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show and save the plan, fetch nothing"
+    )
+    add_verbosity(parser)
+    parser.add_argument("--version", action="version", version=__version__)
+
+
+def add_sync_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a sync."""
+    add_download_options(parser)
+    parser.add_argument(
+        "--prune", action="store_true", help="move what the catalog no longer has into the trash"
+    )
+
+
+def _add_existing_options(parser: argparse.ArgumentParser) -> None:
+    from mlhub_core.options import TransferOptions
+
+    parser.add_argument(
+        "directory", metavar="DIR", help="the dataset's directory, such as data/demo_crops"
+    )
+    add_options(parser, TransferOptions)
+    add_verbosity(parser)
+
+
+def download_options(given: argparse.Namespace, **more: Any) -> DownloadOptions:
+    """The options of a download that a command line gives.
+
+    A saved plan says for which dataset it was made, and for which directories.
+
+    Args:
+        given: What the parser has read.
+        **more: Options that stand above those.
+
+    Raises:
+        InvalidArgument: if they cannot work, or a file that they name cannot be read.
+    """
+    from mlhub_core.options import DownloadOptions
+
+    fields = option_fields(given, DownloadOptions)
+    if "plan" in fields:
+        fields = _by_plan(fields)
+    if not fields.get("dataset") and fields.get("demo"):
+        fields["dataset"] = DEMO_DATASET
+    if not fields.get("dataset"):
+        raise InvalidArgument(
+            "No dataset: name one by its id or DOI, or try --demo. `mlhub datasets list` shows "
+            "what the hub has."
         )
-        how = command.add_argument_group("how to fetch")
-        add_transfer_arguments(how)
-        add_verbosity_arguments(how)
+    return DownloadOptions.create(**{**fields, **more})
 
 
-def _verify(options: argparse.Namespace) -> None:
-    settings = run_settings(options)
-    set_verbosity(quiet=options.quiet, verbose=options.verbose)
+def _by_plan(fields: dict[str, Any]) -> dict[str, Any]:
+    from mlhub_core.selection.plan import Plan
+
+    path = user_path(fields["plan"])
+    plan = Plan.load(path)
+    places = {"output_dir": plan.output_dir, "asset_output_dir": plan.asset_output_dir}
+    if places.keys() & fields.keys():
+        places = {}
+    dataset = fields.get("dataset") or plan.dataset_id
+    return {**places, **fields, "dataset": dataset, "plan": str(path)}
+
+
+@contextmanager
+def _running(given: argparse.Namespace, *, demo: bool = False) -> Iterator[ProgressSink]:
+    """Show the progress of what the block runs, from the demo hub if that is asked for."""
+    from mlhub_core.cli.hub import demo_hub
     from mlhub_core.display import showing_progress
+
+    set_verbosity(quiet=given.quiet, verbose=given.verbose)
+    with demo_hub() if demo else nullcontext(), showing_progress(not given.quiet) as on_progress:
+        yield on_progress
+
+
+def _download(given: argparse.Namespace) -> None:
+    # Checked before the demo hub starts, and before anything heavy is imported.
+    options = download_options(given)
+    from mlhub_core.pipeline import download
+    from mlhub_core.selection.plan import Plan
+
+    def show_plan(plan: Plan) -> None:
+        if given.dry_run:
+            show(*plan.describe(), *plan.details())
+
+    with _running(given, demo=options.demo) as on_progress:
+        report = download(
+            options.request(dry_run=given.dry_run),
+            profile=options.profile,
+            on_progress=on_progress,
+            on_plan=show_plan,
+        )
+    if not given.dry_run:
+        show(*report.summary().split("\n"))
+        report.raise_for_failures(strict=options.strict)
+
+
+def _sync(given: argparse.Namespace) -> None:
+    options = download_options(given)
+    from mlhub_core.sync.run import sync
+
+    with _running(given, demo=options.demo) as on_progress:
+        report = sync(
+            options.request(dry_run=given.dry_run),
+            prune=given.prune,
+            profile=options.profile,
+            on_progress=on_progress,
+        )
+    show(*report.summary().split("\n"))
+    report.raise_for_failures(strict=options.strict)
+
+
+def _transfer_options(given: argparse.Namespace) -> TransferOptions:
+    from mlhub_core.options import TransferOptions
+
+    return TransferOptions.create(**option_fields(given, TransferOptions))
+
+
+def _verify(given: argparse.Namespace) -> None:
+    settings = _transfer_options(given).settings()
     from mlhub_core.repair import verify
 
-    with showing_progress(not options.quiet) as on_progress:
+    with _running(given) as on_progress:
         report = verify(
-            options.directory,
-            repair=options.repair,
-            settings=settings,
-            on_progress=on_progress,
+            given.directory, repair=given.repair, settings=settings, on_progress=on_progress
         )
     show(*report.summary().split("\n"))
     report.raise_for_findings()
 
 
-def _retry(options: argparse.Namespace) -> None:
-    settings = run_settings(options)
-    set_verbosity(quiet=options.quiet, verbose=options.verbose)
-    from mlhub_core.display import showing_progress
+def _retry(given: argparse.Namespace) -> None:
+    settings = _transfer_options(given).settings()
     from mlhub_core.repair import retry
 
-    with showing_progress(not options.quiet) as on_progress:
-        report = retry(options.directory, settings=settings, on_progress=on_progress)
+    with _running(given) as on_progress:
+        report = retry(given.directory, settings=settings, on_progress=on_progress)
     if not report.files:
         show(f"Nothing to retry: no file of {report.dataset_id} failed.")
         return

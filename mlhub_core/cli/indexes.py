@@ -1,4 +1,4 @@
-"""``mlhub index``: the asset index of an archive that is there, without any hub."""
+"""``mlhub index`` and ``mlhub query``: asset indexes, made and asked without any hub."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlhub_core.chores import Pool
-from mlhub_core.cli.argument_values import archive_limits
-from mlhub_core.cli.arguments import (
-    add_limit_arguments,
-    add_strict_argument,
-    add_verbosity_arguments,
-)
+from mlhub_core.cli.arguments import add_options, add_verbosity, option_fields
+from mlhub_core.console import set_verbosity, show, show_json
 from mlhub_core.exceptions import (
     DownloadIncomplete,
     Interrupted,
@@ -20,14 +15,9 @@ from mlhub_core.exceptions import (
     StorageError,
 )
 from mlhub_core.layout import DownloadPaths, user_path
-from mlhub_core.logs import set_verbosity
 from mlhub_core.progress import ProgressSink, ignore
-from mlhub_core.say import show
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.remarks import lacking
-from mlhub_core.state import check_state_files
 from mlhub_core.stop import StopFlag
-from mlhub_core.workspace import missing_directories, remove_made
 
 if TYPE_CHECKING:
     from mlhub_core.index.asset_index import AssetIndex
@@ -35,26 +25,57 @@ if TYPE_CHECKING:
 
 
 def add_index_command(commands: Any) -> None:
-    """Add it to the subcommands of a parser."""
+    """Add ``index`` to the subcommands of a parser."""
     index = commands.add_parser(
         "index",
         help="index a catalog archive, without a hub",
         description="Read a catalog archive and write its asset index, a GeoParquet file. The "
         "catalog is unarchived beside the index, unless --no-unarchive says otherwise. An index "
         "that was made from this very archive stays as it is.",
+        fill=_add_index_options,
     )
+    index.set_defaults(run=_index)
+
+
+def add_query_command(commands: Any) -> None:
+    """Add ``query`` to the subcommands of a parser."""
+    query = commands.add_parser(
+        "query",
+        help="ask an asset index what matches",
+        description="Count what of an asset index matches, and write the matching rows out. No "
+        "hub is asked.",
+        fill=_add_query_options,
+    )
+    query.set_defaults(run=_query)
+
+
+def _add_index_options(index: argparse.ArgumentParser) -> None:
+    from mlhub_core.options import LimitOptions, WhatOptions, WhereOptions
+
     index.add_argument("archive", metavar="ARCHIVE", help="such as bigearthnet_v1.tar.gz")
     index.add_argument("--output", required=True, metavar="FILE.parquet", help="the index")
     index.add_argument(
         "--dataset", metavar="ID", help="its id (default: the directory in the archive)"
     )
-    index.add_argument(
-        "--no-unarchive", action="store_true", help="leave the catalog in its archive"
+    add_options(index, WhereOptions, ["unarchive"])
+    add_options(index, WhatOptions, ["strict"])
+    add_options(index, LimitOptions)
+    add_verbosity(index)
+
+
+def _add_query_options(query: argparse.ArgumentParser) -> None:
+    from mlhub_core.options import FilterOptions, WhatOptions
+
+    query.add_argument("index", metavar="FILE.parquet", help="such as mlhub_stac_assets.parquet")
+    add_options(query, FilterOptions, without=["intersects_sha256"])
+    add_options(query, WhatOptions, ["allow_empty"])
+    query.add_argument(
+        "--output",
+        metavar="OUT.parquet|OUT.csv|-",
+        help="the matching rows: an asset index again, or CSV; - for CSV on standard output",
     )
-    add_strict_argument(index)
-    add_limit_arguments(index)
-    add_verbosity_arguments(index)
-    index.set_defaults(run=_index)
+    query.add_argument("--json", action="store_true", help="the counts as JSON")
+    add_verbosity(query)
 
 
 def index_archive(
@@ -85,6 +106,8 @@ def index_archive(
         Interrupted: if ``stop`` is set.
     """
     from mlhub_core.sources.standalone import StandalonePaths, describe
+    from mlhub_core.state import check_state_files
+    from mlhub_core.workspace import missing_directories, remove_made
 
     source = user_path(archive)
     if not source.is_file():
@@ -110,6 +133,7 @@ def index_archive(
 def _write(
     found: CatalogArchive, paths: DownloadPaths, unarchive: bool, stop: StopFlag, **more: Any
 ) -> AssetIndex:
+    from mlhub_core.chores import Pool
     from mlhub_core.index.build import index_assets
     from mlhub_core.sources.unarchive import unarchive as extract
 
@@ -129,18 +153,20 @@ def _write(
     return index
 
 
-def _index(options: argparse.Namespace) -> None:
-    limits = archive_limits(options)
-    set_verbosity(quiet=options.quiet, verbose=options.verbose)
+def _index(given: argparse.Namespace) -> None:
     from mlhub_core.display import showing_progress
+    from mlhub_core.options import LimitOptions
     from mlhub_core.sources.processes import rare_collections
+    from mlhub_core.sources.remarks import lacking
 
-    with rare_collections(), showing_progress(not options.quiet) as on_progress:
+    limits = LimitOptions.create(**option_fields(given, LimitOptions)).limits()
+    set_verbosity(quiet=given.quiet, verbose=given.verbose)
+    with rare_collections(), showing_progress(not given.quiet) as on_progress:
         index = index_archive(
-            options.archive,
-            options.output,
-            dataset_id=options.dataset,
-            unarchive=not options.no_unarchive,
+            given.archive,
+            given.output,
+            dataset_id=given.dataset,
+            unarchive="unarchive" not in given,
             limits=limits,
             on_progress=on_progress,
         )
@@ -150,5 +176,28 @@ def _index(options: argparse.Namespace) -> None:
         show(f"collection {collection}: {items:,} items, {assets:,} assets")
     if index.missing:
         show(lacking(index.missing))
-        if options.strict:
+        if "strict" in given:
             raise DownloadIncomplete(f"{index.path}: {lacking(index.missing)} (strict).")
+
+
+def _query(given: argparse.Namespace) -> None:
+    if given.json and given.output == "-":
+        raise InvalidArgument("--json and --output - both want standard output: give one of them.")
+    from mlhub_core.display import showing_progress
+    from mlhub_core.options import FilterOptions
+    from mlhub_core.selection.export import query_index
+
+    wanted = FilterOptions.create(**option_fields(given, FilterOptions)).wanted
+    set_verbosity(quiet=given.quiet, verbose=given.verbose)
+    with showing_progress(not given.quiet) as on_progress:
+        found = query_index(
+            user_path(given.index),
+            wanted,
+            output=given.output,
+            allow_empty="allow_empty" in given,
+            on_progress=on_progress,
+        )
+    if given.json:
+        show_json(found.to_dict())
+    elif given.output != "-":
+        show(*found.describe())

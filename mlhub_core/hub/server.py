@@ -17,13 +17,13 @@ from typing import Any, Self, cast
 
 import uvicorn
 
+from mlhub_core.console import show
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.hub.app import FILES_PATH, ROOT_PATH, create_app
 from mlhub_core.hub.connections import Connections, HubProtocol, raise_limit
 from mlhub_core.hub.demo import write_demo
 from mlhub_core.hub.page import export_lines
 from mlhub_core.hub.store import HubStore
-from mlhub_core.say import show
 
 _GRACE_SECONDS = 1.0
 """How long responses under way may go on when the hub is stopped; then they are broken off."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from mlhub_core.console import printable
 from mlhub_core.net.response import parse_http_date, timestamp
 from mlhub_core.redact import redact
-from mlhub_core.say import printable
 from mlhub_core.settings import ApiSettings, TransferSettings
 
 _NUMBER = re.compile(r"\s*(\d{1,18}(?:\.\d{1,9})?)\s*", re.ASCII)

@@ -16,11 +16,11 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from mlhub_core.buffers import mask_array
+from mlhub_core.console import unwritten
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.index.schema import FACTS_KEY, conform, index_schema
 from mlhub_core.layout import user_path
 from mlhub_core.progress import ProgressSink, ignore
-from mlhub_core.say import unwritten
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.index_reader import open_index
 from mlhub_core.selection.plan import counted, format_bytes, moment_text

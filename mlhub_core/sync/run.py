@@ -9,10 +9,10 @@ import logging
 import time
 from dataclasses import replace
 
+from mlhub_core.console import ensure_handler
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import index_assets
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.logs import ensure_handler
 from mlhub_core.metadata import fetch_metadata
 from mlhub_core.pipeline import check_collections, conclude, transfer
 from mlhub_core.planning import make_plan

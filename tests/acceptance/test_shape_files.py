@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mlhub_core.cli.argument_values import parameter_fields
-from mlhub_core.cli.arguments import OneLineParser, add_download_arguments
+from mlhub_core.cli.arguments import OneLineParser, option_fields
+from mlhub_core.cli.downloads import add_download_options
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.options import MAX_INLINE_GEOJSON, DownloadOptions
 
@@ -17,20 +17,20 @@ SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1], [0
 
 def fields_of(*words: str) -> dict[str, object]:
     parser = OneLineParser()
-    add_download_arguments(parser)
-    return parameter_fields(parser.parse_args(["ds", *words]))
+    add_download_options(parser)
+    return option_fields(parser.parse_args(["ds", *words]), DownloadOptions)
 
 
 def test_the_run_gets_the_file_that_was_meant(tmp_path: Path) -> None:
     path = tmp_path / "square.geojson"
     path.write_text(json.dumps(SQUARE))
-    fields = fields_of("--intersects", str(path))
-    stored = DownloadOptions.create(**fields).model_dump_json()
+    options = DownloadOptions.create(**fields_of("--intersects", str(path)))
+    stored = options.model_dump_json()
     assert "coordinates" not in stored, "a large shape would not fit into the parameters"
-    assert DownloadOptions.model_validate_json(stored).wanted().intersects is not None
+    assert DownloadOptions.model_validate_json(stored).wanted.intersects is not None
     path.write_text(json.dumps({**SQUARE, "type": "MultiPoint", "coordinates": [[5, 5]]}))
     with pytest.raises(InvalidArgument, match=r"square\.geojson has changed"):
-        DownloadOptions.create(**fields)
+        DownloadOptions.create(**options.model_dump())
 
 
 def test_a_shape_that_is_too_large_to_travel() -> None:
@@ -44,5 +44,5 @@ def test_a_shape_that_is_too_large_to_travel() -> None:
 
 def test_a_small_shape_travels_as_it_is() -> None:
     for shape in (SQUARE, json.dumps(SQUARE)):
-        wanted = DownloadOptions.create(dataset="ds", intersects=shape).wanted()
+        wanted = DownloadOptions.create(dataset="ds", intersects=shape).wanted
         assert json.loads(wanted.intersects or "")["type"] == "Polygon"

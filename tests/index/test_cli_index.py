@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.catalogs import write_catalog
 from mlhub_core.cli import main
-from mlhub_core.exit_status import ExitStatus
+from mlhub_core.cli.process import ExitStatus
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlhub_core.cli import main
-from mlhub_core.exit_status import ExitStatus
+from mlhub_core.cli.process import ExitStatus
 from tests.index.kit import DATASET, item, tree, write_archive
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlhub_core.cli import main
-from mlhub_core.exit_status import ExitStatus
+from mlhub_core.cli.process import ExitStatus
 from mlhub_core.index.build import index_assets
 from mlhub_core.sources.unarchive import unarchive
 from tests.index.kit import described, paths_in, rows_of

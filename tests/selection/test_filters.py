@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -9,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlhub_core.cli.argument_values import parameter_fields
-from mlhub_core.cli.arguments import add_download_arguments, join_values
+from mlhub_core.cli.arguments import OneLineParser, option_fields
+from mlhub_core.cli.downloads import add_download_options
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.options import DownloadOptions
 from mlhub_core.selection.filters import AssetFilter
 from tests.selection.test_spatial import GEOMETRIES, bboxes
 
@@ -107,10 +107,10 @@ def test_unknown_names_come_with_near_misses() -> None:
 
 
 def _collections(*words: str) -> Any:
-    parser = argparse.ArgumentParser()
-    add_download_arguments(parser)
-    options = parser.parse_args(join_values(["ds", *words]))
-    return parameter_fields(options)["collection_filter"]
+    parser = OneLineParser()
+    add_download_options(parser)
+    fields = option_fields(parser.parse_args(["ds", *words]), DownloadOptions)
+    return fields.get("collection_filter")
 
 
 @pytest.mark.parametrize(
