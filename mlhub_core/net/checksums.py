@@ -41,22 +41,9 @@ _BLAKE2B, _BLAKE2S = range(0xB201, 0xB241), range(0xB241, 0xB261)
 """Codes of BLAKE2 with digests of 1, 2, 3… bytes."""
 _PLAIN = {16: "md5", 20: "sha1", 28: "sha224", 32: "sha256", 48: "sha384", 64: "sha512"}
 """What a digest without a name is taken for, by its bytes."""
-_NAMES = {
-    "sha2256": "sha256",
-    "sha2512": "sha512",
-    "sha2384": "sha384",
-    "sha2224": "sha224",
-    "sha": "sha1",
-    "rmd160": "ripemd160",
-    "shake128": "shake_128",
-    "shake256": "shake_256",
-    "sha512224": "sha512_224",
-    "sha512256": "sha512_256",
-    "sha2512224": "sha512_224",
-    "sha2512256": "sha512_256",
-    **{f"sha3{bits}": f"sha3_{bits}" for bits in (224, 256, 384, 512)},
-}
-"""Names without their signs, and what hashlib calls them."""
+_OTHER_NAMES = {"sha": "sha1", "rmd160": "ripemd160"}
+"""Names without their signs, and what hashlib calls them where that differs by more than signs."""
+_SHA2 = re.compile(r"sha2(?=(?:224|256|384|512))")
 _SIZED = re.compile(r"(blake2[bs])(\d+)")
 _NAMED = re.compile(
     r"(?i)\{?(?:urn:)?((?:md|sha|blake|shake|ripemd|rmd|sm|keccak|crc)[a-z0-9]*"
@@ -101,6 +88,16 @@ def _sizes() -> dict[str, int]:
     return {**found, **_SHAKES}
 
 
+@cache
+def _names() -> dict[str, str]:
+    """What hashlib calls algorithms, by their names without signs."""
+    return {_bare(name): name for name in _sizes()} | _OTHER_NAMES
+
+
+def _bare(name: str) -> str:
+    return _SHA2.sub("sha", re.sub(r"[-_/ ]", "", name.lower()))
+
+
 def _parse(text: str) -> Checksum | None:
     data = _hexadecimal(text)
     if data is not None:
@@ -126,9 +123,9 @@ def _of_bytes(data: bytes) -> Checksum | None:
 
 def _of_name(name: str, text: str) -> Checksum | None:
     """The digest of an algorithm that is named."""
-    plain = re.sub(r"[-_/ ]", "", name.lower())
-    sized = _SIZED.fullmatch(plain)
-    known, size = (sized[1], int(sized[2]) // 8) if sized else (_NAMES.get(plain, plain), None)
+    bare = _bare(name)
+    sized = _SIZED.fullmatch(bare)
+    known, size = (sized[1], int(sized[2]) // 8) if sized else (_names().get(bare, bare), None)
     usual = _sizes().get(known)
     if usual is None:
         return None

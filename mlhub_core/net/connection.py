@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -111,13 +111,7 @@ def without_key(url: str, api_key: str) -> str:
 
     Servers that redirect to a path with a slash at its end repeat the query, the key in it.
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url
-    pairs = parts.query.split("&")
-    kept = [pair for pair in pairs if api_key not in _values(pair)]
-    return url if kept == pairs else urlunsplit(parts._replace(query="&".join(kept)))
+    return _without(url, lambda pair: api_key in _values(pair))[0]
 
 
 def take_key(root: str, url: str) -> tuple[str, str | None]:
@@ -126,15 +120,24 @@ def take_key(root: str, url: str) -> tuple[str, str | None]:
     Returns:
         The URL without it, and its value; None where there is none.
     """
-    if "key=" not in url or not is_under(root, url):
+    if not is_under(root, url):
         return url, None
-    parts = urlsplit(url)
+    rest, keys = _without(url, lambda pair: pair.partition("=")[0] == "key" and "=" in pair)
+    return rest, _values(keys[0])[1] if keys else None
+
+
+def _without(url: str, leaves: Callable[[str], bool]) -> tuple[str, list[str]]:
+    """A URL without some of the pairs of its query, and these."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url, []
     pairs = parts.query.split("&")
-    kept = [pair for pair in pairs if pair.partition("=")[0] != "key"]
-    if kept == pairs:
-        return url, None
-    key = next(_values(pair)[1] for pair in pairs if pair not in kept)
-    return urlunsplit(parts._replace(query="&".join(kept))), key
+    taken = [pair for pair in pairs if leaves(pair)]
+    if not taken:
+        return url, []
+    query = "&".join(pair for pair in pairs if pair not in taken)
+    return urlunsplit(parts._replace(query=query)), taken
 
 
 def _values(pair: str) -> tuple[str, str]:

@@ -252,12 +252,11 @@ class FileFetcher:
                 self._on_progress(Progress(Stage.CATALOG, 0, 1, body.size, total))
                 self._check()
             body.close()
-        except requests.RequestException as error:
-            body.close()
-            raise _Incomplete(redact(slowness(error) or error)) from error
         except BaseException as error:
-            with suppress(StorageError):  # this one, as a rule
+            with suppress(StorageError):  # which is the error, as a rule
                 body.close()
+            if isinstance(error, requests.RequestException):
+                raise _Incomplete(redact(slowness(error) or error)) from error
             if total is None and isinstance(error, ArchiveLimitExceeded | OSError):
                 self._drop_partial()
             raise
