@@ -24,9 +24,15 @@ from pathlib import Path
 
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.transfer.catalog_check import CatalogNames
-from mlhub_core.transfer.entry import Entry, State
 from mlhub_core.transfer.findings import Findings
-from mlhub_core.transfer.ledger import LedgerReader, LedgerWriter, compact, entries
+from mlhub_core.transfer.ledger import (
+    Entry,
+    LedgerReader,
+    LedgerWriter,
+    State,
+    entries,
+    merge_journals,
+)
 from mlhub_core.transfer.strays import find_strays
 from mlhub_core.transfer.verify import verify_files
 
@@ -75,7 +81,7 @@ def write(directory: Path, count: int, shuffled: bool) -> None:
 
 
 def merge(directory: Path, count: int, shuffled: bool) -> None:
-    assert compact(directory) == count // _PER_ITEM * _PER_ITEM
+    assert merge_journals(directory) == count // _PER_ITEM * _PER_ITEM
 
 
 def merge_more(directory: Path, count: int, shuffled: bool) -> None:
@@ -85,7 +91,7 @@ def merge_more(directory: Path, count: int, shuffled: bool) -> None:
         if number < count // 100:
             writer.add(_entry(path))
     writer.close()
-    compact(directory)
+    merge_journals(directory)
 
 
 def look_up(directory: Path, count: int, shuffled: bool) -> None:
@@ -130,7 +136,7 @@ def lay_files(directory: Path, count: int, shuffled: bool) -> None:
             digest = known[number % _SOURCES]
             writer.add(Entry(path, 4096, digest, None, None, "", State.VERIFIED, 1.5))
         writer.close()
-    compact(paths.ledger_dir)
+    merge_journals(paths.ledger_dir)
 
 
 def check_files(directory: Path, count: int, shuffled: bool) -> None:
@@ -146,10 +152,10 @@ def check_files(directory: Path, count: int, shuffled: bool) -> None:
 _Phase = Callable[[Path, int, bool], None]
 _PHASES: dict[str, _Phase] = {
     "write": write,
-    "compact": merge,
+    "merge": merge,
     "look up all, in order of partitions": look_up,
     "read all, in order of paths": scan,
-    "a later run: write and compact 1 %": merge_more,
+    "a later run: write and merge 1 %": merge_more,
 }
 _FILE_PHASES: dict[str, _Phase] = {"(files made)": lay_files, "check files": check_files}
 

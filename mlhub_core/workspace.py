@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,9 +11,13 @@ from pathlib import Path
 
 from mlhub_core.exceptions import InvalidArgument, NotADirectory, NothingMatches, StorageError
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.transfer.failures import recover_failures
+from mlhub_core.transfer.ledger import check, merge_journals
 from mlhub_core.transfer.lock import directory_lock
+from mlhub_core.transfer.partials import sweep_partials
 from mlhub_core.transfer.storage import telling_refusals
-from mlhub_core.transfer.tidy import tidy_ledger, tidy_state
+
+log = logging.getLogger(__name__)
 
 
 def check_directories(*directories: Path) -> None:
@@ -56,13 +61,41 @@ def workspace(paths: DownloadPaths) -> Iterator[None]:
         with telling_refusals(f"work in {paths.asset_dir}"), directory_lock(paths):
             tidy_state(paths)
             yield
-            tidy_ledger(paths)
+            _merge_if_possible(paths)
     except NothingMatches:
         raise  # the catalog is fine, and the next filter may need it
     except InvalidArgument:
         if paths.asset_dir in new:
             remove_made(new, made)
         raise
+
+
+def tidy_state(paths: DownloadPaths) -> None:
+    """Merge what earlier runs left, finished or killed; remove what nothing can continue.
+
+    Call it under the directory's lock while no partition runs.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    check(paths.ledger_dir)
+    merged = merge_journals(paths.ledger_dir)
+    recover_failures(paths.failures_dir, paths.err_report)
+    removed = sweep_partials(paths.partial_dir)
+    if merged or removed:
+        log.debug("%d ledger entries merged, %d partial files removed", merged, removed)
+
+
+def _merge_if_possible(paths: DownloadPaths) -> None:
+    """Merge what a run has just written, which spares the next run the time.
+
+    A disk that refuses is no error of a run that has all its files: the journals are still there,
+    and the next run says so.
+    """
+    try:
+        merge_journals(paths.ledger_dir)
+    except StorageError as error:
+        log.debug("the ledger is left to the next run: %s", error)
 
 
 def missing_directories(directory: Path) -> list[Path]:

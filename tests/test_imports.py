@@ -96,7 +96,7 @@ def test_a_download_without_a_place_loads_no_pandas_and_a_complete_re_run_little
     )
     assert loaded_by(code, tmp_path).isdisjoint({"pandas", "geopandas"})
     loaded = modules_after(code, tmp_path)
-    assert "mlhub_core.transfer.kept" in loaded
+    assert "mlhub_core.transfer.ledger" in loaded
     needless = {"pandas", "geopandas", "shapely", "pystac", "dateutil", "prefect"}
     assert loaded.isdisjoint(needless | {"pyarrow.compute", "numpy.ma"})
 

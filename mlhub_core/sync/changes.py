@@ -27,7 +27,7 @@ from mlhub_core.state import open_state, read_state, write_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.sync.diff import ADDED, CHANGED, Diff
 from mlhub_core.sync.fingerprints import BATCH_ROWS
-from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State, compact
+from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State, merge_journals
 from mlhub_core.transfer.storage import is_safe
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def apply(
         diff: What :func:`~mlhub_core.sync.diff.compare` found.
         old: The index before.
         new: The index now.
-        paths: The download, its ledger compacted and its lock held.
+        paths: The download, its journals merged and its lock held.
         stop: Looked at now and then.
 
     Raises:
@@ -101,7 +101,7 @@ def apply(
                     marker.take(change, place)
             finally:
                 marker.close()
-        compact(paths.ledger_dir)
+        merge_journals(paths.ledger_dir)
         os.replace(part, table)
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, StorageError):

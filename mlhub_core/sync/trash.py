@@ -25,7 +25,7 @@ from mlhub_core.state import TRASH_NAME, open_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.sync.catalog_files import LIST_NAME as CATALOG_LIST
 from mlhub_core.sync.catalog_files import listed_as_gone, names_of
-from mlhub_core.transfer.ledger import compact, entries, forget
+from mlhub_core.transfer.ledger import entries, forget, merge_journals
 from mlhub_core.transfer.names import NameSet
 from mlhub_core.transfer.storage import is_safe
 
@@ -62,7 +62,7 @@ def prune(
         Interrupted: if ``stop`` is set; the next time goes on.
     """
     stop = stop or StopFlag()
-    compact(paths.ledger_dir)
+    merge_journals(paths.ledger_dir)
     listed = paths.state_dir / _LIST_NAME
     trash = paths.state_dir / TRASH_NAME / time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime())
     moved = 0

@@ -62,7 +62,7 @@ def check_catalog(
     """Read the archive through, and compare what lies on disk with it.
 
     Args:
-        paths: The download, its ledger compacted.
+        paths: The download, its journals merged.
         findings: Gets files of the catalog that are missing or not as in the archive.
         limits: Caps on what is read of the archive.
         stop: Looked at now and then.

@@ -17,7 +17,7 @@ from mlhub_core.net.checksums import parse_checksum
 
 if TYPE_CHECKING:
     from mlhub_core.selection.partition import Asset
-    from mlhub_core.transfer.entry import Entry
+    from mlhub_core.transfer.ledger import Entry
 
 _VERSION = "2"
 """Before the digest. The first edition recorded :func:`path_digest`, without a mark."""

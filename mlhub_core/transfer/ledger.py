@@ -1,48 +1,182 @@
 """The ledger: which files are already here, how long they are and what their digest is.
 
-Every partition of a run appends to a segment of its own. :func:`compact` merges segments into one
-SQLite table, from which a partition looks up its own paths, so memory follows the batch and not
-the dataset.
+One SQLite table holds it. Only the run that has the directory's lock writes it, before and after
+its partitions: SQLite's own locks, which file systems of clusters may not have, are not needed. A
+partition, in whatever process and on whatever machine, appends what it finishes to a journal of its
+own: lines of JSON, of which a kill tears the last at most. The end of the run, or else the next
+one, merges the journals into the table.
+
+Memory is bounded by SQLite's page cache and by the batch, whatever the number of entries.
 """
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from enum import StrEnum
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+from urllib.parse import quote
+
+import orjson
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.transfer.entry import Entry, State
-from mlhub_core.transfer.ledger_table import (
-    TABLE_NAME,
-    LedgerTable,
-    Mark,
-    check,
-    entries,
-    forget,
-    mark_damaged,
-    merge,
-    totals,
-)
-from mlhub_core.transfer.segments import (
-    LedgerWriter,
-    SegmentIndex,
-    read_segment,
-    rows_of,
-    segments_in,
-)
+from mlhub_core.state import open_state
+from mlhub_core.transfer.storage import storage_error
 
-__all__ = [
-    "Entry",
-    "State",
-    "LedgerWriter",
-    "LedgerReader",
-    "read_segment",
-    "check",
-    "compact",
-    "entries",
-    "totals",
-    "mark_damaged",
-    "forget",
-]
+log = logging.getLogger(__name__)
+
+TABLE_NAME = "ledger.sqlite"
+
+_JOURNAL = ".jsonl"
+_LOOKUP = 500
+"""Paths per query: SQLite's oldest limit on parameters is 999."""
+_MERGE_ROWS = 20_000
+"""Sorted and inserted at a time. Paths in order touch each page of the table once."""
+_CACHE_KIB = 32 * 1024
+"""Of pages, while entries are merged: what a batch touches should not be written in between."""
+
+_VERSION = 0
+"""``user_version`` of the table; what is newer is refused."""
+_COLUMNS = ["path", "size", "sha256", "etag", "modified", "source", "state", "time"]
+_TABLE = """
+(
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, sha256 TEXT, etag TEXT, modified TEXT,
+    source TEXT NOT NULL, state TEXT NOT NULL, time REAL NOT NULL
+) WITHOUT ROWID
+"""
+_CREATE = f"CREATE TABLE IF NOT EXISTS files {_TABLE}"
+_REPLACE = "INSERT OR REPLACE INTO {} VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+_DAMAGED = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,  # a file of something else: no such column
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+"""Errors that tell of what is in the file; all others are the disk's, or another process's."""
+_MOST = 2**63 - 1
+"""What SQLite takes for an integer."""
+
+
+class State(StrEnum):
+    """How sure the ledger is of a file."""
+
+    VERIFIED = "verified"
+    """Fetched, and its length or a digest compared."""
+    ADOPTED = "adopted"
+    """It lay there; the server, or the catalog's digest, says that it is complete."""
+    UNCHECKED = "unchecked"
+    """It lay there, or came without anything to compare it with."""
+    DAMAGED = "damaged"
+    """It was whole once, and a later check found that it no longer is. The entry stays, for its
+    size and digest are what a file in its place is held against."""
+    OUTDATED = "outdated"
+    """It is as it was fetched, but the catalog has changed about it since. It stays in use until
+    what is fetched anew is whole."""
+
+
+class Entry(NamedTuple):
+    """A finished file.
+
+    Attributes:
+        path: Its save path.
+        size: Bytes.
+        sha256: Digest, None for a file that was taken without reading it.
+        etag: As the server gave it.
+        modified: ``Last-Modified`` as the server gave it.
+        source: :func:`~mlhub_core.transfer.fingerprint.fingerprint` of its asset.
+        state: How sure we are of it.
+        time: When it was recorded, seconds since 1970.
+    """
+
+    path: str
+    size: int
+    sha256: str | None
+    etag: str | None
+    modified: str | None
+    source: str
+    state: State
+    time: float
+
+
+_STATES = {str(state): state for state in State}
+
+
+def _entry_of(row: Any) -> Entry | None:
+    """An entry out of a row of the table or of a journal; None where it is none of ours."""
+    try:
+        path, size, sha256, etag, modified, source, state, moment = row
+        texts = all(isinstance(text, str) for text in (path, source))
+        texts = texts and all(text is None or isinstance(text, str) for text in row[2:5])
+        if texts and isinstance(size, int) and 0 <= size <= _MOST:
+            return Entry(path, size, sha256, etag, modified, source, _STATES[state], float(moment))
+    except (ValueError, TypeError, KeyError):
+        pass
+    return None
+
+
+class LedgerWriter:
+    """Appends to the journal of a partition; the file appears with the first entry.
+
+    Args:
+        directory: The ledger's directory.
+        number: The partition's number, for the journal's name.
+    """
+
+    def __init__(self, directory: Path, number: int) -> None:
+        name = f"{time.time_ns():020d}-{number:05d}-{os.getpid()}{_JOURNAL}"
+        self._path = directory / name
+        self._file: BinaryIO | None = None
+
+    def add(self, entry: Entry) -> None:
+        """Record a file that lies at its final place by now.
+
+        Raises:
+            StorageError: if the disk refuses.
+        """
+        with _writing(self._path):
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = open_state(self._path, "ab")
+            self._file.write(orjson.dumps(tuple(entry), option=orjson.OPT_APPEND_NEWLINE))
+
+    def flush(self) -> None:
+        """Hand what is pending to the operating system: from here on a kill loses nothing of it.
+
+        Raises:
+            StorageError: if the disk refuses.
+        """
+        if self._file is not None:
+            with _writing(self._path):
+                self._file.flush()
+
+    def close(self) -> None:
+        """Flush and close.
+
+        Raises:
+            StorageError: if the disk refuses.
+        """
+        if self._file is not None:
+            with _writing(self._path):
+                self._file.close()
+            self._file = None
+
+
+@contextmanager
+def _writing(journal: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(f"write the ledger {journal}", error) from error
 
 
 class LedgerReader:
@@ -50,62 +184,89 @@ class LedgerReader:
 
     Args:
         directory: The ledger's directory, which need not exist.
-        partition: Of what is not compacted yet, read only what this partition wrote when it was
-            tried before: its siblings' segments, which they may just be writing, cannot hold its
-            paths. Whatever earlier runs left is in the table, if the ledger was compacted before
-            the first partition began. None reads all segments.
+        partition: Of what is not merged yet, read only what this partition wrote when it was
+            tried before: its siblings' journals, which they may just be writing, cannot hold its
+            paths. Whatever earlier runs left is in the table, if the journals were merged before
+            the first partition began. None reads all journals.
 
     Raises:
         StorageError: if the ledger cannot be read.
     """
 
     def __init__(self, directory: Path, *, partition: int | None = None) -> None:
-        # Segments first: one that is compacted in between is then found in the table as well.
-        segments = segments_in(directory, partition)
-        self._recent = SegmentIndex(segments) if segments else None
-        has_table = (directory / TABLE_NAME).exists()
-        self._table = LedgerTable(directory) if has_table else None
+        self._path = directory / TABLE_NAME
+        journals = _journals(directory, partition)
+        with _errors(self._path):
+            self._connection = _open(self._path)
+            # On disk once they are many, as SQLite's temporary tables are.
+            self._connection.execute(f"CREATE TEMP TABLE recent {_TABLE}")
+            self._connection.executemany(_REPLACE.format("recent"), _read(journals))
 
-    def find(self, paths: list[str]) -> dict[str, Entry]:
+    def find(self, paths: Sequence[str]) -> dict[str, Entry]:
         """Entries of those of ``paths`` that the ledger knows.
 
-        Paths that are neighbours, in whatever order, are found in half the time.
-
         Raises:
             StorageError: if the ledger cannot be read.
         """
-        found = self._table.find(paths) if self._table is not None else {}
-        if self._recent is not None:
-            found.update(self._recent.find(paths))
-        return found
-
-    def marks(self, paths: list[str]) -> dict[str, Mark]:
-        """By what files that are as they were are known, of those of ``paths`` that have an entry.
-
-        Raises:
-            StorageError: if the ledger cannot be read.
-        """
-        found = self._table.marks(paths) if self._table is not None else {}
-        if self._recent is not None:
-            recent = self._recent.find(paths)
-            found.update((path, (e.size, e.source, e.state)) for path, e in recent.items())
+        found = {}
+        in_order = sorted(paths)  # neighbours lie on one page
+        with _errors(self._path):
+            for table in ("files", "recent"):
+                for start in range(0, len(in_order), _LOOKUP):
+                    some = in_order[start : start + _LOOKUP]
+                    asked = ",".join("?" * len(some))
+                    rows = self._connection.execute(
+                        f"SELECT * FROM {table} WHERE path IN ({asked})", some
+                    )
+                    found.update(
+                        (entry.path, entry) for entry in filter(None, map(_entry_of, rows))
+                    )
         return found
 
     def close(self) -> None:
-        """Let go of table and segments."""
-        if self._table is not None:
-            self._table.close()
-            self._table = None
-        if self._recent is not None:
-            self._recent.close()
-            self._recent = None
+        """Let go of the table."""
+        self._connection.close()
 
 
-def compact(directory: Path) -> int:
-    """Merge all segments into the table and remove them; without segments nothing is written.
+def check(directory: Path) -> None:
+    """Look the table over; set one aside that is damaged, as a power failure may leave it.
+
+    What is here is then found out by one request for each file. Call it under the directory's lock,
+    while no partition runs.
+
+    Raises:
+        StorageError: if a newer version wrote it, or it cannot be read.
+    """
+    table = directory / TABLE_NAME
+    if not table.exists():
+        return
+    try:
+        with closing(_open(table)) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            connection.execute(_CREATE)  # a kill may have left an empty file
+            columns = [row[1] for row in connection.execute("PRAGMA table_info(files)")]
+    except (sqlite3.Error, ValueError) as error:
+        if not _tells_of_damage(error):
+            raise _table_error(table, error) from error
+        found = str(error)
+    else:
+        if found == "ok" and version > _VERSION:
+            raise StorageError(
+                f"{table} was written by a newer version of mlhub-flows: use that version here, or "
+                "another output directory."
+            )
+        if found == "ok" and columns != _COLUMNS:
+            found = "it is no ledger of ours"
+    if found != "ok":
+        log.warning("%s", _set_aside(table, found))
+
+
+def merge_journals(directory: Path) -> int:
+    """Merge all journals into the table and remove them; without journals nothing is written.
 
     Call it under the directory's lock while no partition runs. A crash in between loses nothing:
-    segments go only once the table is committed, the oldest first, and merging one again is
+    journals go only once the table is committed, the oldest first, and merging one again is
     harmless.
 
     Returns:
@@ -114,13 +275,185 @@ def compact(directory: Path) -> int:
     Raises:
         StorageError: if the disk refuses.
     """
-    segments = segments_in(directory)
-    if not segments:
+    journals = _journals(directory)
+    if not journals:
         return 0
-    merged = merge(directory, rows_of(segments))
+    merged = 0
+    table = directory / TABLE_NAME
+    read = _read(journals)
+    with _errors(table), closing(_connect(table)) as connection:
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute(_CREATE)
+        with connection:
+            while batch := list(islice(read, _MERGE_ROWS)):
+                # The sort keeps the order of what has the same path: the latest stays.
+                connection.executemany(_REPLACE.format("files"), sorted(batch, key=itemgetter(0)))
+                merged += len(batch)
     try:
-        for segment in segments:
-            segment.unlink()
+        for journal in journals:
+            journal.unlink()
     except OSError as error:
-        raise StorageError(f"Cannot tidy the ledger {directory}: {error.strerror}.") from error
+        raise storage_error(f"tidy the ledger {directory}", error) from error
     return merged
+
+
+def entries(directory: Path) -> Iterator[Entry]:
+    """All entries of the table, in the order of their paths.
+
+    Raises:
+        StorageError: if the table cannot be read.
+    """
+    with _opened(directory) as connection:
+        rows = connection.execute("SELECT * FROM files ORDER BY path")
+        yield from filter(None, map(_entry_of, rows))
+
+
+def totals(directory: Path) -> tuple[int, int]:
+    """How many entries the table has, and the sum of their sizes.
+
+    Raises:
+        StorageError: if the table cannot be read.
+    """
+    with _opened(directory) as connection:
+        query = "SELECT count(*), coalesce(sum(size), 0) FROM files"
+        count, size = connection.execute(query).fetchone()
+    return int(count), int(size)
+
+
+def mark_damaged(directory: Path, paths: Iterable[str]) -> None:
+    """Let :attr:`State.DAMAGED` be the state of these entries and of no other.
+
+    Those that were damaged and no longer are have been restored by somebody. Call it under the
+    directory's lock, with the journals merged, while no partition runs.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    restored = "UPDATE files SET state = CASE WHEN sha256 IS NULL THEN ? ELSE ? END WHERE state = ?"
+    with _opened(directory) as connection:
+        connection.execute(restored, (State.UNCHECKED, State.ADOPTED, State.DAMAGED))
+        update = "UPDATE files SET state = ? WHERE path = ?"
+        connection.executemany(update, ((State.DAMAGED, path) for path in paths))
+
+
+def forget(directory: Path, paths: Iterable[str]) -> None:
+    """Remove entries whose files are no longer where they were.
+
+    Call it under the directory's lock, with the journals merged, while no partition runs.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    with _opened(directory) as connection:
+        connection.executemany("DELETE FROM files WHERE path = ?", ((path,) for path in paths))
+
+
+def _journals(directory: Path, partition: int | None = None) -> list[Path]:
+    """The journals of all partitions or of one, the oldest first."""
+    try:
+        names = sorted(name for name in os.listdir(directory) if name.endswith(_JOURNAL))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise storage_error(f"read the ledger {directory}", error) from error
+    own = "" if partition is None else f"-{partition:05d}-"
+    return [directory / name for name in names if own in name]
+
+
+def _read(journals: Iterable[Path]) -> Iterator[Entry]:
+    """Entries of some journals, in the order in which they were written.
+
+    A torn line, as a kill or a power failure leaves it, is left out.
+    """
+    for journal in journals:
+        try:
+            with open_state(journal, "rb") as file:
+                for line in file:
+                    entry = _entry_in(line)
+                    if entry is not None:
+                        yield entry
+        except FileNotFoundError:
+            continue  # merged since it was listed
+        except OSError as error:
+            raise storage_error(f"read the ledger {journal}", error) from error
+
+
+def _entry_in(line: bytes) -> Entry | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return _entry_of(orjson.loads(line))
+    except ValueError:
+        return None
+
+
+def _open(table: Path) -> sqlite3.Connection:
+    """Open the table; an empty one in memory where there is none yet."""
+    if table.exists():
+        return _connect(table)
+    connection = sqlite3.connect(":memory:")
+    connection.execute(_CREATE)
+    return connection
+
+
+def _connect(table: Path) -> sqlite3.Connection:
+    # Without SQLite's locks: whoever writes holds the directory's.
+    return sqlite3.connect(f"file:{quote(os.fsencode(table))}?vfs=unix-none", uri=True)
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[sqlite3.Connection]:
+    """The table, for the length of the block; what is changed in it is committed at its end."""
+    table = directory / TABLE_NAME
+    with _errors(table), closing(_open(table)) as connection, connection:
+        yield connection
+
+
+@contextmanager
+def _errors(table: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeEncodeError:
+        raise  # it is about what we are asked
+    except (sqlite3.Error, ValueError) as error:
+        raise _table_error(table, error) from error
+
+
+def _tells_of_damage(error: Exception) -> bool:
+    """Whether it is the file that is bad, and not the disk or another process that refuses."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code & 0xFF in _DAMAGED
+
+
+def _table_error(table: Path, error: Exception) -> StorageError:
+    if _tells_of_damage(error):
+        return StorageError(f"{_set_aside(table, str(error))} Run the same command again.")
+    codes = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_NOMEM: errno.ENOMEM}
+    code = codes.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    reason = OSError(code, os.strerror(code)) if code else OSError(str(error))
+    return storage_error(f"use {table}", reason)
+
+
+def _set_aside(table: Path, what: str) -> str:
+    """Give a damaged table another name, and what is to be rolled back in it.
+
+    Returns:
+        What was done, for people.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    damaged = table.with_name(table.name + ".damaged")
+    try:
+        for suffix in ("-journal", "-wal", "-shm"):
+            table.with_name(table.name + suffix).unlink(missing_ok=True)
+        os.replace(table, damaged)
+    except FileNotFoundError:
+        pass  # a sibling was quicker
+    except OSError as error:
+        raise storage_error(f"set the damaged {table} aside", error) from error
+    lines = what.splitlines() or ["unreadable"]
+    return (
+        f"{table} is damaged ({lines[-1]}) and was renamed to {damaged.name}: each file that is "
+        "here is asked about once instead."
+    )

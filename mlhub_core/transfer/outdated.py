@@ -41,7 +41,7 @@ def find_outdated(
     """Compare what the ledger knows with what the index says.
 
     Args:
-        paths: The download, its ledger compacted.
+        paths: The download, its journals merged.
         findings: Gets them, as outdated or damaged.
         stop: Looked at now and then.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing, nullcontext
 from itertools import islice
 
@@ -27,7 +27,6 @@ from mlhub_core.transfer.failures import Failure, FailureWriter
 from mlhub_core.transfer.fetch import Fetch
 from mlhub_core.transfer.fingerprint import fingerprint_of, is_unchanged
 from mlhub_core.transfer.governor import Governor, governor_for
-from mlhub_core.transfer.kept import sift
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State
 from mlhub_core.transfer.parcels import assets_of
 from mlhub_core.transfer.partials import Partials
@@ -70,7 +69,7 @@ def download_partition(
     An asset that cannot be had is no error here: it is counted, and its cause written to the
     result's ``failures_path``.
 
-    What earlier runs left is known once :func:`~mlhub_core.transfer.tidy.tidy_state` has merged it,
+    What earlier runs left is known once :func:`~mlhub_core.workspace.tidy_state` has merged it,
     which :func:`~mlhub_core.workspace.workspace` sees to.
 
     Args:
@@ -153,29 +152,16 @@ class _Run:
         ledger = LedgerReader(self._paths.ledger_dir, partition=self._partition.number)
         try:
             while batch := list(islice(assets, _BATCH)):
-                for number, (asset, entry) in enumerate(self._undecided(batch, ledger)):
+                entries = ledger.find([asset.save_path for asset in batch])
+                for number, asset in enumerate(batch):
                     if number % _CHECK_EVERY == 0:
                         self.stop.check()
                         self.tick()
-                    fetch = self._act(asset, entry)
+                    fetch = self._act(asset, entries.get(asset.save_path))
                     if fetch is not None:
                         yield fetch
         finally:
             ledger.close()
-
-    def _undecided(
-        self, batch: list[Asset], ledger: LedgerReader
-    ) -> Iterator[tuple[Asset, Entry | None]]:
-        """Keep what is plainly as it was; what is left of a batch comes out."""
-        self.stop.check()
-        self.tick()
-        known = [asset.save_path for asset in batch]
-        if self._if_exists is DownloadIfExistsOpts.resume:
-            batch, known, kept, size = sift(batch, str(self._paths.asset_dir), ledger)
-            self._counts["kept"] += kept
-            self._bytes_here += size
-        entries = ledger.find(known) if known else {}
-        return ((asset, entries.get(asset.save_path)) for asset in batch)
 
     def _act(self, asset: Asset, entry: Entry | None) -> Fetch | None:
         """Do what can be done without asking anybody; else say what is to be fetched."""

@@ -45,7 +45,7 @@ def find_strays(
     Directories without files, and links to directories, say nothing and are passed over.
 
     Args:
-        paths: The download, its ledger compacted.
+        paths: The download, its journals merged.
         catalog: The names of the catalog's files.
         findings: Gets them, as unrecorded, foreign, or left by other tools.
         stop: Looked at now and then.

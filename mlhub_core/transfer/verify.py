@@ -67,7 +67,7 @@ def verify_files(
 ) -> Checked:
     """Check every file that the ledger knows.
 
-    Call it under the directory's lock, with the ledger compacted.
+    Call it under the directory's lock, with the journals merged.
 
     Args:
         paths: The download.

@@ -17,7 +17,7 @@ from mlhub_core.exceptions import DownloadIncomplete
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.repair import verify
 from mlhub_core.transfer.fingerprint import path_digest
-from mlhub_core.transfer.tidy import tidy_state
+from mlhub_core.workspace import tidy_state
 from tests.acceptance.conftest import QUICK
 from tests.acceptance.kit import DATASET, Json, catalog_members, collection, item
 from tests.faultserver import FaultServer

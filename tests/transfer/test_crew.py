@@ -29,7 +29,7 @@ from mlhub_core.transfer.dispatch import (
     download_partition,
     is_worth_it,
 )
-from mlhub_core.transfer.ledger import Entry, LedgerWriter, State, compact
+from mlhub_core.transfer.ledger import Entry, LedgerWriter, State, merge_journals
 from mlhub_core.transfer.lock import directory_lock
 from mlhub_core.workspace import workspace
 from tests.faultserver import Fault
@@ -261,7 +261,7 @@ def test_a_crew_has_to_be_worth_it(
     for number in range(here):
         writer.add(Entry(f"c/{number}", 1, None, None, None, "x", State.VERIFIED, 0.0))
     writer.close()
-    compact(kit.paths.ledger_dir)
+    merge_journals(kit.paths.ledger_dir)
     partition = Partition(1, 1, kit.root / "p", files, known, unknown)
     settings = RunSettings()
     assert is_worth_it([partition], kit.paths, settings, Opts.resume) is worth

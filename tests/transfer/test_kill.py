@@ -14,8 +14,8 @@ import sys
 
 import pytest
 
-from mlhub_core.transfer.entry import State
-from mlhub_core.transfer.tidy import tidy_state
+from mlhub_core.transfer.ledger import State
+from mlhub_core.workspace import tidy_state
 from tests.faultserver import Fault, FaultServer, Request
 from tests.transfer.kit import Kit, content
 

@@ -21,7 +21,7 @@ from mlhub_core.settings import RunSettings
 from mlhub_core.space import check_space
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.result import PartitionResult
-from mlhub_core.transfer.tidy import tidy_state
+from mlhub_core.workspace import tidy_state
 from tests.acceptance.kit import DATASET, collection, item, publish
 from tests.faultserver import FaultServer
 from tests.transfer.kit import Kit, content, quick

@@ -17,8 +17,7 @@ from mlhub_core.exceptions import Interrupted, StorageError
 from mlhub_core.progress import Progress
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.partials import Note, Partials, sweep_partials
-from mlhub_core.transfer.tidy import tidy_state
-from mlhub_core.workspace import workspace
+from mlhub_core.workspace import tidy_state, workspace
 from tests.faultserver import FaultServer, stall
 from tests.transfer.kit import OVERLAP, Kit, content, quick
 

@@ -25,7 +25,7 @@ from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.findings import Kind, read_findings
 from mlhub_core.transfer.ledger import State, entries
 from mlhub_core.transfer.lock import directory_lock
-from mlhub_core.transfer.tidy import tidy_state
+from mlhub_core.workspace import tidy_state
 from tests.acceptance.kit import catalog_members, collection, tar_gz
 from tests.faultserver import FaultServer, stall, status
 from tests.processes import command
