@@ -25,8 +25,7 @@ from mlhub_core.layout import DownloadPaths
 from mlhub_core.redact import redact_url
 from mlhub_core.state import open_state, read_state, write_state
 from mlhub_core.stop import StopFlag
-from mlhub_core.sync.diff import ADDED, CHANGED, Diff
-from mlhub_core.sync.fingerprints import BATCH_ROWS
+from mlhub_core.sync.compare import ADDED, BATCH_ROWS, CHANGED, Diff
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State, merge_journals
 from mlhub_core.transfer.storage import is_safe
 
@@ -75,7 +74,7 @@ def apply(
     """Mark what changed in the ledger, and list all changes in a table.
 
     Args:
-        diff: What :func:`~mlhub_core.sync.diff.compare` found.
+        diff: What :func:`~mlhub_core.sync.compare.compare` found.
         old: The index before.
         new: The index now.
         paths: The download, its journals merged and its lock held.

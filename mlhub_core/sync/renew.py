@@ -21,8 +21,7 @@ from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.stop import StopFlag
 from mlhub_core.sync.catalog_files import hold_archive, note_gone
 from mlhub_core.sync.changes import Changes, apply, remember_changes, unfinished_changes
-from mlhub_core.sync.diff import compare
-from mlhub_core.sync.fingerprints import COLUMNS
+from mlhub_core.sync.compare import COLUMNS, compare
 
 SYNC_DIRECTORY = "sync"
 
@@ -98,7 +97,7 @@ def adopt_index(
     note_gone(paths, directory, archive, limits or ArchiveLimits(), stop)
     if index.path == paths.index:
         return index, unfinished_changes(directory)
-    diff = compare(paths.index, index.path, directory / "buckets", stop=stop)
+    diff = compare(paths.index, index.path, stop=stop)
     changes = apply(diff, paths.index, index.path, paths, stop)
     remember_changes(changes, directory)
     placed = replace(index, path=paths.index)

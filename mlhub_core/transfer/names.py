@@ -40,10 +40,16 @@ class NameSet:
             added = np.frombuffer(self._added, dtype=np.int64)
             self._sorted = np.unique(np.concatenate((self._sorted, added)))
             self._added = array("q")
-        if not len(self._sorted):
-            return [False] * len(names)
         asked = np.fromiter(map(hash, names), dtype=np.int64, count=len(names))
-        places = np.searchsorted(self._sorted, asked)
-        places[places == len(self._sorted)] = 0
-        found: list[bool] = (self._sorted[places] == asked).tolist()
+        found: list[bool] = is_in(asked, self._sorted).tolist()
         return found
+
+
+def is_in(asked: NDArray[np.int64], there: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For each of some numbers whether it is among others, which are sorted."""
+    if not len(there):
+        return np.zeros(len(asked), np.bool_)
+    places = np.searchsorted(there, asked)
+    places[places == len(there)] = 0
+    found: NDArray[np.bool_] = there[places] == asked
+    return found

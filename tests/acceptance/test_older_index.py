@@ -12,7 +12,7 @@ from mlhub_core.cli import main
 from mlhub_core.exceptions import DownloadIncomplete
 from mlhub_core.repair import retry, verify
 from mlhub_core.selection.partition import Asset, read_assets, write_assets
-from mlhub_core.sync.diff import CHANGED, SAME, compare
+from mlhub_core.sync.compare import CHANGED, SAME, compare
 from tests.acceptance.conftest import QUICK
 from tests.acceptance.kit import DATASET, item
 from tests.faultserver import FaultServer, status
@@ -39,7 +39,7 @@ def test_an_index_without_the_youngest_columns(
     new = tmp_path / "new.parquet"
     new.write_bytes(index.read_bytes())
     without(index, "updated")
-    assert list(compare(index, new, tmp_path / "buckets").fresh) == [SAME, SAME]
+    assert list(compare(index, new).fresh) == [SAME, SAME]
     assert verify(root).wrong == 0
     server.put("/c.csv", b"a,b\n")
     server.always("/b.csv", status(503))
@@ -61,7 +61,7 @@ def test_an_item_that_was_written_anew_is_seen_with_an_older_index(
         indexes.append(tmp_path / f"{year}.parquet")
         indexes[-1].write_bytes(found.read_bytes())
     without(indexes[0], "updated")
-    assert list(compare(*indexes, tmp_path / "buckets").fresh) == [CHANGED]
+    assert list(compare(*indexes).fresh) == [CHANGED]
 
 
 def test_a_partition_without_the_youngest_columns(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Two indexes compared: against sets, for catalogs of all sorts, in buckets of all sizes."""
+"""Two indexes compared: against sets, for catalogs of all sorts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.sync.diff import ADDED, CHANGED, SAME, compare
-from mlhub_core.sync.fingerprints import COLUMNS
+from mlhub_core.sync.compare import ADDED, CHANGED, COLUMNS, SAME, compare
 
 TYPES = {"file_size": pa.int64()}
 SCHEMA = pa.schema([(name, TYPES.get(name, pa.string())) for name in COLUMNS])
@@ -35,7 +34,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 def verdict(tmp_path: Path, before: dict[str, Any], after: dict[str, Any]) -> int:
     old = write(tmp_path / "old.parquet", [row("a", **before)])
     new = write(tmp_path / "new.parquet", [row("a", **after)])
-    return int(compare(old, new, tmp_path / "buckets").fresh[0])
+    return int(compare(old, new).fresh[0])
 
 
 @pytest.mark.parametrize(
@@ -95,17 +94,12 @@ def table(assets: dict[Any, Any]) -> list[dict[str, Any]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(old=ASSETS, new=ASSETS, bucket_rows=st.integers(1, 40))
-def test_as_sets_say(old: dict[Any, Any], new: dict[Any, Any], bucket_rows: int) -> None:
-    joined = Counter("\x1f".join(map(str, name)) for name in {*old, *new})
-    clear = {name for name in {*old, *new} if joined["\x1f".join(map(str, name))] == 1}
-    old = {name: state for name, state in old.items() if name in clear}
-    new = {name: state for name, state in new.items() if name in clear}
+@given(old=ASSETS, new=ASSETS)
+def test_as_sets_say(old: dict[Any, Any], new: dict[Any, Any]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         paths = [write(root / f"{n}.parquet", table(rows)) for n, rows in enumerate((old, new))]
-        diff = compare(paths[0], paths[1], root / "buckets", bucket_rows=bucket_rows)
-        assert not (root / "buckets").exists()
+        diff = compare(*paths)
     expected = [
         ADDED if name not in old else SAME if old[name] == state else CHANGED
         for name, state in new.items()
@@ -120,4 +114,4 @@ def test_an_index_that_cannot_be_read_is_an_error_of_ours(tmp_path: Path) -> Non
     new = write(tmp_path / "new.parquet", [row("a")])
     (tmp_path / "old.parquet").write_bytes(b"not parquet")
     with pytest.raises(StorageError, match=r"old\.parquet"):
-        compare(tmp_path / "old.parquet", new, tmp_path / "buckets")
+        compare(tmp_path / "old.parquet", new)
