@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.transfer.catalog_check import CatalogNames
 from mlhub_core.transfer.findings import Findings
 from mlhub_core.transfer.ledger import (
     Entry,
@@ -33,8 +32,8 @@ from mlhub_core.transfer.ledger import (
     entries,
     merge_journals,
 )
-from mlhub_core.transfer.strays import find_strays
-from mlhub_core.transfer.verify import verify_files
+from mlhub_core.transfer.recorded import check_recorded
+from mlhub_core.transfer.unrecorded import check_unrecorded
 
 _PARTITIONS = 64
 _PER_ITEM = 4
@@ -143,8 +142,8 @@ def check_files(directory: Path, count: int, shuffled: bool) -> None:
     """Every file that the ledger knows, then every file that it does not."""
     paths = DownloadPaths.of(_DATASET, directory)
     with Findings(paths.state_dir / "findings.csv") as findings:
-        checked = verify_files(paths, findings)
-        find_strays(paths, CatalogNames(), findings)
+        checked = check_recorded(paths, findings)
+        check_unrecorded(paths, None, findings)
     assert checked.files == count // _PER_ITEM * _PER_ITEM
     assert not findings.counts
 

@@ -26,21 +26,16 @@ from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.unarchive import MARKER_NAME, unarchive
 from mlhub_core.state import remove_state
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.catalog_check import check_catalog
 from mlhub_core.transfer.failures import ASSET_COLUMNS, merge_failures, read_failures
-from mlhub_core.transfer.findings import Finding, Findings, Kind, Part, read_findings
+from mlhub_core.transfer.findings import Finding, Kind, Part, read_findings
 from mlhub_core.transfer.ledger import mark_damaged
-from mlhub_core.transfer.outdated import find_outdated
 from mlhub_core.transfer.report import DownloadReport, add_up, uncompared_text
 from mlhub_core.transfer.result import PartitionResult
-from mlhub_core.transfer.strays import find_strays
-from mlhub_core.transfer.verify import Checked, verify_files
-from mlhub_core.transfer.verify_report import VerifyReport
+from mlhub_core.transfer.verify import VerifyReport, check_download
 from mlhub_core.workspace import workspace
 
 log = logging.getLogger(__name__)
 
-FINDINGS_NAME = "findings.csv"
 _PARTITIONS = "repair"
 _NOT_IN_INDEX = "not in the asset index"
 
@@ -77,18 +72,11 @@ def verify(
         CatalogError: if a repair needs the catalog archive and cannot use it.
     """
     ensure_handler()
-    started = time.monotonic()
     settings = settings or RunSettings()
     paths = existing_download(directory)
     with workspace(paths):
         log.info("verify %s ...", paths.asset_dir)
-        with Findings(paths.state_dir / FINDINGS_NAME) as findings:
-            checked = verify_files(paths, findings, stop=stop, on_progress=on_progress)
-            catalog = check_catalog(paths, findings, limits=settings.limits, stop=stop)
-            uncompared = find_outdated(paths, findings, stop=stop)
-            find_strays(paths, catalog, findings, stop=stop)
-        report = _report(paths, checked, findings, time.monotonic() - started)
-        report = replace(report, uncompared=uncompared.files, uncompared_example=uncompared.example)
+        report = check_download(paths, limits=settings.limits, stop=stop, on_progress=on_progress)
         if not repair:
             return report
         damaged = _paths_of(report, Kind.DAMAGED, Kind.TRUNCATED)
@@ -138,30 +126,6 @@ def retry(
         results = transfer(picked.partitions, paths, settings, stop=stop, on_progress=on_progress)
         unknown = sum(1 for _ in _other_failures(paths, picked))
         return _conclude(paths, picked, results, unknown, time.monotonic() - started)
-
-
-def _report(
-    paths: DownloadPaths, checked: Checked, findings: Findings, seconds: float
-) -> VerifyReport:
-    return VerifyReport(
-        dataset_id=paths.dataset_id,
-        directory=paths.asset_dir,
-        files=checked.files,
-        bytes=checked.bytes,
-        sizes_only=checked.sizes_only,
-        missing=findings.counts[Kind.MISSING],
-        truncated=findings.counts[Kind.TRUNCATED],
-        damaged=findings.counts[Kind.DAMAGED],
-        outdated=findings.counts[Kind.OUTDATED],
-        unrecorded=findings.counts[Kind.UNRECORDED],
-        foreign=findings.counts[Kind.FOREIGN],
-        sidecar=findings.counts[Kind.SIDECAR],
-        catalog=findings.of_catalog,
-        first=tuple(findings.first),
-        listing=findings.path if findings.counts else None,
-        err_report=paths.err_report if paths.err_report.exists() else None,
-        seconds=seconds,
-    )
 
 
 def _paths_of(report: VerifyReport, *kinds: Kind) -> Iterator[Key]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
+import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -12,10 +15,15 @@ from typing import NamedTuple, Self, TextIO
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.state import open_state
+from mlhub_core.transfer.storage import storage_error
 
 _FIRST = 20
 """Findings of a kind that are kept in memory, to be shown."""
 _HEADER = ("finding", "file", "detail", "part")
+_OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_OPEN |= getattr(os, "O_NONBLOCK", 0)  # a pipe in place of a file must not block us
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors that say nothing about the file."""
 
 
 class Kind(StrEnum):
@@ -30,8 +38,8 @@ class Kind(StrEnum):
     OUTDATED = "outdated"
     """It is as it was fetched, and the catalog says something else of it today."""
     UNRECORDED = "unrecorded"
-    """It lies where an asset goes, and the ledger does not know it: nobody ever checked it. A
-    killed run leaves a few of these, and so does another client."""
+    """It lies where an asset goes, and the ledger does not know it: it was never checked. A killed
+    run leaves a few of these, and so does another client."""
     FOREIGN = "foreign"
     """Nothing of the dataset explains it."""
     SIDECAR = "sidecar"
@@ -85,7 +93,7 @@ class Findings:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise _refused(path, error) from error
+            raise storage_error(f"write {path}", error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +104,11 @@ class Findings:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError as refused:
+                raise storage_error(f"write {self.path}", refused) from refused
 
     def add(self, finding: Finding) -> None:
         """Take one in.
@@ -116,20 +128,16 @@ class Findings:
                 csv.writer(self._file).writerow(_HEADER)
             csv.writer(self._file).writerow(finding)
         except OSError as error:
-            raise _refused(self.path, error) from error
+            raise storage_error(f"write {self.path}", error) from error
 
-    def close(self) -> None:
-        """Write out what is pending.
+    def add_all(self, findings: Iterable[Finding]) -> None:
+        """Take some in.
 
         Raises:
             StorageError: if the disk refuses.
         """
-        if self._file is not None:
-            try:
-                self._file.close()
-            except OSError as error:
-                raise _refused(self.path, error) from error
-            self._file = None
+        for finding in findings:
+            self.add(finding)
 
 
 def read_findings(path: Path) -> Iterator[Finding]:
@@ -152,8 +160,48 @@ def read_findings(path: Path) -> Iterator[Finding]:
         ) from error
 
 
-def _refused(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"Cannot write {path}: {error.strerror or error}. Make room or fix the permissions, and "
-        "run the same command again."
-    )
+def look_at(
+    full: str, path: str, size: int, by: str, same: Callable[[int], bool]
+) -> Finding | None:
+    """Hold a file against what is known of it: is it there, as long, and the same?
+
+    Args:
+        full: Where it is.
+        path: What the finding calls it.
+        size: How long it has to be.
+        by: Whose word that is, such as ``by the ledger``.
+        same: Whether the content of an open file is what it has to be; asked if the size is.
+
+    Returns:
+        What is wrong with it, None when nothing.
+
+    Raises:
+        StorageError: if the process may open no more files.
+    """
+    try:
+        descriptor = os.open(full, _OPEN)
+        try:
+            return _compared(descriptor, path, size, by, same)
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError):
+        return Finding(Kind.MISSING, path)
+    except OSError as error:
+        if error.errno is None or error.errno in _OURS:
+            raise storage_error(f"read {full}", error) from error
+        # A disk that loses sectors says so here, and there is no better word for the file.
+        return Finding(Kind.DAMAGED, path, f"cannot be read: {error.strerror}")
+
+
+def _compared(
+    descriptor: int, path: str, size: int, by: str, same: Callable[[int], bool]
+) -> Finding | None:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        return Finding(Kind.DAMAGED, path, "not a file")
+    sizes = f"{status.st_size} bytes, {size} {by}"
+    if status.st_size < size:
+        return Finding(Kind.TRUNCATED, path, sizes)
+    if status.st_size > size:
+        return Finding(Kind.DAMAGED, path, sizes)
+    return None if same(descriptor) else Finding(Kind.DAMAGED, path, f"other bytes than {by}")

@@ -1,15 +1,22 @@
-"""A set of names in eight bytes each, for questions about millions of them."""
+"""Millions of names in eight bytes each, and the asset index as where they come from."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlhub_core.chores import open_parquet
+from mlhub_core.selection.index_reader import telling
+from mlhub_core.stop import StopFlag
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_INDEX_ROWS = 65_536
 
 
 class NameSet:
@@ -53,3 +60,43 @@ def is_in(asked: NDArray[np.int64], there: NDArray[np.int64]) -> NDArray[np.bool
     places[places == len(there)] = 0
     found: NDArray[np.bool_] = there[places] == asked
     return found
+
+
+def index_batches(
+    index: Path, columns: Sequence[str], stop: StopFlag, rows: int = _INDEX_ROWS
+) -> Iterator[list[list[Any]]]:
+    """Read columns of the asset index, some rows at a time.
+
+    Args:
+        index: The asset index; one of an earlier version may lack columns, which are None then.
+        columns: Their names.
+        stop: Looked at before each batch.
+        rows: Rows at a time.
+
+    Yields:
+        The values of each column.
+
+    Raises:
+        Interrupted: if ``stop`` is set.
+        StorageError: if the index cannot be read.
+    """
+    with telling(index, f"{index} cannot be read"), open_parquet(index) as file:
+        there = [name for name in columns if name in file.schema_arrow.names]
+        for batch in file.iter_batches(batch_size=rows, columns=there, use_threads=False):
+            stop.check()
+            nothing = [None] * batch.num_rows
+            yield [batch.column(name).to_pylist() if name in there else nothing for name in columns]
+
+
+def save_paths(index: Path, stop: StopFlag) -> NameSet:
+    """Where assets go, by the index; nothing where there is none.
+
+    Raises:
+        Interrupted: if ``stop`` is set.
+        StorageError: if the index cannot be read.
+    """
+    names = NameSet()
+    if index.is_file():
+        for (places,) in index_batches(index, ("save_path",), stop):
+            names.add(places)
+    return names

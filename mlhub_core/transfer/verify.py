@@ -1,213 +1,201 @@
-"""Holds the files of a download against its ledger: there, as long, with the same digest.
-
-Nobody is asked; the ledger is read in the order of its paths, a batch at a time, and a few threads
-read the files, because digests release the interpreter lock.
-"""
+"""Checks a download offline: what is recorded, what the catalog says, and what else lies there."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import threading
 import time
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
 
-from mlhub_core.chores import Pool
+from mlhub_core.exceptions import DownloadIncomplete
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.selection.plan import counted, format_bytes
+from mlhub_core.settings import ArchiveLimits
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.findings import Finding, Findings
-from mlhub_core.transfer.judge import judge
-from mlhub_core.transfer.ledger import Entry, entries, totals
+from mlhub_core.transfer.catalog_files import check_catalog
+from mlhub_core.transfer.findings import Finding, Findings, Kind
+from mlhub_core.transfer.recorded import check_outdated, check_recorded
+from mlhub_core.transfer.report import DownloadReport, uncompared_text
+from mlhub_core.transfer.unrecorded import check_unrecorded
 
-_BLOCK = 1024 * 1024
-_BATCH_FILES = 200
-_BATCH_BYTES = 32 * 1024 * 1024
-"""A thread takes so much at a time, or one file if that is larger."""
-_AHEAD = 2
-"""Batches that wait for each thread: enough that none is idle, and memory stays small."""
-_TOLD_FILES = 20
-"""Files after which the others hear of them: a lock for each would cost as much as a small file."""
-_PROGRESS_SECONDS = 0.1
+FINDINGS_NAME = "findings.csv"
+
+_SHOWN = 5
+"""Names of each kind in the summary."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What was looked at.
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was found.
 
     Attributes:
-        files: Files that the ledger knows.
-        bytes: Their sizes together, by the ledger.
-        sizes_only: Those of which only the size could be compared: the ledger has no digest.
+        dataset_id: The dataset.
+        directory: Where its assets lie.
+        files: Files that the ledger knows, each of them looked at.
+        bytes: Their sizes together.
+        sizes_only: Those of which only the size could be compared: they were taken over unread.
+        missing: Files that are not there.
+        truncated: Files that are too short.
+        damaged: Files whose digest is another one, that are too long, or cannot be read.
+        outdated: Files of which the catalog says something else today.
+        unrecorded: Files of the dataset that the ledger does not know.
+        foreign: Files that nothing of the dataset explains.
+        sidecar: Files that other tools left beside the data; nothing is wrong with them.
+        uncompared: Files whose checksum in the catalog cannot be read.
+        uncompared_example: The first of them, with its checksum.
+        catalog: Those of the missing, truncated and damaged that are files of the catalog.
+        first: The first findings of each kind.
+        listing: A file that lists all of them, None when there are none.
+        err_report: What the last download could not have, None when nothing.
+        repaired: What the repair did, None where there was none.
+        seconds: From start to end.
     """
 
+    dataset_id: str
+    directory: Path
     files: int = 0
     bytes: int = 0
     sizes_only: int = 0
+    missing: int = 0
+    truncated: int = 0
+    damaged: int = 0
+    outdated: int = 0
+    unrecorded: int = 0
+    foreign: int = 0
+    sidecar: int = 0
+    uncompared: int = 0
+    uncompared_example: str = ""
+    catalog: int = 0
+    first: tuple[Finding, ...] = ()
+    listing: Path | None = None
+    err_report: Path | None = None
+    repaired: DownloadReport | None = None
+    seconds: float = 0.0
 
+    @property
+    def repairable(self) -> int:
+        """Files that a repair can do something about: all but what no download brought."""
+        return self.missing + self.truncated + self.damaged + self.outdated + self.unrecorded
 
-class _Outcome(NamedTuple):
-    findings: list[Finding]
-    files: int
-    size: int
-    sizes_only: int
+    @property
+    def wrong(self) -> int:
+        """Files that are not as they should be now, after the repair if there was one."""
+        left = self.repairable if self.repaired is None else self.repaired.failed
+        return left + self.foreign
 
-
-def verify_files(
-    paths: DownloadPaths,
-    findings: Findings,
-    *,
-    threads: int | None = None,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
-) -> Checked:
-    """Check every file that the ledger knows.
-
-    Call it under the directory's lock, with the journals merged.
-
-    Args:
-        paths: The download.
-        findings: Gets what is wrong.
-        threads: Files read at a time; None for one a processor, four at most.
-        stop: Looked at after every MiB.
-        on_progress: Gets files and bytes, as ``Stage.VERIFY``.
-
-    Raises:
-        Interrupted: if ``stop`` is set.
-        StorageError: if the ledger cannot be read, or the process may open no more files.
-    """
-    threads = threads or min(4, os.cpu_count() or 1)
-    stop = StopFlag(parent=stop)
-    reader = _Reader(str(paths.asset_dir), stop, _Meter(totals(paths.ledger_dir), on_progress))
-    waiting: deque[Future[_Outcome]] = deque()
-    done = Checked()
-    with Pool(threads, thread_name_prefix="mlhub-verify") as pool:
-        try:
-            for batch in _batches(entries(paths.ledger_dir)):
-                stop.check()
-                waiting.append(pool.submit(reader.check, batch))
-                if len(waiting) > _AHEAD * threads:
-                    done = _take(waiting.popleft().result(), done, findings)
-            while waiting:
-                done = _take(waiting.popleft().result(), done, findings)
-        except BaseException:
-            stop.set()
-            for future in waiting:
-                future.cancel()
-            raise
-    reader.meter.finish()
-    return done
-
-
-def _batches(all_entries: Iterator[Entry]) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
-    size = 0
-    for entry in all_entries:
-        batch.append(entry)
-        size += entry.size
-        if len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _take(outcome: _Outcome, done: Checked, findings: Findings) -> Checked:
-    for finding in outcome.findings:
-        findings.add(finding)
-    return Checked(
-        done.files + outcome.files,
-        done.bytes + outcome.size,
-        done.sizes_only + outcome.sizes_only,
-    )
-
-
-class _Meter:
-    """Adds up what the threads have read, and tells of it ten times a second at most."""
-
-    def __init__(self, total: tuple[int, int], on_progress: ProgressSink) -> None:
-        self._files, self._bytes = total
-        self._on_progress = on_progress
-        self._lock = threading.Lock()
-        self._told = 0.0
-        self._done = self._read = self._wrong = 0
-
-    def add(self, read: int, *, files: int = 0, wrong: int = 0) -> None:
-        """Bytes have been read, files are done, some of them not as they should be."""
-        with self._lock:
-            self._read += read
-            self._done += files
-            self._wrong += wrong
-            self._tell()
-
-    def finish(self) -> None:
-        """All files are done."""
-        with self._lock:
-            self._tell(finished=True)
-
-    def _tell(self, *, finished: bool = False) -> None:
-        now = time.monotonic()
-        if not finished and now - self._told < _PROGRESS_SECONDS:
-            return
-        self._told = now
-        self._on_progress(
-            Progress(
-                Stage.VERIFY,
-                self._done,
-                self._files,
-                self._read,
-                self._bytes,
-                self._wrong,
-                finished=finished,
+    def summary(self) -> str:
+        """A few lines for people."""
+        checked = f"{counted(self.files, 'file')} checked ({format_bytes(self.bytes)})"
+        lines = [
+            f"{self.dataset_id}: {checked} in {self.seconds:.1f} s, {self._headline()}",
+            f"In {self.directory}",
+        ]
+        for kind in Kind:
+            lines += self._lines_of(kind)
+        if self.listing is not None:
+            lines.append(f"They are listed in {self.listing}")
+        if self.uncompared:
+            lines.append(uncompared_text(self.uncompared, self.uncompared_example))
+        if self.sizes_only:
+            lines.append(
+                f"{self.sizes_only:,} files were taken over unread: only their size was compared."
             )
+        if self.repaired is not None:
+            lines += self._repair_lines(self.repaired)
+        if self.err_report is not None:
+            lines.append(
+                f"Some files were never had, see {self.err_report}: `mlhub retry` asks for them."
+            )
+        return "\n".join(lines)
+
+    def _headline(self) -> str:
+        found = {kind: getattr(self, kind.value) for kind in Kind if kind is not Kind.SIDECAR}
+        told = [f"{count:,} {kind.value}" for kind, count in found.items() if count]
+        left = f" Other tools left {counted(self.sidecar, 'file')}." if self.sidecar else ""
+        return (f"{', '.join(told)}." if told else "all of them whole.") + left
+
+    def _lines_of(self, kind: Kind) -> list[str]:
+        named = [finding for finding in self.first if finding.kind is kind][:_SHOWN]
+        lines = [f"  {escaped(str(finding))}" for finding in named]
+        hidden = getattr(self, kind.value) - len(named)
+        return [*lines, f"  and {hidden:,} more {kind.value}"] if hidden else lines
+
+    @staticmethod
+    def _repair_lines(repaired: DownloadReport) -> list[str]:
+        good = repaired.files - repaired.failed
+        lines = [f"{good:,} of {repaired.files:,} repaired."]
+        for cause, host, count in repaired.causes:
+            lines.append(f"  {count:,} x {cause}" + (f" ({host})" if host else ""))
+        return lines
+
+    def raise_for_findings(self) -> None:
+        """Raise if anything is not as it should be.
+
+        Raises:
+            DownloadIncomplete: with this report as its ``report``.
+        """
+        if not self.wrong:
+            return
+        left = self.wrong - self.foreign
+        told = []
+        if left and self.repaired is None:
+            told.append(f"`mlhub verify --repair {self.directory}` fetches {left:,} of them again")
+        elif left:
+            told.append(f"{left:,} could not be repaired")
+        if self.foreign:
+            told.append(f"{self.foreign:,} foreign to the dataset, left to you")
+        raise DownloadIncomplete(
+            f"{counted(self.wrong, 'file')} of {self.dataset_id} not as it should be: "
+            f"{'; '.join(told)}. They are listed in {self.listing}.",
+            report=self,
         )
 
 
-class _Reader:
-    def __init__(self, root: str, stop: StopFlag, meter: _Meter) -> None:
-        self._root = root
-        self._stop = stop
-        self.meter = meter
+def check_download(
+    paths: DownloadPaths,
+    *,
+    limits: ArchiveLimits | None = None,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+) -> VerifyReport:
+    """Check every file that the ledger knows, and every file that it does not.
 
-    def check(self, batch: list[Entry]) -> _Outcome:
-        found = []
-        for start in range(0, len(batch), _TOLD_FILES):
-            some = batch[start : start + _TOLD_FILES]
-            self._stop.check()
-            wrong = [finding for finding in map(self._check_one, some) if finding is not None]
-            found += wrong
-            # Bytes of large files were told of while they were read.
-            read = sum(entry.size for entry in some if entry.sha256 and entry.size <= _BLOCK)
-            self.meter.add(read, files=len(some), wrong=len(wrong))
-        size = sum(entry.size for entry in batch)
-        return _Outcome(found, len(batch), size, sum(entry.sha256 is None for entry in batch))
+    Args:
+        paths: The download, its lock held and its journals merged.
+        limits: Caps on what is read of the catalog archive.
+        stop: Stops the work when set.
+        on_progress: Gets ``Stage.VERIFY``.
 
-    def _check_one(self, entry: Entry) -> Finding | None:
-        def same(descriptor: int) -> bool:
-            if entry.sha256 is None:
-                return True
-            if entry.size <= _BLOCK:
-                return _digest_small(descriptor, entry.size) == entry.sha256
-            return self._digest(descriptor) == entry.sha256
+    Raises:
+        StorageError: if the disk refuses.
+        Interrupted: if stopped.
+    """
+    started = time.monotonic()
+    with Findings(paths.state_dir / FINDINGS_NAME) as findings:
+        checked = check_recorded(paths, findings, stop=stop, on_progress=on_progress)
+        catalog = check_catalog(paths, findings, limits=limits, stop=stop)
+        uncompared = check_outdated(paths, findings, stop=stop)
+        check_unrecorded(paths, catalog, findings, stop=stop)
+    return VerifyReport(
+        dataset_id=paths.dataset_id,
+        directory=paths.asset_dir,
+        files=checked.files,
+        bytes=checked.bytes,
+        sizes_only=checked.sizes_only,
+        **{kind.value: findings.counts[kind] for kind in Kind},
+        uncompared=uncompared.files,
+        uncompared_example=uncompared.example,
+        catalog=findings.of_catalog,
+        first=tuple(findings.first),
+        listing=findings.path if findings.counts else None,
+        err_report=paths.err_report if paths.err_report.exists() else None,
+        seconds=time.monotonic() - started,
+    )
 
-        return judge(f"{self._root}/{entry.path}", entry.path, entry.size, "by the ledger", same)
 
-    def _digest(self, descriptor: int) -> str:
-        hasher = hashlib.sha256()
-        while block := os.read(descriptor, _BLOCK):
-            self._stop.check()
-            hasher.update(block)
-            self.meter.add(len(block))
-        return hasher.hexdigest()
-
-
-def _digest_small(descriptor: int, size: int) -> str:
-    """Of a file of a known size: what comes in one piece needs no second read to know its end."""
-    data = os.read(descriptor, size)
-    while len(data) < size and (more := os.read(descriptor, size - len(data))):
-        data += more
-    return hashlib.sha256(data).hexdigest()
+def escaped(text: str) -> str:
+    """Names of foreign files for a terminal: what is no text, or would control it, is escaped."""
+    return "".join(
+        char if char.isescaped() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )

@@ -14,7 +14,7 @@ from mlhub_core.exceptions import DownloadIncomplete, StorageError
 from mlhub_core.transfer.findings import Finding, Findings, Kind, Part, read_findings
 from mlhub_core.transfer.names import NameSet
 from mlhub_core.transfer.report import DownloadReport
-from mlhub_core.transfer.verify_report import VerifyReport, printable
+from mlhub_core.transfer.verify import VerifyReport, escaped
 
 FILE_NAMES = st.binary(min_size=1, max_size=8).filter(lambda raw: b"\0" not in raw).map(os.fsdecode)
 
@@ -74,7 +74,7 @@ def test_a_listing_that_somebody_changed(tmp_path: Path) -> None:
     [("a b/ü.tif", "a b/ü.tif"), ("\x1b[31m", "\\x1b[31m"), ("\udcff", "\\udcff"), ("\n", "\\n")],
 )
 def test_names_on_a_terminal(name: str, shown: str) -> None:
-    assert printable(name) == shown
+    assert escaped(name) == shown
 
 
 def test_a_summary_names_the_first_and_counts_the_rest(tmp_path: Path) -> None:
