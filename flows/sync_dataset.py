@@ -39,8 +39,8 @@ from mlhub_core.request import DownloadRequest
 from mlhub_core.show.summary import outcome
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.unarchive import Unarchived
+from mlhub_core.sync.changes import index_place, prepare
 from mlhub_core.sync.question import check_request, known_paths
-from mlhub_core.sync.renew import index_place, prepare
 from mlhub_core.sync.report import SyncReport
 from mlhub_core.sync.run import current_report, finish, planned
 from mlhub_core.workspace import workspace

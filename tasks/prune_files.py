@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sync import trash
+from mlhub_core.sync import prune
 from tasks.runtime import run_hooks
 
 
@@ -18,6 +18,6 @@ from tasks.runtime import run_hooks
     persist_result=False,
 )
 def prune_files(paths: DownloadPaths, limits: ArchiveLimits) -> int:
-    """See :func:`mlhub_core.sync.trash.prune`."""
+    """See :func:`mlhub_core.sync.prune.prune`."""
     with run_hooks() as hooks:
-        return trash.prune(paths, limits=limits, stop=hooks.stop)
+        return prune.prune(paths, limits=limits, stop=hooks.stop)

@@ -1,33 +1,43 @@
-"""What a new catalog changes, carried out: in the ledger, in a table for people, in the counts.
+"""The new index beside the old one, compared with it, and then in its place.
 
-A file whose asset changed is marked as outdated in the ledger before the new index takes the place
-of the old one. From then on the ledger knows what is still to fetch, so a crash costs nothing: any
-later run, a plain download included, fetches it.
+In this order: the new index is built under ``.mlhub/sync``; files whose asset changed are marked as
+outdated in the ledger, and all changes are listed in a table; the counts are noted; the new index
+replaces the old one. A crash before that leaves the old index, and the next sync compares again. A
+crash after it leaves a ledger that knows what to fetch, for any later run, a plain download
+included.
 """
 
 from __future__ import annotations
 
 import csv
 import os
+import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import StorageError
+from mlhub_core.index.asset_index import AssetIndex, recall, remember
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.redact import redact_url
+from mlhub_core.settings import ArchiveLimits
+from mlhub_core.settled import read_settled
+from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.state import open_state, read_state, write_state
 from mlhub_core.stop import StopFlag
-from mlhub_core.sync.compare import ADDED, BATCH_ROWS, CHANGED, Diff
+from mlhub_core.sync.compare import ADDED, CHANGED, COLUMNS, Diff, compare
+from mlhub_core.sync.prune import hold_archive, note_gone
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State, merge_journals
-from mlhub_core.transfer.storage import is_safe
+from mlhub_core.transfer.names import index_batches
+from mlhub_core.transfer.storage import is_safe, storage_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,8 +46,9 @@ TABLE_NAME = "sync-report.csv"
 HEADER = ("change", "collection", "item", "asset key", "file", "URL")
 """Columns of the table of changes."""
 
+_DIRECTORY = "sync"
 _STATE_NAME = "changes.json"
-_COLUMNS = ("collection_id", "item_id", "asset_key", "save_path", "href")
+_LISTED = ("collection_id", "item_id", "asset_key", "save_path", "href")
 _BATCH = 2_000
 
 
@@ -64,11 +75,106 @@ class Changes:
         return f"{self.added:,} added, {self.changed:,} changed, {self.removed:,} removed"
 
 
-Row = tuple[str, str, str | None, str, str, str]
-"""Change, collection, item, asset key, save path and href."""
+def prepare(paths: DownloadPaths) -> bool:
+    """Note what only the state before a sync tells, as its first step.
+
+    Args:
+        paths: The download, its lock held.
+
+    Returns:
+        Whether files may lie here that the catalog no longer has.
+
+    Raises:
+        StorageError: if our state cannot be read.
+    """
+    hold_archive(paths, paths.state_dir / _DIRECTORY)
+    before = read_settled(paths)
+    return paths.ledger_dir.exists() if before is None else before.gone
 
 
-def apply(
+def index_place(paths: DownloadPaths, archive: CatalogArchive) -> DownloadPaths:
+    """Where to build the index of an archive.
+
+    Args:
+        paths: The download.
+        archive: The archive that is there now.
+
+    Returns:
+        ``paths`` where there is no other index to compare with, else paths below ``.mlhub/sync``.
+
+    Raises:
+        StorageError: if the index's state cannot be read.
+    """
+    if recall(archive, paths) is not None or not _is_comparable(paths.index):
+        return paths
+    beside = paths.state_dir / _DIRECTORY
+    return DownloadPaths(beside, beside, paths.dataset_id)
+
+
+def _is_comparable(index: Path) -> bool:
+    try:
+        return set(COLUMNS) <= set(pq.read_schema(index).names)
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def adopt_index(
+    paths: DownloadPaths,
+    archive: CatalogArchive,
+    index: AssetIndex,
+    *,
+    limits: ArchiveLimits | None = None,
+    stop: StopFlag | None = None,
+) -> tuple[AssetIndex, Changes | None]:
+    """Put a new index into its place, once what it changes is on record.
+
+    Args:
+        paths: The download, its lock held.
+        archive: What the index was made of.
+        index: The index, built where :func:`index_place` said.
+        limits: Caps on what is read of archives.
+        stop: Looked at now and then.
+
+    Returns:
+        The index in its place, and what is new in it. Where it was in place already, what an
+        earlier sync found and did not get done with; None where there is nothing to compare with.
+
+    Raises:
+        CatalogError: if an archive cannot be read.
+        StorageError: if the disk refuses.
+        Interrupted: if stopped.
+    """
+    directory = paths.state_dir / _DIRECTORY
+    note_gone(paths, directory, archive, limits or ArchiveLimits(), stop)
+    if index.path == paths.index:
+        return index, _unfinished(directory)
+    diff = compare(paths.index, index.path, stop=stop)
+    changes = record(diff, paths.index, index.path, paths, stop)
+    # The counts are for the report of a run that goes on after a crash.
+    write_state(directory / _STATE_NAME, {**asdict(changes), "table": changes.table.name})
+    placed = replace(index, path=paths.index)
+    try:
+        os.replace(index.path, paths.index)
+    except OSError as error:
+        raise storage_error(f"replace {paths.index}", error) from error
+    remember(placed, archive, paths)
+    return placed, changes
+
+
+def _unfinished(directory: Path) -> Changes | None:
+    state: dict[str, Any] | None = read_state(directory / _STATE_NAME)
+    try:
+        return Changes(**{**state, "table": directory.parent / TABLE_NAME}) if state else None
+    except TypeError:
+        return None
+
+
+def forget_unfinished(paths: DownloadPaths) -> None:
+    """Remove what a sync kept until it is done."""
+    shutil.rmtree(paths.state_dir / _DIRECTORY, ignore_errors=True)
+
+
+def record(
     diff: Diff, old: Path, new: Path, paths: DownloadPaths, stop: StopFlag | None = None
 ) -> Changes:
     """Mark what changed in the ledger, and list all changes in a table.
@@ -87,48 +193,62 @@ def apply(
     table = paths.state_dir / TABLE_NAME
     part = table.with_name(TABLE_NAME + ".part")
     stop = stop or StopFlag()
+    _mark_outdated(paths, (place for *_, place, _ in _rows(new, diff.outdated, stop)))
     try:
-        shared = _shared(diff, old, new, stop)
         with open_state(part, "w", errors="replace", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(HEADER)
-            marker = _Marker(paths, shared)
-            try:
-                for row in _rows(diff, old, new, stop):
-                    change, collection, item, key, place, href = row
+            for change, index, rows in (
+                ("added", new, diff.fresh == ADDED),
+                ("changed", new, diff.fresh == CHANGED),
+                ("removed", old, diff.removed),
+            ):
+                for collection, item, key, place, href in _rows(index, rows, stop):
                     writer.writerow((change, collection, item or "", key, place, redact_url(href)))
-                    marker.take(change, place)
-            finally:
-                marker.close()
-        merge_journals(paths.ledger_dir)
         os.replace(part, table)
-    except (OSError, pa.ArrowException) as error:
+    except OSError as error:
         if isinstance(error, StorageError):
             raise
-        raise StorageError(f"Cannot write {table}: {error}. Make room and sync again.") from error
+        raise storage_error(f"write {table}", error) from error
     return Changes(diff.added, diff.changed, diff.gone, len(diff.fresh), table)
 
 
-def remember_changes(changes: Changes, directory: Path) -> None:
-    """Keep the counts until all is fetched, for the report of a run that goes on after a crash.
+def _rows(index: Path, mask: NDArray[np.bool_], stop: StopFlag) -> Iterator[tuple[Any, ...]]:
+    """Rows of an index, as tuples of :data:`_LISTED`."""
+    if not mask.any():
+        return
+    offset = 0
+    for columns in index_batches(index, _LISTED, stop):
+        count = len(columns[0])
+        for at in np.flatnonzero(mask[offset : offset + count]):
+            yield tuple(column[at] for column in columns)
+        offset += count
 
-    Raises:
-        StorageError: if the disk refuses.
-    """
-    write_state(directory / _STATE_NAME, {**asdict(changes), "table": changes.table.name})
+
+def _mark_outdated(paths: DownloadPaths, places: Iterator[str]) -> None:
+    """Mark files as outdated in the ledger, a batch at a time."""
+    with (
+        closing(LedgerReader(paths.ledger_dir)) as ledger,
+        closing(LedgerWriter(paths.ledger_dir, 0)) as journal,
+    ):
+        while batch := list(islice(places, _BATCH)):
+            known = ledger.find(batch)
+            for place in batch:
+                entry = known.get(place) or _entry_of_unknown(paths, place)
+                if entry is not None:
+                    journal.add(entry._replace(state=State.OUTDATED, time=time.time()))
+    merge_journals(paths.ledger_dir)
 
 
-def unfinished_changes(directory: Path) -> Changes | None:
-    """What an earlier sync found and did not get done with; None where there is none.
-
-    Raises:
-        StorageError: if it cannot be read.
-    """
-    state: dict[str, Any] | None = read_state(directory / _STATE_NAME)
-    try:
-        return Changes(**{**state, "table": directory.parent / TABLE_NAME}) if state else None
-    except TypeError:
+def _entry_of_unknown(paths: DownloadPaths, place: str) -> Entry | None:
+    """An entry for a file that lies there without one, or it would be asked about only."""
+    if not is_safe(place):
         return None
+    try:
+        size = (paths.asset_dir / place).stat().st_size
+    except OSError:
+        return None  # none there: it will be fetched
+    return Entry(place, size, None, None, None, "", State.OUTDATED, 0.0)
 
 
 def first_changes(table: Path, count: int) -> list[dict[str, str]]:
@@ -145,94 +265,4 @@ def first_changes(table: Path, count: int) -> list[dict[str, str]]:
         with open_state(table, newline="") as file:
             return list(islice(csv.DictReader(file), count))
     except OSError as error:
-        raise StorageError(f"Cannot read {table}: {error.strerror or error}.") from error
-
-
-def _rows(diff: Diff, old: Path, new: Path, stop: StopFlag) -> Iterator[Row]:
-    for value, name in ((ADDED, "added"), (CHANGED, "changed")):
-        for row in _selected(new, diff.fresh == value, stop):
-            yield (name, *row)
-    for row in _selected(old, diff.removed, stop):
-        yield ("removed", *row)
-
-
-def _selected(index: Path, mask: NDArray[np.bool_], stop: StopFlag) -> Iterator[tuple[Any, ...]]:
-    """Rows of an index, as tuples of :data:`_COLUMNS`."""
-    if not mask.any():
-        return
-    offset = 0
-    with open_parquet(index) as file:
-        for batch in file.iter_batches(
-            batch_size=BATCH_ROWS, columns=list(_COLUMNS), use_threads=False
-        ):
-            stop.check()
-            chosen = mask[offset : offset + batch.num_rows]
-            offset += batch.num_rows
-            if chosen.any():
-                found = batch.filter(pa.array(chosen))
-                columns = [found.column(name).to_pylist() for name in _COLUMNS]
-                yield from zip(*columns, strict=True)
-
-
-def _shared(diff: Diff, old: Path, new: Path, stop: StopFlag) -> set[str]:
-    """Places of added assets that others had before: the file of all items, say.
-
-    A further asset that points at it makes it no other file. What else may have happened there,
-    such as another URL, the download finds out by itself.
-    """
-    added = {row[3] for row in _selected(new, diff.fresh == ADDED, stop)}
-    if not added:
-        return added
-    shared: set[str] = set()
-    wanted = pa.array(sorted(added), pa.string())
-    with open_parquet(old) as file:
-        for batch in file.iter_batches(
-            batch_size=BATCH_ROWS, columns=["save_path"], use_threads=False
-        ):
-            stop.check()
-            places = batch.column(0)
-            shared.update(places.filter(pa.compute.is_in(places, value_set=wanted)).to_pylist())
-    return shared
-
-
-class _Marker:
-    """Marks files as outdated, a batch at a time."""
-
-    def __init__(self, paths: DownloadPaths, shared: set[str]) -> None:
-        self._root = paths.asset_dir
-        self._shared = shared
-        self._reader = LedgerReader(paths.ledger_dir)
-        self._writer = LedgerWriter(paths.ledger_dir, 0)
-        self._pending: list[str] = []
-
-    def take(self, change: str, place: str) -> None:
-        if change == "removed" or (change == "added" and place in self._shared):
-            return
-        self._pending.append(place)
-        if len(self._pending) >= _BATCH:
-            self._mark()
-
-    def close(self) -> None:
-        try:
-            self._mark()
-        finally:
-            self._writer.close()
-            self._reader.close()
-
-    def _mark(self) -> None:
-        known = self._reader.find(self._pending)
-        for place in self._pending:
-            entry = known.get(place) or self._unknown(place)
-            if entry is not None:
-                self._writer.add(entry._replace(state=State.OUTDATED, time=time.time()))
-        self._pending.clear()
-
-    def _unknown(self, place: str) -> Entry | None:
-        """An entry for a file that lies there without one, or it would be asked about only."""
-        if not is_safe(place):
-            return None
-        try:
-            size = (self._root / place).stat().st_size
-        except OSError:
-            return None  # none there: it will be fetched
-        return Entry(place, size, None, None, None, "", State.OUTDATED, 0.0)
+        raise storage_error(f"read {table}", error) from error

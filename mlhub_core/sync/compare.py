@@ -2,17 +2,17 @@
 
 An asset is named by its collection, item and key. It is another one when its
 :mod:`~mlhub_core.transfer.fingerprint` is, or when it has another host or goes to another place.
-Of both indexes, 16 bytes a row are held in memory, and as many again while they are compared: ten
-million assets take some 600 MB.
+The old index is held in memory as hashes, 32 bytes a row, and of the new one the names; a hundred
+bytes a row is the most it takes.
 """
 
 from __future__ import annotations
 
-from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -53,10 +53,14 @@ class Diff:
 
     Attributes:
         fresh: For each row of the new index :data:`SAME`, :data:`ADDED` or :data:`CHANGED`.
+        outdated: For each row of the new index whether a file that lies in its place is an older
+            one. Where others had that place before, as the file of all items, a further asset that
+            points at it makes it no other file.
         removed: For each row of the old index whether its asset is gone.
     """
 
     fresh: NDArray[np.uint8]
+    outdated: NDArray[np.bool_]
     removed: NDArray[np.bool_]
 
     @property
@@ -90,26 +94,46 @@ def compare(old: Path, new: Path, *, stop: StopFlag | None = None) -> Diff:
         Interrupted: if ``stop`` is set.
     """
     stop = stop or StopFlag()
+    fresh, outdated, names_now = [], [], []
     try:
         dated = all("updated" in pq.read_schema(path).names for path in (old, new))
-        names_before, states_before = _hashes(old, dated, stop)
-        names, states = _hashes(new, dated, stop)
+        before = _Hashes(*map(np.concatenate, zip(*_hashes(old, dated, stop), strict=True)))
+        names_before = before.names.copy()
+        for column in before:
+            column.sort()
+        for now in _hashes(new, dated, stop):
+            there = is_in(now.names, before.names)
+            same = is_in(now.states, before.states)
+            fresh.append(np.where(there, np.where(same, SAME, CHANGED), ADDED).astype(np.uint8))
+            outdated.append(np.where(there, ~same, ~is_in(now.places, before.places)))
+            names_now.append(now.names)
     except (OSError, pa.ArrowException) as error:
         raise StorageError(
             f"Cannot compare {old} with the new index: {error}. Run the download again, which "
             "makes the index anew."
         ) from error
-    same = np.where(is_in(states, np.sort(states_before)), SAME, CHANGED)
-    fresh = np.where(is_in(names, np.sort(names_before)), same, ADDED)
-    return Diff(fresh.astype(np.uint8), ~is_in(names_before, np.sort(names)))
+    gone = ~is_in(names_before, np.sort(np.concatenate(names_now)))
+    return Diff(np.concatenate(fresh), np.concatenate(outdated), gone)
 
 
-def _hashes(
-    index: Path, dated: bool, stop: StopFlag
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of each row of an index, the hash of its asset's name and that of name and state.
+class _Hashes(NamedTuple):
+    """Hashes of some rows of an index.
 
     Among ten millions of assets, the odds of any two alike by chance are three to a million.
+
+    Attributes:
+        names: Of the names of the assets.
+        states: Of their names and states.
+        places: Of the places of their files.
+    """
+
+    names: NDArray[np.int64]
+    states: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+
+def _hashes(index: Path, dated: bool, stop: StopFlag) -> Iterator[_Hashes]:
+    """Read an index, a batch at a time, the first one empty.
 
     Args:
         index: The index.
@@ -117,18 +141,24 @@ def _hashes(
             have none, and go by when the item was.
         stop: Looked at now and then.
     """
-    names, states = array("q"), array("q")
     columns = [*COLUMNS[:-1], "updated" if dated else "properties"]
+    yield _hashed([])
     with open_parquet(index) as file:
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False):
             stop.check()
-            rows = zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
-            for *name, place, href, size, checksum, last in rows:
-                updated = last if dated else _updated_in(last)
-                state = fingerprint(href, size, checksum, updated), host_of(href)
-                names.append(hash(tuple(name)))
-                states.append(hash((*name, place, *state)))
-    return np.frombuffer(names, np.int64), np.frombuffer(states, np.int64)
+            values = [batch.column(name).to_pylist() for name in columns]
+            if not dated:
+                values[-1] = map(_updated_in, values[-1])
+            yield _hashed(zip(*values, strict=True))
+
+
+def _hashed(rows: Iterable[Any]) -> _Hashes:
+    found = []
+    for *name, place, href, size, checksum, updated in rows:
+        state = (*name, place, fingerprint(href, size, checksum, updated), host_of(href))
+        found.append((hash(tuple(name)), hash(state), hash(place)))
+    table = np.array(found, np.int64).reshape(-1, 3)
+    return _Hashes(*(column.copy() for column in table.T))
 
 
 @lru_cache(maxsize=64)  # the assets of an item follow each other

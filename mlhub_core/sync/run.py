@@ -22,11 +22,10 @@ from mlhub_core.settled import settle
 from mlhub_core.sources.archive import fetch_catalog
 from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.stop import StopFlag
-from mlhub_core.sync.changes import Changes
+from mlhub_core.sync.changes import Changes, adopt_index, forget_unfinished, index_place, prepare
+from mlhub_core.sync.prune import prune as prune_files
 from mlhub_core.sync.question import check_request, is_current, known_paths
-from mlhub_core.sync.renew import adopt_index, forget_unfinished, index_place, prepare
 from mlhub_core.sync.report import SyncReport
-from mlhub_core.sync.trash import prune as prune_files
 from mlhub_core.transfer.report import DownloadReport
 from mlhub_core.workspace import workspace
 

@@ -9,17 +9,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from mlhub_core.catalog.extract import MARKER_NAME
-from mlhub_core.catalog.members import Placement
-from mlhub_core.catalog.oddities import shown
-from mlhub_core.catalog.tarheader import Kind as MemberKind
-from mlhub_core.catalog.tarstream import Member, TarStream
 from mlhub_core.exceptions import CatalogError
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.net.body import digest_file
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources.members import Placement
+from mlhub_core.sources.remarks import shown
+from mlhub_core.sources.tarheader import Kind as MemberKind
+from mlhub_core.sources.tarstream import Member, TarStream
+from mlhub_core.sources.unarchive import MARKER_NAME
 from mlhub_core.state import read_state
 from mlhub_core.stop import StopFlag
-from mlhub_core.net.body import digest_file
 from mlhub_core.transfer.findings import Findings, Part, look_at
 from mlhub_core.transfer.ledger import LedgerReader
 from mlhub_core.transfer.names import NameSet

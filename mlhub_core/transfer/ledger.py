@@ -208,7 +208,7 @@ class LedgerReader:
         Raises:
             StorageError: if the ledger cannot be read.
         """
-        found = {}
+        found: dict[str, Entry] = {}
         in_order = sorted(paths)  # neighbours lie on one page
         with _errors(self._path):
             for table in ("files", "recent"):

@@ -89,14 +89,13 @@ def index_batches(
 
 
 def save_paths(index: Path, stop: StopFlag) -> NameSet:
-    """Where assets go, by the index; nothing where there is none.
+    """Where assets go, by the index.
 
     Raises:
         Interrupted: if ``stop`` is set.
         StorageError: if the index cannot be read.
     """
     names = NameSet()
-    if index.is_file():
-        for (places,) in index_batches(index, ("save_path",), stop):
-            names.add(places)
+    for (places,) in index_batches(index, ("save_path",), stop):
+        names.add(places)
     return names

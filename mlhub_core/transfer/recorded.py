@@ -15,15 +15,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mlhub_core.checksums import parse_checksum
 from mlhub_core.chores import Pool
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.net.body import digest_file, first_bytes
+from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import COLUMNS, Asset
 from mlhub_core.stop import StopFlag
-from mlhub_core.net.body import digest_file, first_bytes
-from mlhub_core.transfer.contents import Answer, cause_against
+from mlhub_core.transfer.contents import LOOKED_AT, Answer, cause_against
 from mlhub_core.transfer.findings import Finding, Findings, Kind, look_at
 from mlhub_core.transfer.fingerprint import is_unchanged
 from mlhub_core.transfer.ledger import Entry, LedgerReader, State, entries, totals
@@ -264,7 +264,7 @@ def _page_in_place(paths: DownloadPaths, entry: Entry, asset: Asset) -> str:
     try:
         if place.stat().st_size != entry.size:
             return ""  # what is wrong with it is told already
-        answer = Answer(first_bytes(str(place)), entry.size, None, entry.etag)
+        answer = Answer(first_bytes(str(place), LOOKED_AT), entry.size, None, entry.etag)
     except OSError:  # likewise
         return ""
     return cause_against(answer, asset)

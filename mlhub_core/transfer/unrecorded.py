@@ -86,7 +86,8 @@ def check_unrecorded(
                 if same_place:
                     unknown = _without_catalog(unknown, catalog)
                 if unknown and assets is None:
-                    assets = save_paths(paths.index, stop)
+                    there = paths.index.is_file()
+                    assets = save_paths(paths.index, stop) if there else NameSet()
                 if unknown and assets is not None:
                     for path, is_asset in zip(unknown, assets.holds(unknown), strict=True):
                         findings.add(Finding(_kind_of(root, path, is_asset), path))

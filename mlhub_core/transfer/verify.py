@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlhub_core.exceptions import DownloadIncomplete
 from mlhub_core.layout import DownloadPaths
@@ -176,13 +177,14 @@ def check_download(
         catalog = check_catalog(paths, findings, limits=limits, stop=stop)
         uncompared = check_outdated(paths, findings, stop=stop)
         check_unrecorded(paths, catalog, findings, stop=stop)
+    counts: dict[str, Any] = {kind.value: findings.counts[kind] for kind in Kind}
     return VerifyReport(
         dataset_id=paths.dataset_id,
         directory=paths.asset_dir,
         files=checked.files,
         bytes=checked.bytes,
         sizes_only=checked.sizes_only,
-        **{kind.value: findings.counts[kind] for kind in Kind},
+        **counts,
         uncompared=uncompared.files,
         uncompared_example=uncompared.example,
         catalog=findings.of_catalog,
@@ -196,6 +198,6 @@ def check_download(
 def escaped(text: str) -> str:
     """Names of foreign files for a terminal: what is no text, or would control it, is escaped."""
     return "".join(
-        char if char.isescaped() else char.encode("unicode_escape", "surrogatepass").decode()
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
         for char in text
     )

@@ -12,9 +12,8 @@ import pytest
 from mlhub_core.index.build import index_assets
 from mlhub_core.sources.archive import fetch_catalog
 from mlhub_core.sources.unarchive import unarchive
-from mlhub_core.sync.changes import apply
+from mlhub_core.sync.changes import index_place, record
 from mlhub_core.sync.compare import compare
-from mlhub_core.sync.renew import index_place
 from mlhub_core.workspace import workspace
 from tests.sync.conftest import ARCHIVE, CATALOG, Publisher
 
@@ -83,7 +82,7 @@ def test_ended_between_the_ledger_and_the_index(publisher: Publisher) -> None:
         assert place != publisher.paths
         index = index_assets(archive, place)
         old = publisher.paths.index
-        apply(compare(old, index.path), old, index.path, publisher.paths)
+        record(compare(old, index.path), old, index.path, publisher.paths)
     report = publisher.sync()
     assert set(publisher.asked()) == wanted
     assert str(report.changes) == "4 added, 4 changed, 2 removed"
