@@ -7,13 +7,15 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
+PRODUCT := mlhub_core tasks flows deployments
+
 .PHONY: help demo test test-all test-slow check house format bench clean
 
 help:
 	@echo "make demo      download the demo dataset, then a part of it, from a hub of our own"
 	@echo "make test      the tests (five minutes at most)"
 	@echo "make test-all  the slow ones too: real servers, hundreds of kills, browsers"
-	@echo "make check     formatting, linting, types, and which module may import which"
+	@echo "make check     formatting, linting, types, and which module may import what"
 	@echo "make house     how large the code is, and how its modules hang together"
 	@echo "make bench     side by side with the reference client and curl"
 	@echo "make clean     remove virtual environments and the demo's output"
@@ -49,6 +51,7 @@ check: $(READY)
 	@echo "Linting ..." && $(BIN)/ruff check .
 	@echo "Types ..." && $(BIN)/mypy
 	@echo "Imports ..." && $(BIN)/lint-imports --no-cache
+	@echo "Dependencies ..." && $(BIN)/deptry $(PRODUCT)
 
 # `make house REVISION=e8c0d9b` sets another state of the code beside this one.
 house: $(READY)
