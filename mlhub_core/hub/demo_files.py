@@ -1,4 +1,4 @@
-"""Encodes the demo's little files: GeoTIFF, PNG, PDF, NPY, CSV, GeoJSON and tar.gz.
+"""Encodes the demo's little files: GeoTIFF, PNG, NPY, CSV, GeoJSON and tar.gz.
 
 The few dozen bytes of header that each format needs are written here, byte for byte the same with
 every version of every library; tests read them back with readers of others.
@@ -106,37 +106,6 @@ def npy(array: npt.NDArray[Any]) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
     return stream.getvalue()
-
-
-def pdf(title: str, lines: Sequence[str]) -> bytes:
-    """Encode a page of text, ASCII only, as PDF."""
-    shown = [f"/F1 18 Tf ({_pdf_text(title)}) Tj /F1 11 Tf 0 -12 Td"]
-    shown += [f"0 -16 Td ({_pdf_text(line)}) Tj" for line in lines]
-    content = ("BT 72 740 Td\n" + "\n".join(shown) + "\nET").encode("ascii")
-    objects = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R"
-        b" /Resources << /Font << /F1 5 0 R >> >> >>",
-        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-    ]
-    document, offsets = b"%PDF-1.4\n", []
-    for number, body in enumerate(objects, start=1):
-        offsets.append(len(document))
-        document += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    entries = len(objects) + 1
-    return (
-        document
-        + b"xref\n0 %d\n0000000000 65535 f \n%s" % (entries, table)
-        + b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n" % entries
-        + b"%d\n%%%%EOF\n" % len(document)
-    )
-
-
-def _pdf_text(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
 
 
 def csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:

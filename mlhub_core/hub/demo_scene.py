@@ -107,10 +107,23 @@ def tiles() -> Iterator[Tile]:
     yield Tile("fiji", 4, 180.0 - PIXELS * PIXEL / 2, -16.78, (7,), 22)
 
 
-def plots(tile: Tile) -> Iterator[tuple[int, Box]]:
-    """The four fields in the first row of a tile, numbered from 1."""
-    for column in range(FIELDS):
-        yield column + 1, _field_box(tile, 0, column)
+def images() -> Iterator[tuple[Tile, int]]:
+    """Each tile in each month in which it is seen."""
+    return ((tile, month) for tile in tiles() for month in tile.months)
+
+
+def plots() -> Iterator[tuple[Tile, int, Box]]:
+    """The four fields in the first row of each tile that is seen all season, numbered from 1."""
+    for tile in tiles():
+        if tile.months == MONTHS:
+            for column in range(FIELDS):
+                yield tile, column + 1, _field_box(tile, 0, column)
+
+
+def plot_pixels(tile: Tile, number: int) -> npt.NDArray[np.uint16]:
+    """Near infrared of one plot, in the first month."""
+    side = PIXELS // FIELDS
+    return band(tile, MONTHS[0], "B08")[:side, (number - 1) * side : number * side]
 
 
 def random(*key: str | int) -> np.random.RandomState:

@@ -6,10 +6,8 @@ import csv
 import hashlib
 import io
 import json
-import re
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,7 +18,7 @@ from mlhub_core.net.checksums import parse_checksum
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(SHAPES, st.sampled_from([np.uint8, np.uint16]), st.integers(0, 2**31))
 def test_geotiff(shape: tuple[int, int], kind: type, seed: int) -> None:
     pixels = np.random.RandomState(seed).randint(0, np.iinfo(kind).max, shape).astype(kind)
@@ -36,7 +34,7 @@ def test_geotiff(shape: tuple[int, int], kind: type, seed: int) -> None:
         assert values == {1024: 2, 1025: 1, 2048: 4326}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(SHAPES, st.integers(0, 2**31))
 def test_png(shape: tuple[int, int], seed: int) -> None:
     pixels = np.random.RandomState(seed).randint(0, 256, (*shape, 3)).astype(np.uint8)
@@ -50,32 +48,13 @@ def test_npy() -> None:
     assert np.array_equal(np.load(io.BytesIO(demo_files.npy(mask)), allow_pickle=False), mask)
 
 
-def test_pdf() -> None:
-    data = demo_files.pdf("A (b)", ["back\\slash", ""])
-    assert data.startswith(b"%PDF-1.4\n")
-    assert data.endswith(b"%%EOF\n")
-    start = int(re.search(rb"startxref\n(\d+)\n", data)[1])  # type: ignore[index]
-    assert data[start:].startswith(b"xref\n0 6\n")
-    offsets = [int(entry) for entry in re.findall(rb"(\d{10}) 00000 n \n", data[start:])]
-    for number, offset in enumerate(offsets, start=1):
-        assert data[offset:].startswith(b"%d 0 obj\n" % number)
-    length, content = re.search(rb"/Length (\d+) >>\nstream\n(.*?)\nendstream", data, re.S).groups()  # type: ignore[union-attr]
-    assert int(length) == len(content)
-    assert rb"(A \(b\)) Tj" in content
-    assert rb"(back\\slash) Tj" in content
-
-
-def test_pdf_takes_ascii_only() -> None:
-    with pytest.raises(UnicodeEncodeError):
-        demo_files.pdf("é", [])
-
-
 def test_csv_and_geojson() -> None:
     table = demo_files.csv(["a", "b"], [(1, "x"), (2, "y")]).decode()
     assert list(csv.reader(io.StringIO(table))) == [["a", "b"], ["1", "x"], ["2", "y"]]
     assert json.loads(demo_files.geojson([])) == {"type": "FeatureCollection", "features": []}
 
 
+@settings(max_examples=10)
 @given(st.binary(max_size=50))
 def test_multihash(data: bytes) -> None:
     expected = ("sha256", hashlib.sha256(data).hexdigest())
