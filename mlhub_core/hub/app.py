@@ -10,8 +10,9 @@ from __future__ import annotations
 import hmac
 import logging
 import re
+from html import escape
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import orjson
 from starlette.applications import Starlette
@@ -22,10 +23,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, MLHubException
-from mlhub_core.hub.files import FileApp
-from mlhub_core.hub.items import MAX_LIMIT, ItemLookup, read_page
-from mlhub_core.hub.links import address, link, page_url, rebased
-from mlhub_core.hub.page import render
+from mlhub_core.hub.files import FileApp, OncePerState
+from mlhub_core.hub.items import MAX_LIMIT, ItemIndex, read_page
 from mlhub_core.hub.signing import SignedCatalogs, Signer
 from mlhub_core.hub.store import HubStore
 from mlhub_core.redact import HIDDEN
@@ -37,7 +36,28 @@ FILES_PATH = "/files/"
 DEFAULT_LIMIT = 30
 
 _OPEN_PATH = re.compile(re.escape(ROOT_PATH) + r"(datasets|collections(/[^/]+)?|models)?")
+_ANY_ROOT = re.compile(r"https?://[^/]+/mlhub/v1/")
 _NO_KEY = "Must provide API key or Bearer token to access this route."
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>MLHub</title>
+<style>
+body {{ font: 16px/1.5 sans-serif; max-width: 50em; margin: 2em auto; padding: 0 1em }}
+pre {{ background: #f2f2f2; color: #111; padding: .7em; overflow-x: auto }}
+</style>
+<h1>MLHub</h1>
+<p>A server of machine-learning datasets with the API of MLHub, run by mlhub-flows.</p>
+<h2>Datasets</h2>
+<ul>
+{datasets}
+</ul>
+<h2>Point a client here</h2>
+<pre>{exports}</pre>
+{hint}</html>
+"""
 
 
 def create_app(store: HubStore, api_key: str | None = None) -> ASGIApp:
@@ -70,10 +90,9 @@ class _Hub:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._api(scope, receive, send)
-        if scope["query_string"]:
-            scope = _own_query(scope)
+        shown, scope = scope, _own_query(scope)
         if logger.isEnabledFor(logging.DEBUG):
-            send = _logged(scope, send)
+            send = _logged(shown, send)
         path: str = scope["path"]
         if not self._allows(path, scope):
             await _json({"detail": _NO_KEY}, 401)(scope, receive, send)
@@ -105,22 +124,20 @@ def _own_query(scope: Scope) -> Scope:
     is decided by whoever configures logging last.
     """
     ours = dict(scope)
-    scope["query_string"] = _shown_query(scope).encode("latin-1", "replace")
+    pairs = scope["query_string"].decode("latin-1").split("&")
+    shown = "&".join(f"{pair.partition('=')[0]}={HIDDEN}" for pair in pairs if pair)
+    scope["query_string"] = shown.encode("latin-1")
     return ours
 
 
-def _shown_query(scope: Scope) -> str:
-    """The query of a request with the names in it alone: a key or a signature is in its values."""
-    query: str = scope["query_string"].decode("latin-1")
-    return "&".join(f"{pair.partition('=')[0]}={HIDDEN}" for pair in query.split("&") if pair)
+def _logged(shown: Scope, send: Send) -> Send:
+    """A ``send`` that writes a log line of the request; ``shown`` has no secrets in it."""
 
-
-def _logged(scope: Scope, send: Send) -> Send:
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
-            query = _shown_query(scope)
-            target = scope["path"] + ("?" + query if query else "")
-            logger.debug("%s %s -> %d", scope["method"], target, message["status"])
+            query = shown["query_string"].decode("latin-1")
+            target = f"{shown['path']}?{query}" if query else shown["path"]
+            logger.debug("%s %s -> %d", shown["method"], target, message["status"])
         await send(message)
 
     return wrapped
@@ -133,7 +150,7 @@ class _Api:
         self._store = store
         self._signer = signer
         self._catalogs = catalogs
-        self._lookup = ItemLookup()
+        self._indexes = OncePerState(ItemIndex)
         self._needs_key = signer is not None
 
     def application(self) -> Starlette:
@@ -169,21 +186,19 @@ class _Api:
         return application
 
     async def page(self, request: Request) -> Response:
-        return HTMLResponse(
-            render(self._store, address(request) + ROOT_PATH, needs_key=self._needs_key)
-        )
+        return HTMLResponse(_render(self._store, _root(request), needs_key=self._needs_key))
 
     async def root(self, request: Request) -> Response:
-        root = address(request) + ROOT_PATH
+        root = _root(request)
         names = ("datasets", "collections", "models")
-        links = [link(name, root + name) for name in names]
+        links = [_link(name, root + name) for name in names]
         return _json(
             {
                 "type": "Catalog",
                 "id": "mlhub",
                 "stac_version": "1.0.0",
                 "description": "The API of MLHub, served by mlhub-flows.",
-                "links": [link("root", root), link("self", root), *links],
+                "links": [_link("root", root), _link("self", root), *links],
             }
         )
 
@@ -198,18 +213,18 @@ class _Api:
         return _json(self._store.dataset_by_doi(request.path_params["doi"]))
 
     async def collections(self, request: Request) -> Response:
-        root = address(request) + ROOT_PATH
-        found = [rebased(entry, root) for entry in self._store.collections.values()]
+        root = _root(request)
+        found = [_rebased(entry, root) for entry in self._store.collections.values()]
         links = [
-            link("root", root),
-            link("parent", root),
-            link("self", root + "collections"),
+            _link("root", root),
+            _link("parent", root),
+            _link("self", root + "collections"),
         ]
         return _json({"collections": found, "links": links})
 
     async def collection(self, request: Request) -> Response:
         found = self._store.collection(request.path_params["collection_id"])
-        return _json(rebased(found, address(request) + ROOT_PATH))
+        return _json(_rebased(found, _root(request)))
 
     def items(self, request: Request) -> Response:
         # Not async, so that it runs in a thread: it reads a file.
@@ -218,15 +233,15 @@ class _Api:
         start = _number(request, "token", 0, 0, 2**62)
         path = self._store.items_file(collection_id)
         features, following = ([], None) if path is None else read_page(path, start, limit)
-        root = address(request) + ROOT_PATH
+        root = _root(request)
         here = f"{root}collections/{quote(collection_id, safe='')}/items"
-        links = [link("root", root), link("self", page_url(here, limit, start))]
+        links = [_link("root", root), _link("self", _page_url(here, limit, start))]
         if following is not None:
-            links.append(link("next", page_url(here, limit, following), "application/geo+json"))
+            links.append(_link("next", _page_url(here, limit, following), "application/geo+json"))
         return self._signed(
             {
                 "type": "FeatureCollection",
-                "features": [rebased(feature, root) for feature in features],
+                "features": [_rebased(feature, root) for feature in features],
                 "links": links,
             }
         )
@@ -235,10 +250,10 @@ class _Api:
         collection_id = request.path_params["collection_id"]
         item_id = request.path_params["item_id"]
         path = self._store.items_file(collection_id)
-        found = None if path is None else await self._lookup.find(path, item_id)
+        found = None if path is None else (await self._indexes.get(path)).find(item_id)
         if found is None:
             raise EntityDoesNotExist(f"Item {item_id} does not exist.", status=404)
-        return self._signed(rebased(found, address(request) + ROOT_PATH))
+        return self._signed(_rebased(found, _root(request)))
 
     def _signed(self, content: Any) -> Response:
         """JSON whose links to files are good without the key that the client has shown."""
@@ -248,12 +263,12 @@ class _Api:
         return Response(data, media_type="application/json")
 
     async def models(self, request: Request) -> Response:
-        root = address(request) + ROOT_PATH
-        return _json([rebased(model, root) for model in self._store.models.values()])
+        root = _root(request)
+        return _json([_rebased(model, root) for model in self._store.models.values()])
 
     async def model(self, request: Request) -> Response:
         found = self._store.model(request.path_params["model_id"])
-        return self._signed(rebased(found, address(request) + ROOT_PATH))
+        return self._signed(_rebased(found, _root(request)))
 
     async def catalog(self, request: Request) -> Response:
         path = self._store.catalog_file(request.path_params["dataset_id"])
@@ -273,7 +288,7 @@ class _Api:
         return _json(self._store.archive_info(request.path_params["collection_id"]))
 
     def _see_other(self, request: Request, folder: str, name: str) -> Response:
-        location = f"{address(request)}{FILES_PATH}{folder}/{quote(name)}"
+        location = f"{_address(request)}{FILES_PATH}{folder}/{quote(name)}"
         if self._signer is not None:
             location = self._signer.sign(location)
         return Response(status_code=303, headers={"location": location})
@@ -307,3 +322,67 @@ def _number(request: Request, name: str, default: int, least: int, most: int) ->
     if re.fullmatch(r"[0-9]{1,19}", text) and least <= int(text) <= most:
         return int(text)
     raise InvalidArgument(f"{name} is {text[:40]!r}: use a number from {least} to {most}.")
+
+
+def _address(request: Request) -> str:
+    """Scheme, host and port as the client knows them."""
+    return f"{request.url.scheme}://{request.url.netloc}"
+
+
+def _root(request: Request) -> str:
+    return _address(request) + ROOT_PATH
+
+
+def _link(rel: str, href: str, media_type: str = "application/json") -> dict[str, str]:
+    return {"rel": rel, "type": media_type, "href": href}
+
+
+def _rebased(entry: dict[str, Any], root: str) -> dict[str, Any]:
+    """A copy whose links below the root of any MLHub API lead below this one's.
+
+    What was recorded elsewhere, or written before the port was known, names another host.
+    """
+    links = entry.get("links")
+    if not isinstance(links, list):
+        return entry
+    return {**entry, "links": [_rebased_link(link, root) for link in links]}
+
+
+def _rebased_link(link: Any, root: str) -> Any:
+    href = link.get("href") if isinstance(link, dict) else None
+    if not isinstance(href, str) or not (match := _ANY_ROOT.match(href)):
+        return link
+    return {**link, "href": root + href[match.end() :]}
+
+
+def _page_url(url: str, limit: int, start: int) -> str:
+    """The URL of a page of items; it never carries a key, whoever needs one adds it."""
+    query = {"limit": limit, "token": start} if start else {"limit": limit}
+    return f"{url}?{urlencode(query)}"
+
+
+def export_lines(root_url: str, *, needs_key: bool) -> list[str]:
+    """The two lines for a shell that point a client at a hub; a key is never among them.
+
+    The reference client wants a key for a hub that needs none, too, and knows the profile without
+    one as an argument only.
+    """
+    key = '"$MLHUB_SERVE_API_KEY"' if needs_key else "none"
+    return [f"export MLHUB_ROOT_URL={root_url}", f"export MLHUB_API_KEY={key}"]
+
+
+def _render(store: HubStore, root_url: str, *, needs_key: bool) -> str:
+    """The page as HTML.
+
+    Args:
+        store: What the hub has.
+        root_url: The root of its API.
+        needs_key: Whether it wants a key.
+    """
+    datasets = "\n".join(
+        f"<li><code>{escape(key)}</code> {escape(str(dataset.get('title') or ''))}"
+        for key, dataset in store.datasets.items()
+    )
+    exports = escape("\n".join(export_lines(root_url, needs_key=needs_key)))
+    hint = "<p>MLHUB_SERVE_API_KEY is the key of this hub.</p>\n" if needs_key else ""
+    return _PAGE.format(datasets=datasets or "<li>none", exports=exports, hint=hint)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import Container
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -58,26 +58,27 @@ class Connections:
         self.stall_seconds = stall_seconds
         self._most = most or most_connections()
         self._most_of_one = max(1, self._most // 2)
-        self._of: dict[str, set[HubProtocol]] = {}
+        self._open: set[HubProtocol] = set()
         self._waiting: dict[HubProtocol, None] = {}
-        self._count = 0
 
     def admit(self, new: HubProtocol) -> bool:
         """Take a connection up; False where there is no room, and none to be made."""
-        own = self._of.get(new.client_name, set())
         room = True
-        if len(own) >= self._most_of_one:
-            room = self._make_room(own)
-        elif self._count >= self._most:
-            most_of_all = max(self._of.values(), key=len)
-            room = self._make_room(most_of_all) or self._make_room(self._waiting)
+        if len(self._open) >= self._most_of_one:
+            clients = Counter(one.client_name for one in self._open)
+            if clients[new.client_name] >= self._most_of_one:
+                room = self._make_room(new.client_name)
+            elif len(self._open) >= self._most:
+                [(busiest, _)] = clients.most_common(1)
+                room = self._make_room(busiest) or self._make_room()
         if room:
-            self._of.setdefault(new.client_name, set()).add(new)
-            self._count += 1
+            self._open.add(new)
         return room
 
-    def _make_room(self, among: Container[HubProtocol]) -> bool:
-        oldest = next((one for one in self._waiting if one in among), None)
+    def _make_room(self, client_name: str | None = None) -> bool:
+        """Break off the connection, of one client or of all, that has waited longest."""
+        among = (one for one in self._waiting if client_name in (one.client_name, None))
+        oldest = next(among, None)
         if oldest is None:
             return False
         self.forget(oldest)
@@ -86,7 +87,7 @@ class Connections:
 
     def waits(self, one: HubProtocol) -> None:
         """A connection waits for a request from now on."""
-        if one in self._of.get(one.client_name, ()):
+        if one in self._open:
             self._waiting.pop(one, None)
             self._waiting[one] = None
 
@@ -97,12 +98,7 @@ class Connections:
     def forget(self, one: HubProtocol) -> None:
         """A connection is gone. Doing so twice does no harm."""
         self._waiting.pop(one, None)
-        own = self._of.get(one.client_name, set())
-        if one in own:
-            own.remove(one)
-            self._count -= 1
-            if not own:
-                del self._of[one.client_name]
+        self._open.discard(one)
 
 
 class HubProtocol(HttpToolsProtocol):
@@ -124,11 +120,11 @@ class HubProtocol(HttpToolsProtocol):
         self._stalled: asyncio.TimerHandle | None = None
         self._waits = False
         self._head_bytes = 0
-        self._unsent = 0
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a request, if there is room for one more."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # so that we hear of all that is not read
         self.client_name = self.client[0] if self.client else ""
         if self._connections.admit(self):
             self._wait()
@@ -183,16 +179,12 @@ class HubProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._stop(self._deadline)
         self._connections.waits(self)
-        self._unsent = 0
         if self.parser is not None:  # as it is once the connection is lost
             self._deadline = self.loop.call_later(self._connections.head_seconds, self._on_deadline)
 
     def _on_deadline(self) -> None:
-        """No request has come. The end of the last response may still be on its way."""
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and unsent != self._unsent:
-            self._unsent = unsent
-            self._deadline = self.loop.call_later(self._connections.head_seconds, self._on_deadline)
+        if self.transport.get_write_buffer_size():  # the end of the last response is on its way
+            self._wait()
         else:
             self.abort()
 

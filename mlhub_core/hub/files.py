@@ -1,8 +1,7 @@
 """Serves files from disk: an ASGI application over a few directories.
 
-Written for many small files: a file of one chunk is read in the event loop, because handing it to
-a thread costs more than reading it does. Longer ones are read in threads, so that a slow disk does
-not hold up everybody else.
+What is answered follows RFC 9110, sections 13 and 14. Headers that cannot be read count as absent,
+as the RFC asks. Several ranges in one request are answered with the whole file, which it allows.
 """
 
 from __future__ import annotations
@@ -11,16 +10,19 @@ import asyncio
 import hashlib
 import logging
 import os
+import re
 import stat
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from mlhub_core.hub.conditional import Answer, FileState, decide
+from mlhub_core.http_rules import http_date, parse_http_date
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,149 @@ _MEDIA_TYPES = {
 """Ours, not the system's list: that one differs from machine to machine. An archive is
 ``application/octet-stream`` as on the real hub, so that nobody unpacks it on the way."""
 
+_RANGE = re.compile(r"bytes[ \t]*=[ \t]*(\d*)-(\d*)[ \t]*", re.ASCII | re.IGNORECASE)
+_ETAG = re.compile(r'(W/)?("[^"]*")')
+_MOST_DIGITS = 18
+"""Longer numbers lie beyond every file; converting them is only work for an attacker to give."""
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What identifies one state of a file.
+
+    Attributes:
+        size: Bytes.
+        mtime_ns: Time of last change, nanoseconds since the epoch.
+    """
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileState:
+        """The state that a file's status tells of."""
+        return cls(status.st_size, status.st_mtime_ns)
+
+    @property
+    def etag(self) -> str:
+        """A strong ETag, in quotes."""
+        return f'"{self.size:x}-{self.mtime_ns:x}"'
+
+    @property
+    def modified(self) -> int:
+        """Time of last change in whole seconds, which is all that an HTTP date can say."""
+        return self.mtime_ns // 1_000_000_000
+
+    @property
+    def last_modified(self) -> str:
+        """Time of last change as an HTTP date."""
+        return http_date(self.modified)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to send: the status, and which bytes of the file (none but with 200 and 206)."""
+
+    status: int
+    first: int = 0
+    length: int = 0
+
+
+def decide(method: str, headers: Mapping[str, str], file: FileState) -> Answer:
+    """Decide how a GET or HEAD for an existing file is answered.
+
+    Args:
+        method: ``GET`` or ``HEAD``.
+        headers: The request's headers by lower-case name; repeated ones joined by commas.
+        file: The file's present state.
+    """
+    failed = _precondition(headers, file)
+    if failed is not None:
+        return Answer(failed)
+    wanted = headers.get("range")
+    # Ranges are defined for GET alone: a HEAD tells the length of the whole file.
+    if method == "GET" and wanted is not None and _range_holds(headers.get("if-range"), file):
+        return _cut(wanted, file.size)
+    return Answer(200, 0, file.size)
+
+
+def _precondition(headers: Mapping[str, str], file: FileState) -> int | None:
+    """The status of the first precondition that decides, in the order the RFC lays down."""
+    if not _is_expected(headers, file):
+        return 412
+    if (tags := headers.get("if-none-match")) is not None:
+        return 304 if _matches(tags, file.etag, weak=True) else None
+    moment = parse_http_date(headers.get("if-modified-since"))
+    return 304 if moment is not None and file.modified <= moment else None
+
+
+def _is_expected(headers: Mapping[str, str], file: FileState) -> bool:
+    """Whether this is the state that the client asks for; tags come before dates."""
+    if (tags := headers.get("if-match")) is not None:
+        return _matches(tags, file.etag, weak=False)
+    moment = parse_http_date(headers.get("if-unmodified-since"))
+    return moment is None or file.modified <= moment
+
+
+def _matches(header: str, etag: str, *, weak: bool) -> bool:
+    if header.strip() == "*":
+        return True
+    return any(tag == etag and (weak or not mark) for mark, tag in _ETAG.findall(header))
+
+
+def _range_holds(if_range: str | None, file: FileState) -> bool:
+    """Whether the client's part is of this state of the file; only exact equality counts."""
+    return if_range is None or if_range.strip() in (file.etag, file.last_modified)
+
+
+def _cut(header: str, size: int) -> Answer:
+    match = _RANGE.fullmatch(header.strip())
+    if not match or not (match[1] or match[2]):
+        return Answer(200, 0, size)
+    if not match[1]:
+        wanted = min(_number(match[2]), size)
+        if wanted == 0:
+            # The last 0 bytes cannot be had; the last 5 of an empty file are the empty file.
+            return Answer(416) if size or not _number(match[2]) else Answer(200)
+        return Answer(206, size - wanted, wanted)
+    first, last = _number(match[1]), _number(match[2]) if match[2] else size - 1
+    if match[2] and last < first:
+        return Answer(200, 0, size)
+    if first >= size:
+        return Answer(416)
+    return Answer(206, first, min(last, size - 1) - first + 1)
+
+
+def _number(digits: str) -> int:
+    return int(digits) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
+
+
+class OncePerState(Generic[Made]):
+    """What is made of files: in a thread, once for each state of a file, however many ask.
+
+    Args:
+        make: Makes it of a path; may raise, and is asked again then.
+    """
+
+    def __init__(self, make: Callable[[Path], Made]) -> None:
+        self._make = make
+        self._known: dict[Path, tuple[Hashable, asyncio.Future[Made]]] = {}
+
+    async def get(self, path: Path, *more: Hashable) -> Made:
+        """What is made of a file's present state; ``more`` counts as part of the state."""
+        state = (FileState.of(path.stat()), *more)
+        known = self._known.get(path)
+        if known is None or known[0] != state:
+            making = asyncio.ensure_future(asyncio.to_thread(self._make, path))
+            known = self._known[path] = (state, making)
+        try:
+            return await asyncio.shield(known[1])
+        except Exception:
+            self._known.pop(path, None)
+            raise
+
 
 class FileApp:
     """Answers GET and HEAD for ``{prefix}{folder}/{path}``.
@@ -62,8 +207,7 @@ class FileApp:
         self._prefix = prefix
         self._folders = {name: os.path.realpath(path) for name, path in folders.items()}
         self._digested = digested
-        self._digests: dict[str, tuple[FileState, str]] = {}
-        self._digest_locks: dict[str, asyncio.Lock] = {}
+        self._digests = OncePerState(_md5)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -77,11 +221,10 @@ class FileApp:
             refusal = JSONResponse({"detail": f"File {scope['path']} does not exist."}, 404)
             return await refusal(scope, receive, send)
         try:
-            info = os.fstat(handle)
-            file = FileState(info.st_size, info.st_mtime_ns)
-            answer = decide(scope["method"], _header_map(scope), file)
+            file = FileState.of(os.fstat(handle))
+            answer = decide(scope["method"], Headers(scope=scope), file)
             folder, path = located
-            md5 = await self._md5(path, file) if folder in self._digested else None
+            md5 = await self._content_md5(path, file) if folder in self._digested else None
             start = {
                 "type": "http.response.start",
                 "status": answer.status,
@@ -111,16 +254,14 @@ class FileApp:
             return None
         return (folder, path) if path.startswith(root.rstrip(os.sep) + os.sep) else None
 
-    async def _md5(self, path: str, file: FileState) -> str | None:
-        """Content-MD5 of a file, computed once for each of its states."""
-        async with self._digest_locks.setdefault(path, asyncio.Lock()):
-            known = self._digests.get(path)
-            if known is None or known[0] != file:
-                digest = await asyncio.to_thread(_compute_md5, path, file)
-                if digest is None:
-                    return None
-                known = self._digests[path] = (file, digest)
-            return known[1]
+    async def _content_md5(self, path: str, file: FileState) -> str | None:
+        """Content-MD5 of one state of a file; None where it cannot be had."""
+        try:
+            digested, digest = await self._digests.get(Path(path))
+        except OSError as error:
+            logger.warning("%s cannot be read: %s", path, error.strerror)
+            return None
+        return digest if digested == file else None
 
 
 def _open(path: str) -> int | None:
@@ -137,26 +278,13 @@ def _open(path: str) -> int | None:
     return None
 
 
-def _compute_md5(path: str, file: FileState) -> str | None:
-    """Digest a file; None where it changed meanwhile, or cannot be read."""
-    try:
-        with open(path, "rb") as stream:
-            digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
-            info = os.fstat(stream.fileno())
-    except OSError as error:
-        logger.warning("%s cannot be read: %s", path, error.strerror)
-        return None
-    if FileState(info.st_size, info.st_mtime_ns) != file:
-        return None
-    return b64encode(digest.digest()).decode("ascii")
-
-
-def _header_map(scope: Scope) -> dict[str, str]:
-    result: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        result[name] = f"{result[name]}, {value}" if name in result else value
-    return result
+def _md5(path: Path) -> tuple[FileState | None, str]:
+    """The MD5 of a file in base64, and of which state: None where it changed meanwhile."""
+    with path.open("rb") as stream:
+        before = FileState.of(os.fstat(stream.fileno()))
+        digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
+        unchanged = before == FileState.of(os.fstat(stream.fileno()))
+    return (before if unchanged else None), b64encode(digest.digest()).decode("ascii")
 
 
 def _headers(
@@ -185,19 +313,15 @@ def _headers(
 
 async def _send_body(handle: int, answer: Answer, path: str, receive: Receive, send: Send) -> None:
     os.lseek(handle, answer.first, os.SEEK_SET)
-    if answer.length <= CHUNK:
-        body = os.read(handle, answer.length)
-        if len(body) == answer.length:
-            await send({"type": "http.response.body", "body": body})
-            return
-        logger.warning("%s became shorter while it was read.", path)
-        return
+    left = answer.length
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
-        left = answer.length
         # The server drops silently what is sent to a client that has gone: look for ourselves.
         while left and not gone.done():
-            body = await asyncio.to_thread(os.read, handle, min(CHUNK, left))
+            if answer.length <= CHUNK:
+                body = os.read(handle, left)  # handing it to a thread takes longer than reading it
+            else:  # a slow disk does not hold up everybody else
+                body = await asyncio.to_thread(os.read, handle, min(CHUNK, left))
             if not body:
                 # Not finishing the response makes the server break the connection off.
                 logger.warning("%s became shorter while it was read.", path)

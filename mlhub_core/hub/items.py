@@ -7,8 +7,6 @@ bytes an item are kept.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +16,6 @@ import orjson
 
 from mlhub_core.exceptions import CatalogError, InvalidArgument
 
-_TURN = 200
-"""Items read in one go while an index is made."""
 MAX_LIMIT = 10_000
 """Items in one page; a page is built in memory."""
 
@@ -60,74 +56,36 @@ class ItemIndex:
         import numpy as np  # here, because few hubs are asked for single items
 
         self._path = path
-        self.stamp = stamp_of(path)
-        hashes, places = array("q"), array("q")
         self._bad: CatalogError | None = None
+        numbers = array("q")
         with path.open("rb") as file:
             for position, line in _lines(file, 0):
                 try:
-                    hashes.append(hash(_parse(path, position, line).get("id")))
-                except (CatalogError, TypeError) as error:
-                    self._bad = self._bad or _no_item(path, position, error)
-                    continue
-                places.append(position)
-                if len(places) % _TURN == 0:
-                    time.sleep(0)  # lets go of the interpreter: pages are served meanwhile
-        found = np.frombuffer(hashes, dtype=np.int64)
-        order = np.argsort(found, kind="stable")
-        self._hashes, self._places = found[order], np.frombuffer(places, dtype=np.int64)[order]
+                    item = _parse(path, position, line)
+                except CatalogError as error:
+                    self._bad = self._bad or error
+                else:
+                    numbers.extend((hash(str(item.get("id"))), position))
+        table = np.frombuffer(numbers, dtype=np.int64).reshape(-1, 2)
+        self._hashes, self._places = table[np.argsort(table[:, 0], kind="stable")].T
 
     def find(self, item_id: str) -> dict[str, Any] | None:
         """Read the first item of an id; None where there is none.
 
         Raises:
-            CatalogError: if there is none, but a line that nobody can read and that may be it.
+            CatalogError: if there is none, but a line that cannot be read and that may be it.
         """
         wanted = hash(item_id)
-        at = int(self._hashes.searchsorted(wanted))
+        first, last = (int(self._hashes.searchsorted(wanted, side)) for side in ("left", "right"))
         with self._path.open("rb") as file:
-            while at < len(self._hashes) and self._hashes[at] == wanted:
-                position = int(self._places[at])
+            for position in map(int, self._places[first:last]):
                 file.seek(position)
                 item = _parse(self._path, position, file.readline())
                 if item.get("id") == item_id:
                     return item
-                at += 1
         if self._bad is not None:
             raise self._bad
         return None
-
-
-class ItemLookup:
-    """Looks items up by their ids, in files that are read through once for each of their states."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, ItemIndex] = {}
-        self._locks: dict[Path, asyncio.Lock] = {}
-
-    async def find(self, path: Path, item_id: str) -> dict[str, Any] | None:
-        """Look an item up; what takes long is done in a thread, once, however many ask.
-
-        Raises:
-            CatalogError: as :meth:`ItemIndex.find`.
-        """
-        async with self._locks.setdefault(path, asyncio.Lock()):
-            index = self._known.get(path)
-            if index is None or index.stamp != stamp_of(path):
-                index = self._known[path] = await asyncio.to_thread(ItemIndex, path)
-        return index.find(item_id)
-
-
-def stamp_of(path: Path) -> tuple[int, int, int]:
-    """What changes when a file does."""
-    status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _no_item(path: Path, position: int, error: Exception) -> CatalogError:
-    if isinstance(error, CatalogError):
-        return error
-    return CatalogError(f"items/{path.name}: the id at byte {position} is no text.")
 
 
 def _seek_line(file: BinaryIO, start: int) -> None:

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, cast
 
 import uvicorn
 
 from mlhub_core.console import show
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.hub.app import FILES_PATH, ROOT_PATH, create_app
+from mlhub_core.hub.app import FILES_PATH, ROOT_PATH, create_app, export_lines
 from mlhub_core.hub.connections import Connections, HubProtocol, raise_limit
 from mlhub_core.hub.demo import write_demo
-from mlhub_core.hub.page import export_lines
 from mlhub_core.hub.store import HubStore
+from mlhub_core.signals import stopping_on_signals
 
 _GRACE_SECONDS = 1.0
 """How long responses under way may go on when the hub is stopped; then they are broken off."""
@@ -161,12 +158,7 @@ class HubServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -248,20 +240,23 @@ def serve(
     if directory is None and not demo:
         raise InvalidArgument("No directory is given: name one, or ask for the demo.")
     raise_limit()
-    with _stop_signals() as stop, tempfile.TemporaryDirectory(prefix="mlhub-demo-") as scratch:
-        hub = HubServer(directory or scratch, host=host, port=port, api_key=api_key, demo=demo)
-        with hub:
-            if hub.store.is_empty:
-                raise InvalidArgument(
-                    f"{hub.directory} has nothing to serve: put datasets/*.json there, "
-                    "or ask for the demo."
-                )
-            if write_only:
-                show(f"{hub.directory} can be served at {hub.address}.")
-                return
+    with (
+        stopping_on_signals("Stopped."),
+        tempfile.TemporaryDirectory(prefix="mlhub-demo-") as scratch,
+        HubServer(directory or scratch, host=host, port=port, api_key=api_key, demo=demo) as hub,
+    ):
+        if hub.store.is_empty:
+            raise InvalidArgument(
+                f"{hub.directory} has nothing to serve: put datasets/*.json there, "
+                "or ask for the demo."
+            )
+        if write_only:
+            show(f"{hub.directory} can be served at {hub.address}.")
+            return
+        with suppress(KeyboardInterrupt):
             _announce(hub, needs_key=bool(api_key))
-            while not stop.wait(0.5) and not hub.wait(0):
-                pass  # the half second is for Windows, where a signal does not end the wait
+            while not hub.wait(0.5):
+                pass
     show("Stopped.")
 
 
@@ -281,22 +276,6 @@ def _announce(hub: HubServer, *, needs_key: bool) -> None:
     for line in export_lines(hub.url, needs_key=needs_key):
         show(f"  {line}")
     show("Ctrl-C stops it.")
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; the handlers that were there come back afterwards."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may handle signals
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -7,7 +7,6 @@ catalogs too.
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import hmac
 import io
@@ -23,6 +22,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from mlhub_core.hub.files import OncePerState
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +98,7 @@ class SignedCatalogs:
         self._sign_links = sign_links
         self.directory = Path(tempfile.mkdtemp(prefix="mlhub-hub-"))
         weakref.finalize(self, shutil.rmtree, self.directory, ignore_errors=True)
-        self._made: dict[Path, tuple[tuple[int, int, int], bool]] = {}
-        self._locks: dict[Path, asyncio.Lock] = {}
+        self._made = OncePerState(self._make)
 
     async def have(self, catalog: Path) -> str | None:
         """Make the signed copy of a catalog, unless it is there.
@@ -107,31 +107,33 @@ class SignedCatalogs:
             Its name; None where the catalog names no file of this hub, or is no archive that can
             be read: it is served as it is.
         """
-        status = catalog.stat()
-        state = today(), status.st_size, status.st_mtime_ns
-        target = self.directory / catalog.name
-        async with self._locks.setdefault(catalog, asyncio.Lock()):
-            made, signed = self._made.get(catalog, (None, False))
-            if made != state:
-                try:
-                    signed = await asyncio.to_thread(self._make, catalog, target)
-                except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-                    log.warning("%s is served as it is, links unsigned: %s", catalog, error)
-                    return None
-                if signed:
-                    # Another ETag each day, the same one after a restart.
-                    second = status.st_mtime_ns // 10**9 * 10**9
-                    os.utime(target, ns=(status.st_atime_ns, second + today()))
-                self._made[catalog] = state, signed
-        return target.name if signed else None
+        return catalog.name if await self._made.get(catalog, today()) else None
 
-    def _make(self, catalog: Path, target: Path) -> bool:
-        """Write the signed copy; False, and none, where there was nothing to sign."""
-        signed = False
+    def _make(self, catalog: Path) -> bool:
+        """Make the signed copy; False, and none, where there is nothing to sign."""
+        target = self.directory / catalog.name
         part = target.with_name(target.name + ".part")
+        status = catalog.stat()
+        try:
+            signed = self._copy(catalog, part)
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            log.warning("%s is served as it is, links unsigned: %s", catalog, error)
+            signed = False
+        if signed:
+            # Another ETag each day, the same one after a restart.
+            second = status.st_mtime_ns // 10**9 * 10**9
+            os.utime(part, ns=(status.st_atime_ns, second + today()))
+            os.replace(part, target)
+        else:
+            part.unlink(missing_ok=True)
+        return signed
+
+    def _copy(self, catalog: Path, target: Path) -> bool:
+        """Copy a catalog, its links signed; whether there was anything to sign."""
+        signed = False
         with (
             tarfile.open(catalog, "r|*") as old,
-            part.open("wb") as raw,
+            target.open("wb") as raw,
             gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w|") as new,
         ):
@@ -145,10 +147,6 @@ class SignedCatalogs:
                 signed = signed or data != before
                 member.size = len(data)
                 new.addfile(member, io.BytesIO(data))
-        if signed:
-            os.replace(part, target)
-        else:
-            part.unlink()
         return signed
 
 

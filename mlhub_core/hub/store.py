@@ -17,13 +17,14 @@ The descriptions are read once, when the hub starts; archives, items and assets 
 from __future__ import annotations
 
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from mlhub_core.client.search import matches
 from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, StorageError
 from mlhub_core.layout import safe_name, user_path
 
@@ -47,7 +48,6 @@ class HubStore:
     collections: dict[str, Json]
     models: dict[str, Json]
     estimated_sizes: dict[str, int]
-    _texts: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, directory: str | Path) -> HubStore:
@@ -63,16 +63,8 @@ class HubStore:
             raise InvalidArgument(
                 f"{root} is not a directory: name one with datasets/*.json, or make a demo there."
             )
-        datasets = _load_folder(root, "datasets")
-        texts = {key: "\0".join(_strings(value)).casefold() for key, value in datasets.items()}
-        return cls(
-            root,
-            datasets,
-            _load_folder(root, "collections"),
-            _load_folder(root, "models"),
-            _load_sizes(root),
-            texts,
-        )
+        kinds = ("datasets", "collections", "models")
+        return cls(root, *(_load_folder(root, kind) for kind in kinds), _load_sizes(root))
 
     @property
     def is_empty(self) -> bool:
@@ -80,20 +72,8 @@ class HubStore:
         return not (self.datasets or self.collections or self.models)
 
     def search(self, tags: Iterable[str] = (), text: Iterable[str] = ()) -> list[Json]:
-        """Datasets that have all of the tags and hold all of the phrases.
-
-        Args:
-            tags: Compared exactly.
-            text: Each must occur, in whatever case, in some text of the dataset.
-        """
-        wanted = set(tags)
-        phrases = [phrase.casefold() for phrase in text]
-        return [
-            dataset
-            for key, dataset in self.datasets.items()
-            if wanted <= set(_tags(dataset))
-            and all(phrase in self._texts[key] for phrase in phrases)
-        ]
+        """Datasets that have all of the tags and hold all of the phrases."""
+        return [dataset for dataset in self.datasets.values() if matches(dataset, tags, text)]
 
     def dataset(self, dataset_id: str) -> Json:
         """A dataset by its id.
@@ -198,21 +178,6 @@ def _get(entries: dict[str, Json], kind: str, key: str) -> Json:
         return entries[key]
     except KeyError:
         raise EntityDoesNotExist(f"{kind} {key} does not exist.", status=404) from None
-
-
-def _tags(dataset: Json) -> list[str]:
-    return [tag for tag in dataset.get("tags") or () if isinstance(tag, str)]
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _strings(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _strings(part)
 
 
 def _read_json(path: Path) -> Any:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlhub_core.hub.conditional import Answer, FileState, decide
+from mlhub_core.hub.files import Answer, FileState, decide
 
 SECOND = 1_000_000_000
 FILE = FileState(size=100, mtime_ns=1_600_000_000 * SECOND + 5)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.exceptions import CatalogError, InvalidArgument
-from mlhub_core.hub.items import ItemIndex, ItemLookup, read_page
+from mlhub_core.hub.files import OncePerState
+from mlhub_core.hub.items import ItemIndex, read_page
 
 ids = st.text(max_size=12)
 
@@ -75,10 +76,10 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
         read_page(path, 0, 5)
 
 
-@pytest.mark.parametrize("line", ["{broken", "[1]", '{"id": ["a"]}'])
+@pytest.mark.parametrize("line", ["{broken", "[1]"])
 def test_a_broken_line_hides_no_other_item(tmp_path: Path, line: str) -> None:
     path = tmp_path / "x.jsonl"
-    path.write_text('{"id": "a"}\n' + line + '\n{"id": "b"}\n', encoding="utf-8")
+    path.write_text('{"id": "a"}\n' + line + '\n{"id": "b"}\n{"id": ["b"]}\n', encoding="utf-8")
     index = ItemIndex(path)
     assert (index.find("a"), index.find("b")) == ({"id": "a"}, {"id": "b"})
     with pytest.raises(CatalogError, match="at byte 12"):
@@ -87,10 +88,10 @@ def test_a_broken_line_hides_no_other_item(tmp_path: Path, line: str) -> None:
 
 def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    lookup = ItemLookup()
+    indexes = OncePerState(ItemIndex)
 
     async def look_up() -> list[Any]:
-        return [await lookup.find(path, name) for name in ("a", "b")]
+        return [(await indexes.get(path)).find(name) for name in ("a", "b")]
 
     for names in (["a"], ["b", "a"], []):
         write_items(path, [{"id": name} for name in names], "", ascii_only=True)
