@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from mlhub_core import client as client
     from mlhub_core import exceptions as exceptions
     from mlhub_core import if_exists as if_exists
+    from mlhub_core import datasets as datasets
     from mlhub_core import models as models
     from mlhub_core import session as session
     from mlhub_core.if_exists import DownloadIfExistsOpts
-    from mlhub_core.models import Collection, Dataset, MLModel
+    from mlhub_core.datasets import Collection, Dataset, MLModel
     from mlhub_core.session import Session, get_session
 
 # Arrow's allocator takes memory in large pages, and the system clears two megabytes for a few
@@ -38,10 +39,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Collection": "mlhub_core.models",
-    "Dataset": "mlhub_core.models",
+    "Collection": "mlhub_core.datasets",
+    "Dataset": "mlhub_core.datasets",
     "DownloadIfExistsOpts": "mlhub_core.if_exists",
-    "MLModel": "mlhub_core.models",
+    "MLModel": "mlhub_core.datasets",
     "Session": "mlhub_core.session",
     "get_session": "mlhub_core.session",
 }

@@ -29,7 +29,7 @@ class CatalogDownloaderConfig:
         asset_output_dir: Where assets go; None means ``output_dir``.
         temporal_query: What :meth:`Dataset.download` calls ``datetime``.
 
-    All others are as for :meth:`Dataset.download <mlhub_core.models.dataset.Dataset.download>`.
+    All others are as for :meth:`Dataset.download <mlhub_core.datasets.dataset.Dataset.download>`.
     """
 
     dataset_id: str
@@ -81,7 +81,7 @@ class CatalogDownloader:
 
     def __call__(self) -> None:
         """Download; errors are those of :meth:`Dataset.download`."""
-        from mlhub_core.models.dataset import Dataset
+        from mlhub_core.datasets.dataset import Dataset
 
         c = self.config
         api_key = c.api_key

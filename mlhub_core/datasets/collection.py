@@ -14,7 +14,7 @@ from mlhub_core.client._entity import identified, reading_stac
 from mlhub_core.exceptions import EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.metadata import count_of
-from mlhub_core.models.lenient import complete_collection
+from mlhub_core.datasets.lenient import complete_collection
 
 
 class Collection(pystac.Collection):
@@ -100,7 +100,7 @@ class Collection(pystac.Collection):
 
         Raises:
             NotImplementedError: always; use :meth:`Dataset.download
-                <mlhub_core.models.dataset.Dataset.download>`, whose asset index holds them all, or
+                <mlhub_core.datasets.dataset.Dataset.download>`, whose asset index holds them all, or
                 :func:`~mlhub_core.client.list_collection_items` for a few.
         """
         raise NotImplementedError(

@@ -9,17 +9,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mlhub_core.models.dataset import CollectionList, CollectionType, Dataset
+from mlhub_core.datasets.dataset import CollectionList, CollectionType, Dataset
 
 if TYPE_CHECKING:
-    from mlhub_core.models.collection import Collection
-    from mlhub_core.models.ml_model import MLModel
+    from mlhub_core.datasets.collection import Collection
+    from mlhub_core.datasets.ml_model import MLModel
 
 __all__ = ["Collection", "CollectionList", "CollectionType", "Dataset", "MLModel"]
 
 _HOMES = {
-    "Collection": "mlhub_core.models.collection",
-    "MLModel": "mlhub_core.models.ml_model",
+    "Collection": "mlhub_core.datasets.collection",
+    "MLModel": "mlhub_core.datasets.ml_model",
 }
 
 
