@@ -15,13 +15,13 @@ from mlhub_core._version import __version__
 
 if TYPE_CHECKING:
     from mlhub_core import client as client
+    from mlhub_core import datasets as datasets
     from mlhub_core import exceptions as exceptions
     from mlhub_core import if_exists as if_exists
-    from mlhub_core import datasets as datasets
     from mlhub_core import models as models
     from mlhub_core import session as session
-    from mlhub_core.if_exists import DownloadIfExistsOpts
     from mlhub_core.datasets import Collection, Dataset, MLModel
+    from mlhub_core.if_exists import DownloadIfExistsOpts
     from mlhub_core.session import Session, get_session
 
 # Arrow's allocator takes memory in large pages, and the system clears two megabytes for a few

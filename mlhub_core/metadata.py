@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from mlhub_core.client.datasets import get_catalog_info, get_dataset
+from mlhub_core.client.endpoints import get_catalog_info, get_dataset
 from mlhub_core.exceptions import APIError, EntityDoesNotExist, HubUnreachable
 from mlhub_core.redact import without_secrets
 from mlhub_core.settings import ApiSettings

@@ -49,7 +49,7 @@ def add_hub_commands(commands: Any) -> None:
 
 
 def _list_datasets(options: argparse.Namespace) -> None:
-    from mlhub_core.client.datasets import list_datasets
+    from mlhub_core.client.endpoints import list_datasets
 
     found = list_datasets(tags=options.tag, text=options.text, profile=options.profile)
     if options.json:
@@ -63,7 +63,7 @@ def _list_datasets(options: argparse.Namespace) -> None:
 
 
 def _show_dataset(options: argparse.Namespace) -> None:
-    from mlhub_core.client.datasets import get_dataset
+    from mlhub_core.client.endpoints import get_dataset
     from mlhub_core.metadata import fetch_metadata
     from mlhub_core.selection.plan import format_bytes
 

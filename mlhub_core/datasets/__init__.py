@@ -12,18 +12,12 @@ from typing import TYPE_CHECKING, Any
 from mlhub_core.datasets.dataset import CollectionList, CollectionType, Dataset
 
 if TYPE_CHECKING:
-    from mlhub_core.datasets.collection import Collection
-    from mlhub_core.datasets.ml_model import MLModel
+    from mlhub_core.datasets.stac import Collection, MLModel
 
 __all__ = ["Collection", "CollectionList", "CollectionType", "Dataset", "MLModel"]
 
-_HOMES = {
-    "Collection": "mlhub_core.datasets.collection",
-    "MLModel": "mlhub_core.datasets.ml_model",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in ("Collection", "MLModel"):
+        return getattr(importlib.import_module("mlhub_core.datasets.stac"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

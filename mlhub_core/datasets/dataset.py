@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from mlhub_core import client
 from mlhub_core.chores import Pool
-from mlhub_core.client._entity import identified
+from mlhub_core.client.answers import identified
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import user_path
@@ -21,7 +21,7 @@ from mlhub_core.redact import without_secrets
 from mlhub_core.settings import RunSettings
 
 if TYPE_CHECKING:
-    from mlhub_core.datasets.collection import Collection
+    from mlhub_core.datasets.stac import Collection
     from mlhub_core.transfer.report import DownloadReport
 
 _TEXTS = ("title", "registry", "doi", "citation")
@@ -192,7 +192,7 @@ class Dataset:
     @cached_property
     def collections(self) -> CollectionList:
         """The collections, fetched from the hub the first time and kept."""
-        from mlhub_core.datasets.collection import Collection
+        from mlhub_core.datasets.stac import Collection
 
         def fetch(description: dict[str, Any]) -> tuple[Collection, frozenset[str]]:
             listed = identified(description, f"datasets/{self.id}")

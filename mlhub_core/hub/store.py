@@ -24,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from mlhub_core.client.search import matches
+from mlhub_core.client.endpoints import matches
 from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, StorageError
 from mlhub_core.layout import safe_name, user_path
 

@@ -1,67 +1,76 @@
-"""Collections, as PySTAC collections that can ask the hub for more."""
+"""Collections and models of the hub, as PySTAC objects that can ask it for more."""
 
 from __future__ import annotations
 
 import builtins
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import pystac
 
 from mlhub_core import client
-from mlhub_core.client._entity import identified, reading_stac
+from mlhub_core.client.answers import identified, reading_stac
+from mlhub_core.datasets.lenient import complete_collection
 from mlhub_core.exceptions import EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.metadata import count_of
-from mlhub_core.datasets.lenient import complete_collection
 
 
-class Collection(pystac.Collection):
-    """A collection of the hub.
+class _HubObject(pystac.STACObject):
+    """What collections and models share: made of the hub's answers, they know how to ask it again.
 
     Args:
-        *args: As for :class:`pystac.Collection`.
+        *args: As for PySTAC's class.
         api_key: Used by everything this object asks the hub later.
         profile: Likewise.
-        **kwargs: As for :class:`pystac.Collection`.
+        **kwargs: As for PySTAC's class.
     """
 
+    _ENDPOINT: ClassVar[str]
+
     def __init__(
-        self,
-        id: str,
-        description: str,
-        extent: pystac.Extent,
-        *args: Any,
-        api_key: str | None = None,
-        profile: str | None = None,
-        **kwargs: Any,
+        self, *args: Any, api_key: str | None = None, profile: str | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(id, description, extent, *args, **kwargs)
+        super().__init__(*args, **kwargs)
         self.session_kwargs: dict[str, Any] = {"api_key": api_key, "profile": profile}
 
     @classmethod
     def from_dict(
         cls,
         d: dict[str, Any],
-        href: str | None = None,
-        root: pystac.Catalog | None = None,
-        migrate: bool = False,
-        preserve_dict: bool = True,
-        *,
+        *args: Any,
         api_key: str | None = None,
         profile: str | None = None,
-    ) -> Collection:
-        """Make a collection from a STAC Collection object; missing required fields are filled."""
-        complete = complete_collection(d)
-        collection: Collection = super().from_dict(complete, href, root, migrate, preserve_dict)
-        collection.session_kwargs = {"api_key": api_key, "profile": profile}
-        return collection
+        **kwargs: Any,
+    ) -> Self:
+        """Make one from a STAC object; the other arguments are those of PySTAC's class."""
+        made = super().from_dict(d, *args, **kwargs)
+        made.session_kwargs = {"api_key": api_key, "profile": profile}
+        return made
+
+    @classmethod
+    def _of(cls, found: Any, api_key: str | None, profile: str | None) -> Self:
+        """Make one from the hub's answer, whatever that is."""
+        found = identified(found, cls._ENDPOINT)
+        with reading_stac(f"{cls.__name__} {found['id']}"):
+            return cls.from_dict(found, api_key=api_key, profile=profile)
+
+
+class Collection(_HubObject, pystac.Collection):
+    """A collection of the hub; required fields that its description lacks are filled in."""
+
+    _ENDPOINT = "collections"
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any], *args: Any, **kwargs: Any) -> Self:
+        """Make a collection from a STAC Collection object, as old or careless as it may be."""
+        return super().from_dict(complete_collection(d), *args, **kwargs)
 
     @classmethod
     def fetch(
         cls, collection_id: str, *, api_key: str | None = None, profile: str | None = None
-    ) -> Collection:
+    ) -> Self:
         """One collection by its id.
 
         Raises:
@@ -72,9 +81,7 @@ class Collection(pystac.Collection):
         return cls._of(found, api_key, profile)
 
     @classmethod
-    def list(
-        cls, *, api_key: str | None = None, profile: str | None = None
-    ) -> builtins.list[Collection]:
+    def list(cls, *, api_key: str | None = None, profile: str | None = None) -> builtins.list[Self]:
         """All collections of the hub.
 
         Raises:
@@ -82,12 +89,6 @@ class Collection(pystac.Collection):
         """
         listed = client.list_collections(api_key=api_key, profile=profile)
         return [cls._of(found, api_key, profile) for found in listed]
-
-    @classmethod
-    def _of(cls, found: dict[str, Any], api_key: str | None, profile: str | None) -> Collection:
-        found = identified(found, "collections")
-        with reading_stac(f"Collection {found['id']}"):
-            return cls.from_dict(found, api_key=api_key, profile=profile)
 
     def _session_kwargs(self, api_key: str | None, profile: str | None) -> dict[str, Any]:
         return {
@@ -99,9 +100,7 @@ class Collection(pystac.Collection):
         """Not to be had: collections hold up to millions of items, one request for a page each.
 
         Raises:
-            NotImplementedError: always; use :meth:`Dataset.download
-                <mlhub_core.datasets.dataset.Dataset.download>`, whose asset index holds them all, or
-                :func:`~mlhub_core.client.list_collection_items` for a few.
+            NotImplementedError: always, with what to use instead.
         """
         raise NotImplementedError(
             "Items are not fetched one by one: use Dataset.download(catalog_only=True), whose "
@@ -157,3 +156,35 @@ class Collection(pystac.Collection):
 
     def __str__(self) -> str:
         return f"{self.id}: {self.description}"
+
+
+class MLModel(_HubObject, pystac.Item):
+    """A model of the hub, described by the STAC ml-model extension."""
+
+    _ENDPOINT = "models"
+
+    @classmethod
+    def fetch(
+        cls, model_id: str, *, api_key: str | None = None, profile: str | None = None
+    ) -> Self:
+        """One model by its id.
+
+        Raises:
+            EntityDoesNotExist: if the hub has none of that id.
+            MLHubException: all that the session raises.
+        """
+        found = client.get_model_by_id(model_id, api_key=api_key, profile=profile)
+        return cls._of(found, api_key, profile)
+
+    @classmethod
+    def list(cls, *, api_key: str | None = None, profile: str | None = None) -> builtins.list[Self]:
+        """All models of the hub.
+
+        Raises:
+            MLHubException: all that the session raises.
+        """
+        listed = client.list_models(api_key=api_key, profile=profile)
+        return [cls._of(found, api_key, profile) for found in listed]
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.properties.get('title', '')}"

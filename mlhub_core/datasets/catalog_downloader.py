@@ -9,6 +9,7 @@ from typing import Any
 
 import requests
 
+from mlhub_core.datasets.dataset import Dataset
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import COMMON_ASSET_KEYS, DownloadPaths
@@ -81,8 +82,6 @@ class CatalogDownloader:
 
     def __call__(self) -> None:
         """Download; errors are those of :meth:`Dataset.download`."""
-        from mlhub_core.datasets.dataset import Dataset
-
         c = self.config
         api_key = c.api_key
         if not (api_key or c.profile) and isinstance(c.mlhub_api_session, Session):
