@@ -10,8 +10,8 @@ import requests
 from mlhub_core.client.answers import segment
 from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, NotADirectory
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import STATE_DIRECTORY, safe_name, user_path
 from mlhub_core.net.fetch import FileFetcher, is_gzip
+from mlhub_core.paths import STATE_DIRECTORY, safe_name, user_path
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.session import Session, get_session
 from mlhub_core.stop import StopFlag

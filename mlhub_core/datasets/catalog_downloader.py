@@ -12,7 +12,7 @@ import requests
 from mlhub_core.datasets.dataset import Dataset
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import COMMON_ASSET_KEYS, DownloadPaths
+from mlhub_core.paths import COMMON_ASSET_KEYS, DownloadPaths
 from mlhub_core.session import Session
 
 COMMON_ASSET_NAMES = sorted(COMMON_ASSET_KEYS)

@@ -22,7 +22,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from mlhub_core.http_rules import http_date, parse_http_date
+from mlhub_core.net.response import http_date, parse_http_date
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ import orjson
 
 from mlhub_core.client.endpoints import matches
 from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, StorageError
-from mlhub_core.layout import safe_name, user_path
+from mlhub_core.paths import safe_name, user_path
 
 Json = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Properties of ``mlhub_core.layout``: names that every file system takes, and no two alike."""
+"""Properties of ``mlhub_core.paths``: names that every file system takes, and no two alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.layout import (
+from mlhub_core.paths import (
     DownloadPaths,
     asset_name,
     case_key,
