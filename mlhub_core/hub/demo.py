@@ -166,7 +166,7 @@ class _Writer:
         path = f"{DATASET_ID}/{path}"
         self._put(f"assets/{path}", data)
         self._asset_bytes += len(data)
-        described = {
+        described: Json = {
             "href": f"{self._base_url}/{path}",
             "type": _MEDIA_TYPES.get(Path(path).suffix, "application/octet-stream"),
             "title": title,

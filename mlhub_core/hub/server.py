@@ -7,6 +7,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -147,12 +148,10 @@ class HubServer:
             raise InvalidArgument("This hub does not run: use it in a with block.")
         return self._store
 
-    def wait(self, seconds: float) -> bool:
-        """Wait until the hub has ended by itself, at most so many seconds; True if it has."""
-        thread = self._thread
-        if thread is not None:
-            thread.join(seconds)
-        return thread is None or not thread.is_alive()
+    @property
+    def is_running(self) -> bool:
+        """Whether it answers."""
+        return self._thread is not None and self._thread.is_alive()
 
     def __enter__(self) -> Self:
         self.start()
@@ -255,8 +254,8 @@ def serve(
             return
         with suppress(KeyboardInterrupt):
             _announce(hub, needs_key=bool(api_key))
-            while not hub.wait(0.5):
-                pass
+            while hub.is_running:
+                time.sleep(0.5)
     show("Stopped.")
 
 

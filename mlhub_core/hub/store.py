@@ -63,8 +63,13 @@ class HubStore:
             raise InvalidArgument(
                 f"{root} is not a directory: name one with datasets/*.json, or make a demo there."
             )
-        kinds = ("datasets", "collections", "models")
-        return cls(root, *(_load_folder(root, kind) for kind in kinds), _load_sizes(root))
+        return cls(
+            root,
+            _load_folder(root, "datasets"),
+            _load_folder(root, "collections"),
+            _load_folder(root, "models"),
+            _load_sizes(root),
+        )
 
     @property
     def is_empty(self) -> bool:
