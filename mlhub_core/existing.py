@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.index.asset_index import STATE_NAME
+from mlhub_core.index.build import STATE_NAME
 from mlhub_core.layout import STATE_DIRECTORY, DownloadPaths, safe_name, user_path
 from mlhub_core.sources.unarchive import MARKER_NAME
 from mlhub_core.state import check_state_files, read_state

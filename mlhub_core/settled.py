@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlhub_core.index.asset_index import STATE_NAME
+from mlhub_core.index.build import STATE_NAME
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.state import read_state, write_state
 

@@ -20,7 +20,7 @@ from mlhub_core.settings import ArchiveLimits
 from mlhub_core.stop import StopFlag
 
 if TYPE_CHECKING:
-    from mlhub_core.index.asset_index import AssetIndex
+    from mlhub_core.index.build import AssetIndex
     from mlhub_core.sources.archive import CatalogArchive
 
 
@@ -156,12 +156,11 @@ def _write(
 def _index(given: argparse.Namespace) -> None:
     from mlhub_core.display import showing_progress
     from mlhub_core.options import LimitOptions
-    from mlhub_core.sources.processes import rare_collections
     from mlhub_core.sources.remarks import lacking
 
     limits = LimitOptions.create(**option_fields(given, LimitOptions)).limits()
     set_verbosity(quiet=given.quiet, verbose=given.verbose)
-    with rare_collections(), showing_progress(not given.quiet) as on_progress:
+    with showing_progress(not given.quiet) as on_progress:
         index = index_archive(
             given.archive,
             given.output,

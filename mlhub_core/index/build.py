@@ -1,50 +1,60 @@
-"""Building the asset index: as many passes over the archive as its names ask for, usually one.
-
-The first pass assumes that nothing clashes and notes, as hashes, what would have to. Only where
-something does is there another pass, which knows of it; so neither order in the archive nor memory
-matters.
-"""
+"""The asset index of a catalog: made, remembered, and used again as long as it fits."""
 
 from __future__ import annotations
 
-import logging
-import zlib
-from array import array
+import hashlib
+import json
+import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
-
-import orjson
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.index.asset_index import AssetIndex, identity, recall, remember
-from mlhub_core.index.clashes import count_distinct, held_paths, membership, plan_after, settled
-from mlhub_core.index.dealing import ALONE, Dealing
-from mlhub_core.index.hrefs import linked_paths
-from mlhub_core.index.save_paths import Plan
-from mlhub_core.index.second import Second, SecondLost
-from mlhub_core.layout import DownloadPaths, safe_name
+from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.archive import CatalogArchive
-from mlhub_core.sources.remarks import lacking, shown
-from mlhub_core.sources.tarstream import TarStream
+from mlhub_core.state import read_state, write_state
 from mlhub_core.stop import StopFlag
 
-if TYPE_CHECKING:
-    from mlhub_core.index.findings import Findings
-    from mlhub_core.index.scan import Scan
-    from mlhub_core.index.writer import IndexFile
+INDEX_VERSION = 4
+"""Raised whenever the same archive gives another index: older ones are then built anew."""
 
-__all__ = ["AssetIndex", "index_assets"]
+STATE_NAME = "index.json"
 
-log = logging.getLogger(__name__)
 
-_PART_NAME = "index.parquet.part"
-_MAX_PASSES = 8
-"""Only an archive made for it needs more than three; it then keeps the names of the last one."""
+@dataclass(frozen=True, slots=True)
+class AssetIndex:
+    """The asset index of a dataset.
+
+    Attributes:
+        path: The GeoParquet file.
+        assets: Its rows.
+        files: Different save paths in it.
+        items: Items read, those without assets included.
+        collections: ``(id, items, assets)`` of each, by id.
+        asset_keys: ``(id, keys)`` of each collection; no keys where there are too many to list.
+        ignored: JSON files of the archive that are no part of the catalog.
+        missing: What the catalog names and does not hold, or holds and cannot be read: items,
+            collections and assets.
+        oddities: The first things that were odd, each naming the member.
+        oddity_count: How many there were.
+        reused: Whether it was there already.
+    """
+
+    path: Path
+    assets: int
+    files: int
+    items: int
+    collections: tuple[tuple[str, int, int], ...]
+    asset_keys: tuple[tuple[str, tuple[str, ...]], ...]
+    ignored: int = 0
+    missing: int = 0
+    oddities: tuple[str, ...] = ()
+    oddity_count: int = 0
+    reused: bool = False
 
 
 def index_assets(
@@ -54,9 +64,8 @@ def index_assets(
     limits: ArchiveLimits | None = None,
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
-    dealing: Dealing | None = None,
 ) -> AssetIndex:
-    """Read the archive and write the asset index, ``paths.index``.
+    """Read the catalog and write the asset index, ``paths.index``.
 
     An index that was made from this very archive is used again.
 
@@ -66,8 +75,6 @@ def index_assets(
         limits: Caps; the defaults of :class:`ArchiveLimits` unless given.
         stop: Ends the work early.
         on_progress: Told the bytes of the archive read and the assets so far.
-        dealing: How the work is divided between two processes; by the size of the archive unless
-            given.
 
     Raises:
         ArchiveCorrupt: if the archive is broken off or damaged.
@@ -77,10 +84,13 @@ def index_assets(
     """
     index = recall(archive, paths)
     if index is None:
-        build = _Build(archive, paths, limits or ArchiveLimits(), stop, on_progress)
-        build.dealing = dealing or Dealing()
+        if stop is not None:
+            stop.check()
+        # Arrow is loaded only where there is something to do.
+        from mlhub_core.index.passes import Build
+
         with _disk_errors(paths):
-            index = build.run()
+            index = Build(archive, paths, limits or ArchiveLimits(), stop, on_progress).run()
         remember(index, archive, paths)
     on_progress(
         Progress(
@@ -95,189 +105,105 @@ def index_assets(
     return index
 
 
-class _Build:
-    """The building of one index."""
-
-    def __init__(
-        self,
-        archive: CatalogArchive,
-        paths: DownloadPaths,
-        limits: ArchiveLimits,
-        stop: StopFlag | None,
-        on_progress: ProgressSink,
-    ) -> None:
-        self._archive = archive
-        self._paths = paths
-        self._limits = limits
-        self._stop = stop
-        self._on_progress = on_progress
-        self._root = safe_name(archive.dataset_id)
-        self.dealing = ALONE
-
-    def run(self) -> AssetIndex:
-        """Go over the archive until no name clashes."""
-        if self._stop is not None:
-            self._stop.check()
-        plan = Plan()
-        for number in range(1, _MAX_PASSES + 1):
-            is_last = number == _MAX_PASSES
-            try:
-                done = self._pass(plan, is_last=is_last)
-            except SecondLost:
-                name = self._archive.dataset_id
-                log.warning("%s: a process that read along was killed: once more, alone", name)
-                self.dealing = ALONE
-                done = self._pass(plan, is_last=is_last)
-            if isinstance(done, AssetIndex):
-                return done
-            log.debug("%s: names clash, reading the archive again", self._archive.dataset_id)
-            plan = done
-        raise AssertionError  # the last pass gives an index
-
-    def _pass(self, plan: Plan, *, is_last: bool) -> AssetIndex | Plan:
-        """Go over the archive once; returns the index, or what the next pass has to know."""
-        with ExitStack() as stack:
-            second: Second | None = None
-            if self.dealing.is_worth_it(self._archive.size):
-                second = stack.enter_context(Second(plan, self._stop))
-            from mlhub_core.index.writer import IndexFile
-
-            out = stack.enter_context(IndexFile(self._paths.state_dir / _PART_NAME))
-            scan = self._scan(plan, out, second)
-            found = scan.findings
-            next_plan = plan_after(found, plan)
-            if next_plan != plan and not is_last:
-                return next_plan
-            files = self._finish(scan, plan, out)
-            reserved = held_paths(found, out, self._root, plan)
-            next_plan = replace(next_plan, reserved=plan.reserved | reserved)
-            if next_plan != plan and not is_last:
-                return next_plan
-            out.publish(self._paths.index)
-        _tell(self._archive.dataset_id, found)
-        return _result(self._paths, found, files)
-
-    def _scan(self, plan: Plan, out: IndexFile, second: Second | None) -> Scan:
-        from mlhub_core.index.collecting import Rows
-        from mlhub_core.index.scan import Scan
-
-        if second is not None:
-            second.hand_over(out.add_ready, partial(out.add_aside, process=1))
-        rows = Rows(out.add_ready, out.add_aside)
-        dataset = self._archive.dataset_id
-        scan = Scan(dataset, plan, rows, self._limits, second, self.dealing)
-
-        def report(packed_read: int) -> None:
-            self._on_progress(
-                Progress(
-                    Stage.INDEX,
-                    done=scan.assets,
-                    bytes_done=packed_read,
-                    bytes_total=self._archive.size,
-                )
-            )
-
-        with TarStream(self._archive.path, self._limits, stop=self._stop, on_read=report) as stream:
-            for member in stream:
-                scan.member(stream, member)
-            scan.finish()
-        return scan
-
-    def _finish(self, scan: Scan, plan: Plan, out: IndexFile) -> int:
-        """Write the rows that waited and close the file; returns the number of files."""
-        from mlhub_core.index.aside import Finisher
-
-        found = scan.findings
-        in_archive = membership(scan.files)
-        _note_absent(found, scan.files)
-        finisher = Finisher(
-            self._root,
-            plan,
-            found.agreement,
-            settled(found, plan),
-            lambda path: in_archive(hash(path)),
-            found.oddities.add,
-        )
-        out.write_ready()
-        for batch in out.take_aside():
-            out.write(finisher.finish(batch))
-        items_once = count_distinct(found.item_keys) == len(found.item_keys)
-        own_paths = finisher.own_hashes
-        out.finish(
-            found.extent,
-            identity(self._archive),
-            paths_differ=items_once and count_distinct(own_paths) == len(own_paths),
-        )
-        if items_once:
-            return found.finished_rows + count_distinct(finisher.path_hashes)
-        hashes = array("q")  # the same items more than once: their files count once
-        for batch in out.read_columns("save_path"):
-            hashes.extend(map(hash, batch.column("save_path").to_pylist()))
-        return count_distinct(hashes)
+def identity(archive: CatalogArchive) -> dict[str, Any]:
+    """What an index was made from, and by which rules."""
+    return {
+        "version": INDEX_VERSION,
+        "dataset_id": archive.dataset_id,
+        "sha256": archive.sha256,
+    }
 
 
-def _note_absent(found: Findings, files: array[int]) -> None:
-    """Note the items and collections that the catalog links and the archive does not hold."""
-    import numpy as np
+def remember(index: AssetIndex, archive: CatalogArchive, paths: DownloadPaths) -> None:
+    """Write down what is in an index.
 
-    there = np.frombuffer(files, dtype=np.int64)
-    told: set[str] = set()
-    for _, path, packed in sorted(found.linked):
-        directory = path.rpartition("/")[0]
-        hrefs = orjson.loads(zlib.decompress(packed))
-        paths = [linked_paths(href, directory) for href in hrefs]
-        at, hashes = [], array("q")
-        for number, candidates in enumerate(paths):
-            at += [number] * len(candidates)
-            hashes.extend(map(hash, candidates))
-        held = np.isin(np.frombuffer(hashes, dtype=np.int64), there).tolist()
-        is_there = {number for number, is_held in zip(at, held, strict=True) if is_held}
-        for number, candidates in enumerate(paths):
-            if not candidates or candidates[0] in told:
-                continue
-            odd = ""
-            if number not in is_there:
-                odd = "is not in the archive"
-            elif not candidates[-1].lower().endswith((".json", ".geojson")):
-                odd = "is not called .json, and not read"
-            if odd:
-                told.add(candidates[0])
-                found.lack(path, f"links what {odd}: {hrefs[number][:200]!r}")
-
-
-def _tell(dataset_id: str, found: Findings) -> None:
-    if found.ignored:
-        log.warning(
-            "%s: ignored %d JSON files of the archive that are no part of the catalog, such as %s",
-            dataset_id,
-            found.ignored,
-            shown(found.first_ignored),
-        )
-    if found.missing:
-        log.warning("%s: %s", dataset_id, lacking(found.missing))
-    if found.oddities.count:
-        log.warning(
-            "%s: %d things are odd in the catalog, such as %s",
-            dataset_id,
-            found.oddities.count,
-            found.oddities.first[0],
-        )
-
-
-def _result(paths: DownloadPaths, found: Findings, files: int) -> AssetIndex:
-    collections = sorted(found.collections.items())
-    return AssetIndex(
-        path=paths.index,
-        assets=sum(collection.assets for _, collection in collections),
-        files=files,
-        items=found.items,
-        collections=tuple((one, c.items, c.assets) for one, c in collections),
-        asset_keys=tuple((one, c.listed_keys) for one, c in collections),
-        ignored=found.ignored,
-        missing=found.missing,
-        oddities=found.oddities.first,
-        oddity_count=found.oddities.count,
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    write_state(
+        paths.state_dir / STATE_NAME,
+        {
+            "archive": identity(archive),
+            "output_dir": _output_dir(paths),
+            "file_sha256": _sha256(index.path),
+            "assets": index.assets,
+            "files": index.files,
+            "items": index.items,
+            "collections": index.collections,
+            "asset_keys": index.asset_keys,
+            "ignored": index.ignored,
+            "missing": index.missing,
+            "oddities": index.oddities,
+            "oddity_count": index.oddity_count,
+        },
     )
+
+
+def recall(archive: CatalogArchive, paths: DownloadPaths) -> AssetIndex | None:
+    """The index that is there already, if it was made from this archive and can be read.
+
+    Raises:
+        StorageError: if its state cannot be read.
+    """
+    state = read_state(paths.state_dir / STATE_NAME)
+    if state is None or state.get("archive") != identity(archive):
+        return None
+    try:
+        index = AssetIndex(
+            path=paths.index,
+            assets=int(state["assets"]),
+            files=int(state["files"]),
+            items=int(state["items"]),
+            collections=tuple((str(c), int(i), int(a)) for c, i, a in state["collections"]),
+            asset_keys=tuple((str(c), tuple(map(str, keys))) for c, keys in state["asset_keys"]),
+            ignored=int(state["ignored"]),
+            missing=int(state["missing"]),
+            oddities=tuple(map(str, state["oddities"])),
+            oddity_count=int(state["oddity_count"]),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    known = state.get("file_sha256")
+    if known != _sha256(paths.index) and (known is not None or not _fits(index, archive)):
+        return None
+    if known is None or state.get("output_dir") != _output_dir(paths):
+        remember(index, archive, paths)
+    return replace(index, reused=True)
+
+
+def _output_dir(paths: DownloadPaths) -> str:
+    """Where archive and catalog are, seen from here: both may be moved, together."""
+    try:
+        return os.path.relpath(paths.output_dir, paths.state_dir)
+    except ValueError:  # on another drive, on Windows
+        return str(paths.output_dir)
+
+
+def _sha256(path: Path) -> str | None:
+    """Of the index itself, None where there is none: a disk may have changed what lies there.
+
+    Reading it takes less than loading what reads Parquet.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _fits(index: AssetIndex, archive: CatalogArchive) -> bool:
+    """Whether the file, by its footer, is the one that the state of an earlier version is about."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from mlhub_core.index.schema import IDENTITY_KEY
+
+    try:
+        metadata = pq.read_metadata(index.path)
+        noted = json.loads((metadata.metadata or {}).get(IDENTITY_KEY.encode(), b"null"))
+        return bool(metadata.num_rows == index.assets and noted == identity(archive))
+    except (OSError, pa.ArrowException, ValueError):
+        return False
 
 
 @contextmanager

@@ -1,30 +1,39 @@
-"""What a pass over the archive finds out besides rows; that of two processes makes one.
+"""What a pass over a catalog finds out besides rows.
 
-Memory: 16 bytes an item, and 8 a file that is in the way of something, besides what grows with the
-number of collections. Numbers are those of ``contents``, the same in all processes. Nothing here
-depends on who read what: merged, it is what one process would have found.
+Memory: 24 bytes an item, 8 a file of the catalog and 8 more where it is in the way of something,
+besides what grows with the number of collections. Paths and contents are compared by their hashes,
+which are sorted or looked up by NumPy: a set would take 60 bytes each. Python draws the key of its
+hashes anew for each process: nobody can make a catalog in which two of them are the same.
 """
 
 from __future__ import annotations
 
 import zlib
 from array import array
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any
 
+import numpy as np
 import orjson
 
-from mlhub_core.index.aside import Agreement
-from mlhub_core.index.rows import Extent
-from mlhub_core.index.save_paths import Claim
-from mlhub_core.sources.remarks import Oddities
+from mlhub_core.buffers import distinct
+from mlhub_core.index.hrefs import BEYOND, linked_paths
+from mlhub_core.index.items import Item
+from mlhub_core.index.places import Bounds
+from mlhub_core.index.save_paths import Claim, Clashes, settle_collections
+from mlhub_core.layout import COMMON_DIRECTORY, case_key
+from mlhub_core.sources.remarks import Remarks
 
-_ODDITIES_KEPT = 1000
+_REMARKS_KEPT = 1000
 _MAX_KEYS = 10_000
 """Asset keys listed per collection; a filter that names one is checked against the list."""
+_SAVE_DEPTH = 3
+"""Components of the longest save path: ``collection/item/file``."""
 
 
-class Found:
+class CollectionCount:
     """What is counted of a collection."""
 
     def __init__(self) -> None:
@@ -38,92 +47,121 @@ class Found:
         if len(self.keys) <= _MAX_KEYS:
             self.keys.update(keys)
 
-    def merge(self, other: Found) -> None:
-        """Add what somebody else counted."""
-        self.items += other.items
-        self.assets += other.assets
-        if len(self.keys) <= _MAX_KEYS:
-            self.keys |= other.keys
-
     @property
     def listed_keys(self) -> tuple[str, ...]:
         """Its asset keys; none where there are too many to list."""
         return tuple(sorted(self.keys)) if len(self.keys) <= _MAX_KEYS else ()
 
 
-class Findings:
-    """Filled by the reader, used to settle names when all has been read.
+class Extent:
+    """What the index as a whole spans, for its metadata.
 
     Attributes:
-        at: Which member of the archive is being read, by its number.
-        oddities: In order of the archive.
-        ignored: JSON files that are no part of the catalog.
-        missing: What the catalog names and does not hold, or holds and cannot be read.
-        linked: Which items and collections each catalog and collection links: its place among the
-            members, its path, and hrefs as packed JSON.
-        items: Items read.
-        finished_rows: Rows that need not wait.
-        collections: What is counted of each, by id.
-        agreement: On common assets.
-        extent: What the items span.
-        item_keys: Of each item, the number of its directory.
-        item_contents: Of each item, the number of what is in it.
-        clashing_items: Collection, item and claims of those that share a directory.
-        collection_claims: What the assets of collections claim, by collection.
-        guessed: Directories that were taken for collections.
-        held_files: Numbers of folded paths of files of the archive.
-        held_directories: Numbers of folded paths of its directories.
+        kinds: Of geometries.
+        bounds: Around everything; None where nothing has a place.
+        boxes_agree: Whether the box of every item, as it gives it, is the one that covers it.
     """
 
     def __init__(self) -> None:
-        self.at = 0
-        self.oddities = Oddities(_ODDITIES_KEPT)
+        self.kinds: set[str] = set()
+        self.bounds: Bounds | None = None
+        self.boxes_agree = True
+
+    def include(self, item: Item) -> None:
+        """Widen it by an item."""
+        if item.shape is not None:
+            self.kinds.add(item.shape.kind)
+        self.boxes_agree = self.boxes_agree and item.bbox == item.cover
+        if item.cover is None:
+            return
+        if self.bounds is None:
+            self.bounds = item.cover
+            return
+        west, south, east, north = self.bounds
+        w, s, e, n = item.cover
+        if w < west or s < south or e > east or n > north:
+            self.bounds = min(west, w), min(south, s), max(east, e), max(north, n)
+
+
+class Agreement:
+    """Whether all items that have a common asset point at one file, in the dataset or a part."""
+
+    def __init__(self) -> None:
+        self._files: dict[tuple[str | None, str], str | None] = {}
+
+    def note(self, collection_id: str, key: str, identity: str) -> None:
+        """Note what one item says."""
+        for scope in (None, collection_id):
+            if self._files.setdefault((scope, key), identity) != identity:
+                self._files[scope, key] = None
+
+    def directory(self, collection_id: str, key: str, clashes: Clashes) -> str | None:
+        """The ``_common`` directory that a common asset lies in; None for with its item."""
+        if self._files.get((None, key)) is not None:
+            return COMMON_DIRECTORY
+        if self._files.get((collection_id, key)) is not None:
+            return f"{clashes.collection_directory(collection_id)}/{COMMON_DIRECTORY}"
+        return None
+
+
+class Findings:
+    """Filled while a catalog is read, used to settle names when all has been read.
+
+    Attributes:
+        remarks: In order of the catalog.
+        ignored: JSON files that are no part of the catalog.
+        first_ignored: The first of them.
+        missing: What the catalog names and does not hold, or holds and cannot be read.
+        items: Items read.
+        collections: What is counted of each, by id.
+        agreement: On common assets.
+        extent: What the items span.
+        item_keys: Of each item, see :func:`~mlhub_core.index.save_paths.item_key`.
+        item_contents: Of each item, the hash of what is in it.
+        clashing_items: Collection, item and claims of those that share a directory.
+        collection_claims: What the assets of collections claim, by collection.
+        collection_ids: Ids of collections by their directories; of several in one, the last.
+        guessed: Directories that were taken for collections.
+        files: Hashes of the paths of all files.
+        held_files: Hashes of folded paths of files that an asset's may come to.
+        held_directories: Hashes of folded paths of directories, likewise.
+    """
+
+    def __init__(self) -> None:
+        self.remarks = Remarks(_REMARKS_KEPT)
         self.ignored = 0
+        self.first_ignored = ""
         self.missing = 0
-        self.linked: list[tuple[int, str, bytes]] = []
         self.items = 0
-        self.finished_rows = 0
-        self.collections: dict[str, Found] = defaultdict(Found)
+        self.collections: dict[str, CollectionCount] = defaultdict(CollectionCount)
         self.agreement = Agreement()
         self.extent = Extent()
         self.item_keys = array("q")
         self.item_contents = array("q")
         self.clashing_items: list[tuple[str, str, tuple[Claim, ...]]] = []
         self.collection_claims: dict[str, list[Claim]] = defaultdict(list)
+        self.collection_ids: dict[str, str] = {}
         self.guessed: set[str] = set()
+        self.files = array("q")
         self.held_files = array("q")
         self.held_directories = array("q")
-        self._first_ignored: tuple[int, str] | None = None
-        self._collection_ids: dict[str, tuple[int, str]] = {}
+        self._beside = array("q")
+        self._links: list[tuple[str, bytes]] = []
 
     @property
     def assets(self) -> int:
         """Assets read."""
-        return sum(found.assets for found in self.collections.values())
-
-    @property
-    def first_ignored(self) -> str:
-        """The first JSON file that is no part of the catalog."""
-        return self._first_ignored[1] if self._first_ignored else ""
-
-    @property
-    def collection_ids(self) -> dict[str, str]:
-        """Ids of collections by their directories; of several in one, that of the last."""
-        return {directory: found for directory, (_, found) in self._collection_ids.items()}
-
-    def begin(self, number: int) -> None:
-        """Whatever comes next is of this member of the archive."""
-        self.at = self.oddities.at = number
+        return sum(count.assets for count in self.collections.values())
 
     def ignore(self, path: str) -> None:
         """Note a JSON file that is no part of the catalog."""
         self.ignored += 1
-        self._first_ignored = self._first_ignored or (self.at, path)
+        self.first_ignored = self.first_ignored or path
 
     def lack(self, where: str, what: str) -> None:
         """Note something that the catalog names and that is not to be had."""
         self.missing += 1
-        self.oddities.add(where, what)
+        self.remarks.add(where, what)
 
     def link(self, path: str, hrefs: list[str]) -> None:
         """Note which items and collections a catalog or collection links.
@@ -132,33 +170,93 @@ class Findings:
         tenth, and no more than one file's are unpacked at a time.
         """
         if hrefs:
-            self.linked.append((self.at, path, zlib.compress(orjson.dumps(hrefs), 1)))
+            self._links.append((path, zlib.compress(orjson.dumps(hrefs), 1)))
 
-    def name_collection(self, directory: str, collection_id: str) -> None:
-        """Note which collection lies in a directory."""
-        self._collection_ids[directory] = self.at, collection_id
+    def file(self, path: str, *, is_beside: bool) -> None:
+        """Note a file of the catalog."""
+        self.files.append(hash(path))
+        if is_beside:
+            self._beside.append(hash(f"{BEYOND}/{path}"))
 
-    def merge(self, other: Findings) -> None:
-        """Add what another process found in other members of the same archive."""
-        self.oddities.merge(other.oddities)
-        self.ignored += other.ignored
-        self.missing += other.missing
-        self.linked += other.linked
-        first = [found for found in (self._first_ignored, other._first_ignored) if found]
-        self._first_ignored = min(first, default=None)
-        self.items += other.items
-        self.finished_rows += other.finished_rows
-        for collection_id, found in other.collections.items():
-            self.collections[collection_id].merge(found)
-        self.agreement.merge(other.agreement)
-        self.extent.merge(other.extent)
-        self.item_keys.extend(other.item_keys)
-        self.item_contents.extend(other.item_contents)
-        self.clashing_items += other.clashing_items
-        for collection_id, claims in other.collection_claims.items():
-            self.collection_claims[collection_id] += claims
-        for directory, named in other._collection_ids.items():
-            self._collection_ids[directory] = max(named, self._collection_ids.get(directory, named))
-        self.guessed |= other.guessed
-        self.held_files.extend(other.held_files)
-        self.held_directories.extend(other.held_directories)
+    def hold(self, path: str) -> None:
+        """Note what a file of the catalog may be in the way of.
+
+        ``catalog.json`` and ``collection.json`` are on the lists of names that ids and keys never
+        get, so the catalogs that keep the rules have nothing to note.
+        """
+        parts = case_key(path).split("/")
+        if parts[-1] == ("catalog.json", "collection.json", "")[min(len(parts), _SAVE_DEPTH) - 1]:
+            return
+        if len(parts) <= _SAVE_DEPTH:
+            self.held_files.append(hash("/".join(parts)))
+        for depth in range(2, min(len(parts), _SAVE_DEPTH + 1)):
+            self.held_directories.append(hash("/".join(parts[:depth])))
+
+    def finish(self) -> None:
+        """Note what is known only now that all has been read."""
+        if len(self._beside) < len(self.files):
+            # There is a root: what lies beside it is called so from within.
+            self.files.extend(self._beside)
+        self._note_absent()
+
+    def clashes(self, before: Clashes) -> Clashes:
+        """What the next pass has to know; equal to that before where nothing new came up."""
+        ids = {
+            directory: self.collection_ids[directory]
+            for directory in self.guessed
+            if directory in self.collection_ids
+            and directory.rpartition("/")[2] != self.collection_ids[directory]
+        }
+        return Clashes(
+            collection_names=settle_collections(self.collections, membership(self.held_files)),
+            collection_ids=ids,
+            clashing=before.clashing | self._clashing_items(),
+            reserved=before.reserved,
+        )
+
+    def _clashing_items(self) -> frozenset[int]:
+        """Keys that items with different ids or files share."""
+        keys = np.frombuffer(self.item_keys, dtype=np.int64)
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        repeated = keys[1:] == keys[:-1]
+        if not repeated.any():
+            return frozenset()
+        contents = np.frombuffer(self.item_contents, dtype=np.int64)[order]
+        different = repeated & (contents[1:] != contents[:-1])
+        return frozenset(keys[1:][different].tolist())
+
+    def _note_absent(self) -> None:
+        """Note the items and collections that the catalog links and does not hold."""
+        is_there = membership(self.files)
+        told: set[str] = set()
+        for path, packed in self._links:
+            directory = path.rpartition("/")[0]
+            for href in orjson.loads(zlib.decompress(packed)):
+                candidates = linked_paths(href, directory)
+                if not candidates or candidates[0] in told:
+                    continue
+                if not any(is_there(hash(candidate)) for candidate in candidates):
+                    problem = "is not in the archive"
+                elif not candidates[-1].lower().endswith((".json", ".geojson")):
+                    problem = "is not called .json, and not read"
+                else:
+                    continue
+                told.add(candidates[0])
+                self.lack(path, f"links what {problem}: {href[:200]!r}")
+
+
+def membership(hashes: array[int]) -> Callable[[int], bool]:
+    """What a set of the hashes would test, in 8 bytes each instead of 60."""
+    ordered = array("q", np.sort(np.frombuffer(hashes, dtype=np.int64)).tobytes())
+
+    def is_member(wanted: int) -> bool:
+        at = bisect_left(ordered, wanted)
+        return at < len(ordered) and ordered[at] == wanted
+
+    return is_member
+
+
+def count_distinct(hashes: Any) -> int:
+    """How many different ones there are."""
+    return len(distinct(np.frombuffer(hashes, dtype=np.int64)))

@@ -34,6 +34,11 @@ class Relative(NamedTuple):
     candidates: tuple[str, ...]
     url: str | None
 
+    @property
+    def identity(self) -> str:
+        """What two of them share exactly when they point at the same file."""
+        return f"{self.candidates[0]}\0{self.url or ''}"
+
 
 def is_absolute(href: str) -> bool:
     """Whether an href is a URL by itself."""

@@ -17,10 +17,11 @@ from mlhub_core.index.hrefs import (
 )
 from mlhub_core.index.longitudes import read_place
 from mlhub_core.index.places import Bounds, Shape, covering
+from mlhub_core.index.save_paths import stem_of, suffix_of
 from mlhub_core.sources.documents import JsonObject, as_json
 
 Complain = Callable[[str], None]
-"""Takes a few words about what is odd."""
+"""Takes a few words about what is wrong."""
 
 MAX_INT64 = 2**63 - 1
 """The largest number of a column of integers."""
@@ -28,43 +29,41 @@ _MAX_SHOWN = 60
 """Characters of a value that is no good."""
 
 
-class AssetEntry(NamedTuple):
+class Asset(NamedTuple):
     """One asset, as the catalog describes it.
 
     Attributes:
         key: Its key.
-        href: Its URL, or where to look for it once the whole archive has been read.
-        written_href: The href as the catalog has it: the extension is taken from it.
+        href: Its URL, or where to look for it once the whole catalog has been read.
         media_type: Its ``type``.
         roles: Its roles.
         file_size: ``file:size``.
         checksum: ``file:checksum``, in whatever spelling.
         updated: Its own ``updated``.
+        name: The file name that it wants.
     """
 
     key: str
     href: str | Relative
-    written_href: str
     media_type: str | None
     roles: list[str]
     file_size: int | None
     checksum: str | None
-    updated: str | None = None
+    updated: str | None
+    name: str
 
     @property
     def identity(self) -> str:
         """What two assets share exactly when they point at the same file."""
-        if isinstance(self.href, str):
-            return self.href
-        return f"{self.href.candidates[0]}\0{self.href.url or ''}"
+        return self.href if isinstance(self.href, str) else self.href.identity
 
 
-class ItemEntry(NamedTuple):
+class Item(NamedTuple):
     """One item. Times are microseconds since 1970, UTC.
 
     Attributes:
         collection_id: Its collection.
-        collection_directory: Where that lies in the archive, when the item did not name it and
+        collection_directory: Where that lies in the catalog, when the item did not name it and
             the name of this directory was taken for its id; else None.
         item_id: Its id.
         moment: Its ``datetime``.
@@ -75,9 +74,8 @@ class ItemEntry(NamedTuple):
         shape: Its geometry.
         properties: As JSON text.
         sources: Ids behind its links of ``rel: source``.
-        assets: Its assets, empty where they are read apart.
         updated: Its ``updated``.
-        path: Where its file lies, relative to the dataset's directory.
+        path: Where its file lies, relative to the root of the catalog.
         source_paths: What its links of ``rel: source`` point at: paths of items, or how a STAC API
             calls them.
     """
@@ -93,27 +91,23 @@ class ItemEntry(NamedTuple):
     shape: Shape | None
     properties: str
     sources: list[str]
-    assets: list[AssetEntry]
     updated: str | None = None
     path: str = ""
     source_paths: tuple[str, ...] = ()
 
 
-def read_item(item: JsonObject, path: str, complain: Complain, number: int = 0) -> ItemEntry:
-    """Take from an item what the index keeps.
+def read_item(
+    item: JsonObject, path: str, complain: Complain, number: int = 0, base: str | None = None
+) -> Item:
+    """Take from an item what the index keeps, but for its assets.
 
     Args:
         item: The parsed item.
-        path: Where its file lies, relative to the dataset's directory.
-        complain: Told what is odd about it.
+        path: Where its file lies, relative to the root of the catalog.
+        complain: Told what is wrong with it.
         number: Its place among the items of its file.
+        base: The URL of its file; None for that of its self link.
     """
-    entry = read_item_head(item, path, complain, number)
-    return entry._replace(assets=read_assets(item, path.rpartition("/")[0], complain))
-
-
-def read_item_head(item: JsonObject, path: str, complain: Complain, number: int = 0) -> ItemEntry:
-    """Take from an item what the index keeps, but for its assets; arguments as for read_item."""
     directory = path.rpartition("/")[0]
     properties = item.get("properties")
     if not isinstance(properties, dict):
@@ -123,7 +117,8 @@ def read_item_head(item: JsonObject, path: str, complain: Complain, number: int 
     collection_id, collection_directory = _collection_of(item, directory, complain)
     bbox, shape = read_place(item, complain)
     sources = links_of(item, "source")
-    return ItemEntry(
+    self_url = (base or _self_url(item)) if sources else None
+    return Item(
         collection_id,
         collection_directory,
         _id(item) or _made_up_id(path, number, complain),
@@ -133,20 +128,10 @@ def read_item_head(item: JsonObject, path: str, complain: Complain, number: int 
         shape,
         _properties_text(properties, complain),
         [linked_id(href) for href in sources],
-        [],
         as_told(properties.get("updated")),
         path,
-        _source_paths(item, path, sources) if sources else (),
+        tuple(name for href in sources for name in linked_items(href, path, self_url)),
     )
-
-
-def _source_paths(item: JsonObject, path: str, sources: list[str]) -> tuple[str, ...]:
-    self_url = _self_url(item)
-    return tuple(name for href in sources for name in linked_items(href, path, self_url))
-
-
-def _self_url(owner: JsonObject) -> str | None:
-    return next((href for href in links_of(owner, "self") if is_absolute(href)), None)
 
 
 def read_collection_id(collection: JsonObject, path: str, complain: Complain) -> str:
@@ -158,20 +143,23 @@ def read_collection_id(collection: JsonObject, path: str, complain: Complain) ->
     return found
 
 
-def read_assets(owner: JsonObject, directory: str, complain: Complain) -> list[AssetEntry]:
+def read_assets(
+    owner: JsonObject, directory: str, complain: Complain, base: str | None = None
+) -> list[Asset]:
     """The assets of an item or collection. Those without a usable href are left out.
 
     Args:
         owner: The parsed item or collection.
-        directory: Where its file lies, relative to the dataset's directory.
-        complain: Told what is odd.
+        directory: Where its file lies, relative to the root of the catalog.
+        complain: Told what is wrong.
+        base: The URL of its file; None for that of its self link.
     """
     assets = owner.get("assets")
     if not isinstance(assets, dict):
         if assets is not None:
             complain("assets are not an object")
         return []
-    self_url = _self_url(owner)
+    self_url = base or _self_url(owner)
     found = []
     for key, asset in assets.items():
         href = asset.get("href") if isinstance(asset, dict) else None
@@ -179,32 +167,49 @@ def read_assets(owner: JsonObject, directory: str, complain: Complain) -> list[A
         if not href:
             complain(f"asset {key[:80]!r} has no href")
             continue
-        _complain_of_types(key, asset, complain)
+        file_size = _file_size(key, asset.get("file:size"), complain)
+        media_type = _media_type(key, asset.get("type"), complain)
         found.append(
-            AssetEntry(
-                key=key,
-                href=resolve(href, directory, self_url),
-                written_href=href,
-                media_type=as_text(asset.get("type")),
-                roles=_texts(asset.get("roles")),
-                file_size=as_size(asset.get("file:size")),
-                checksum=as_told(asset.get("file:checksum") or asset.get("checksum:multihash")),
-                updated=as_told(asset.get("updated")),
+            Asset(
+                key,
+                href if is_absolute(href) else resolve(href, directory, self_url),
+                media_type,
+                _roles(key, asset.get("roles"), complain),
+                file_size,
+                as_told(asset.get("file:checksum") or asset.get("checksum:multihash")),
+                as_told(asset.get("updated")),
+                stem_of(key) + suffix_of(href, media_type),
             )
         )
     return found
 
 
-def _complain_of_types(key: str, asset: JsonObject, complain: Complain) -> None:
-    """Name what an asset has and the index cannot keep: it counts as absent."""
-    size, kind, roles = asset.get("file:size"), asset.get("type"), asset.get("roles")
-    parts = roles if isinstance(roles, list) else [roles or ""]
-    if size is not None and as_size(size) is None:
-        complain(f"asset {key[:80]!r}: file:size is no number of bytes: {brief(size)}")
-    if not isinstance(kind, str | None):
-        complain(f"asset {key[:80]!r}: type is no text: {brief(kind)}")
+def _media_type(key: str, value: Any, complain: Complain) -> str | None:
+    if isinstance(value, str | None):
+        return value or None
+    complain(f"asset {key[:80]!r}: type is no text: {brief(value)}")
+    return None
+
+
+def _roles(key: str, value: Any, complain: Complain) -> list[str]:
+    parts = value if isinstance(value, list) else [value or ""]
     if not all(isinstance(part, str) for part in parts):
-        complain(f"asset {key[:80]!r}: roles are not texts: {brief(roles)}")
+        complain(f"asset {key[:80]!r}: roles are not texts: {brief(value)}")
+    elif isinstance(value, list):
+        return value
+    parts = value if isinstance(value, list) else [value]
+    return [part for part in parts if isinstance(part, str)]
+
+
+def _file_size(key: str, value: Any, complain: Complain) -> int | None:
+    """A number of bytes that fits the column, else None."""
+    if value is None:
+        return None
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    if type(number) is int and 0 <= number <= MAX_INT64:
+        return number
+    complain(f"asset {key[:80]!r}: file:size is no number of bytes: {brief(value)}")
+    return None
 
 
 def _collection_of(item: JsonObject, directory: str, complain: Complain) -> tuple[str, str | None]:
@@ -301,9 +306,8 @@ def links_of(owner: JsonObject, relation: str) -> list[str]:
     return [link["href"] for link in found if isinstance(link.get("href"), str) and link["href"]]
 
 
-def as_text(value: Any) -> str | None:
-    """A text that says something, else None."""
-    return value if isinstance(value, str) and value else None
+def _self_url(owner: JsonObject) -> str | None:
+    return next((href for href in links_of(owner, "self") if is_absolute(href)), None)
 
 
 def as_told(value: Any) -> str | None:
@@ -318,15 +322,3 @@ def both_updated(own: str | None, of_item: str | None) -> str | None:
     if own is None or of_item is None or own == of_item:
         return own or of_item
     return f"{own} {of_item}"
-
-
-def _texts(value: Any) -> list[str]:
-    parts = value if isinstance(value, list) else [value]
-    return [part for part in parts if isinstance(part, str)]
-
-
-def as_size(value: Any) -> int | None:
-    """A number of bytes that fits the column, else None."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if type(value) is int and 0 <= value <= MAX_INT64 else None

@@ -1,24 +1,36 @@
-"""In which order items go into the index: near ones together, in place and in time.
+"""The order of items in the index: near ones together, in place and in time.
 
 Place and time are cut into as many steps of equally many items each, and the steps interleaved (a
 Z-curve), so that a row group spans a part of all three whatever they are like: a predicate on any
 of them leaves most row groups out.
+
+As long as items are few they stay in memory. Beyond that they are written to disk as they come,
+then dealt out to buckets of neighbours, each of which fits in memory and is put in order there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from mlhub_core.buffers import valid, values
+from mlhub_core.buffers import number_array, valid, values
+from mlhub_core.index.rows import Order, items_schema
 
 _STEPS = 1024
 _BITS = 10
 _WIDE = 180.0
 """Degrees of longitude from which on a box is put with those that have none, at the end: in a row
 group of neighbours it would hide that they are neighbours."""
+_IN_MEMORY = 128 * 1024 * 1024
+"""Bytes of items in memory until they are too many for it."""
+_BUCKET = 56 * 1024 * 1024
+"""Bytes of a bucket, about; ordered and multiplied out it takes four times that."""
+_MAX_BUCKETS = 200
+"""Files open at a time."""
 
 Positions = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 Keys = np.ndarray[tuple[int], np.dtype[np.uint64]]
@@ -79,3 +91,125 @@ def _floats(column: pa.Array) -> Any:
     found = values(column.cast(pa.float64(), safe=False)).copy()
     found[~valid(column)] = np.nan
     return found
+
+
+class ItemFile:
+    """Batches of items in a file: written as they come, then read once.
+
+    Args:
+        path: The file; made when there is something to write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._sink: Any = None
+        self._writer: Any = None
+
+    def write(self, items: pa.RecordBatch) -> None:
+        """Add a batch."""
+        if self._writer is None:
+            self._sink = pa.OSFile(str(self._path), "wb")
+            options = pa.ipc.IpcWriteOptions(compression="lz4")
+            self._writer = pa.ipc.new_stream(self._sink, items_schema(), options=options)
+        self._writer.write_batch(items)
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        """All batches, in the order they were written in."""
+        self._close()
+        if self._writer is not None:
+            with pa.OSFile(str(self._path)) as file, pa.ipc.open_stream(file) as reader:
+                yield from reader
+
+    def remove(self) -> None:
+        """Remove the file."""
+        self._close()
+        self._path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._sink is not None and not self._sink.closed:
+            self._writer.close()
+            self._sink.close()
+
+
+class Spool:
+    """Takes batches of items and gives them back in order.
+
+    Args:
+        path: Where files go that begin with this name.
+        in_memory: Bytes of items kept in memory.
+        bucket: Bytes of a bucket, about.
+    """
+
+    def __init__(self, path: Path, in_memory: int = _IN_MEMORY, bucket: int = _BUCKET) -> None:
+        self._path = path
+        self._in_memory = in_memory
+        self._bucket = bucket
+        self._batches: list[pa.RecordBatch] = []
+        self._held = 0
+        self._bytes = 0
+        self._positions: list[Positions] = []
+        self._file = ItemFile(path)
+        self._is_on_disk = False
+        self._buckets: list[ItemFile] = []
+
+    def add(self, items: pa.RecordBatch) -> None:
+        """Take a batch."""
+        self._positions.append(positions(items))
+        self._batches.append(items)
+        self._held += items.nbytes
+        self._bytes += items.nbytes
+        # Once they are too many, there is no use in keeping any.
+        if self._is_on_disk or self._held > self._in_memory:
+            self._spill()
+
+    def in_order(self) -> Iterator[tuple[pa.RecordBatch, Order]]:
+        """All items, in batches of some size, each with the order of what is in it; once."""
+        if not self._positions:
+            return
+        # Equal ones in the order they came in.
+        order = np.argsort(keys(np.concatenate(self._positions, axis=1)), kind="stable")
+        self._positions.clear()
+        if not self._is_on_disk:
+            items = pa.concat_batches(self._batches)
+            self._batches.clear()
+            yield items, order
+            return
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        del order
+        count = min(_MAX_BUCKETS, -(-self._bytes // self._bucket))
+        bucket_of = (rank * count // len(rank)).astype(np.int16)
+        self._deal(bucket_of, count)
+        for number, bucket in enumerate(self._buckets):
+            items = pa.concat_batches(list(bucket.read()))
+            bucket.remove()
+            yield items, np.argsort(rank[bucket_of == number])
+
+    def close(self) -> None:
+        """Remove all files."""
+        for file in (self._file, *self._buckets):
+            file.remove()
+
+    def _spill(self) -> None:
+        self._is_on_disk = True
+        for batch in self._batches:
+            self._file.write(batch)
+        self._batches.clear()
+        self._held = 0
+
+    def _deal(self, bucket_of: Any, count: int) -> None:
+        """Write each item to its bucket."""
+        name = self._path.name
+        self._buckets = [ItemFile(self._path.with_name(f"{name}.{n}")) for n in range(count)]
+        start = 0
+        for batch in self._file.read():
+            mine = bucket_of[start : start + batch.num_rows]
+            start += batch.num_rows
+            order = np.argsort(mine, kind="stable")
+            sorted_batch = batch.take(number_array(order))
+            ends = np.searchsorted(mine[order], np.arange(count + 1))
+            for number, bucket in enumerate(self._buckets):
+                first, last = int(ends[number]), int(ends[number + 1])
+                if first < last:
+                    bucket.write(sorted_batch.slice(first, last - first))
+        self._file.remove()

@@ -1,12 +1,16 @@
-"""Rows of the index while they are collected, and their way into Arrow.
+"""Rows of the index on their way into Arrow.
 
-What all assets of an item share is kept once an item, what many items share once a batch, and both
-are multiplied by Arrow: that is quicker than a row at a time, and nothing outlives its batch.
+What all assets of an item share is kept once an item, and multiplied by Arrow when the index is
+written: nothing outlives its batch. Most rows are finished as soon as their item has been read.
+Others wait until all has been: a common asset lies where it depends on whether all items agree on
+its URL, a relative href on whether the catalog holds the file, and the name of an asset whose
+directory others claim too on those others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -16,17 +20,19 @@ import pyarrow.compute as pc
 
 from mlhub_core.buffers import (
     bytes_of,
-    mask_array,
     number_array,
     numbers_of,
     text_lists_of,
     texts_of,
+    truths_of,
     values,
 )
-from mlhub_core.index.items import AssetEntry, ItemEntry
-from mlhub_core.index.places import Bounds
-from mlhub_core.index.plain import AssetKind
-from mlhub_core.index.schema import box_array, box_type, index_schema, texts_type
+from mlhub_core.index.findings import Agreement
+from mlhub_core.index.hrefs import BEYOND, Relative
+from mlhub_core.index.items import Asset, Item
+from mlhub_core.index.save_paths import Claim, Clashes, claim_of
+from mlhub_core.index.schema import box_array, index_schema, texts_type
+from mlhub_core.layout import COMMON_ASSET_KEYS, encode_first
 
 Order = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -38,74 +44,73 @@ _ITEM_BYTES = 600
 """About what an item takes besides its properties and its assets."""
 _ROW_BYTES = 250
 """About what an asset takes."""
+_OF_ASSETS = (
+    "asset_key",
+    "href",
+    "media_type",
+    "roles",
+    "file_size",
+    "checksum",
+    "updated",
+)
+"""Columns of the index that differ between the assets of an item."""
+_MADE_LAST = ("save_path", "common_asset")
+_OF_WAITING = (
+    "collection_id",
+    "item_id",
+    "asset_key",
+    "href",
+    "save_path",
+    "wanted",
+    "url",
+    "candidates",
+    "item_updated",
+)
+"""What is looked at of rows that wait: not their geometries and properties."""
 
 
 @cache
 def items_schema() -> pa.Schema:
-    """Items with their assets: the index before it is multiplied out."""
-    moment = pa.timestamp("us", tz="UTC")
+    """Items with their assets: the index before it is multiplied out.
+
+    Besides what becomes a column, an item has its directory, and its own ``updated``; an asset its
+    file name, None where that has to be settled with others, the one that it wants, and where to
+    look for what a relative href points at.
+    """
+    index = index_schema()
+    shared = [one for one in index if one.name not in (*_OF_ASSETS, *_MADE_LAST)]
+    asset = [
+        *(index.field(name) for name in _OF_ASSETS),
+        pa.field("name", pa.string()),
+        pa.field("wanted", pa.string()),
+        pa.field("candidates", texts_type()),
+        pa.field("url", pa.string()),
+    ]
     return pa.schema(
         [
-            pa.field("collection_id", pa.string()),
-            pa.field("item_id", pa.string()),
-            pa.field("datetime", moment),
-            pa.field("start_datetime", moment),
-            pa.field("end_datetime", moment),
-            pa.field("item_bbox", box_type()),
-            pa.field("bbox", box_type()),
-            pa.field("properties", pa.string()),
-            pa.field("source_items", texts_type()),
-            pa.field("item_path", pa.string()),
-            pa.field("source_paths", texts_type()),
-            pa.field("geometry", pa.binary()),
+            *(field.with_nullable(True) for field in shared),
             pa.field("directory", pa.string()),
-            pa.field("number", pa.int64()),
-            pa.field("assets", pa.list_(_asset_type())),
+            pa.field("item_updated", pa.string()),
+            pa.field("assets", pa.list_(pa.struct([one.with_nullable(True) for one in asset]))),
         ]
     )
 
 
-@cache
-def _asset_type() -> pa.DataType:
-    return pa.struct(
-        [
-            pa.field("asset_key", pa.string()),
-            pa.field("media_type", pa.string()),
-            pa.field("roles", texts_type()),
-            pa.field("name", pa.string()),
-            pa.field("href", pa.string()),
-            pa.field("file_size", pa.int64()),
-            pa.field("checksum", pa.string()),
-            pa.field("updated", pa.string()),
-        ]
-    )
-
-
-class ItemRows:
-    """Collects items and those of their assets whose rows are finished, for one batch.
-
-    Attributes:
-        at: Which member of the archive the next ones are of: settles the order of equal ones.
-    """
+class ItemBatch:
+    """Collects items with some of their assets, for one batch."""
 
     def __init__(self) -> None:
-        self.at = 0
         self.clear()
 
     def clear(self) -> None:
         """Start a new batch."""
         self._text = 0
-        self._items: list[ItemEntry] = []
+        self._items: list[Item | None] = []
+        self._collections: list[str] = []
         self._directories: list[str] = []
-        self._numbers: list[int] = []
         self._offsets = [0]
-        self._kinds: dict[AssetKind, int] = {}
-        self._codes_of: dict[int, tuple[tuple[AssetKind, ...], list[int]]] = {}
-        self._codes: list[int] = []
-        self._hrefs: list[str] = []
-        self._sizes: list[int | None] = []
-        self._checksums: list[str | None] = []
-        self._updates: list[str | None] = []
+        self._assets: list[Asset] = []
+        self._names: list[str | None] = []
 
     def __len__(self) -> int:
         return len(self._items)
@@ -113,102 +118,103 @@ class ItemRows:
     @property
     def is_full(self) -> bool:
         """Whether it is time to write the batch."""
-        return len(self._hrefs) >= _MAX_ROWS or self._text >= _MAX_TEXT
+        return len(self._assets) >= _MAX_ROWS or self._text >= _MAX_TEXT
 
     def add(
         self,
-        item: ItemEntry,
+        collection_id: str,
+        item: Item | None,
         directory: str,
-        kinds: tuple[AssetKind, ...],
-        hrefs: Sequence[str],
-        sizes: Sequence[int | None],
-        checksums: Sequence[str | None],
-        updates: Sequence[str | None] | None = None,
+        assets: Sequence[Asset],
+        names: Sequence[str | None],
     ) -> None:
-        """Add an item with some assets: a kind, URL, size, checksum and ``updated`` each."""
-        updates = [None] * len(hrefs) if updates is None else updates
-        shared = len(item.properties) + (len(item.shape.wkb) if item.shape is not None else 0)
-        if shared * len(hrefs) > _MAX_TEXT:  # it will be multiplied out, a part at a time
-            step = max(1, _MAX_TEXT // shared)
-            for at in range(0, len(hrefs), step):
-                self._add(
-                    item,
-                    directory,
-                    kinds[at : at + step],
-                    hrefs[at : at + step],
-                    sizes[at : at + step],
-                    checksums[at : at + step],
-                    updates[at : at + step],
-                )
-        else:
-            self._add(item, directory, kinds, hrefs, sizes, checksums, updates)
-        self._text += _ITEM_BYTES + shared + _ROW_BYTES * len(hrefs)
+        """Add assets of an item, or of a collection.
 
-    def _add(
-        self,
-        item: ItemEntry,
-        directory: str,
-        kinds: tuple[AssetKind, ...],
-        hrefs: Sequence[str],
-        sizes: Sequence[int | None],
-        checksums: Sequence[str | None],
-        updates: Sequence[str | None],
-    ) -> None:
-        # By identity: items of one pattern share the tuple, and its hash is not kept anywhere.
-        of, codes = self._codes_of.get(id(kinds)) or ((), [])
-        if of is not kinds:
-            known = self._kinds
-            codes = [known.setdefault(kind, len(known)) for kind in kinds]
-            self._codes_of[id(kinds)] = kinds, codes
-        self._items.append(item)
-        self._directories.append(directory)
-        self._numbers.append(self.at)
-        self._codes += codes
-        self._hrefs += hrefs
-        self._sizes += sizes
-        self._checksums += checksums
-        self._updates += updates
-        self._offsets.append(len(self._hrefs))
+        Args:
+            collection_id: The collection.
+            item: The item; None for the collection's own assets.
+            directory: Where the assets go.
+            assets: The assets.
+            names: Their file names; None where they have to be settled with others.
+        """
+        if not assets:
+            return
+        shared = 0
+        if item is not None:
+            shared = len(item.properties) + (len(item.shape.wkb) if item.shape is not None else 0)
+        # What is long will be multiplied out a part at a time.
+        step = max(1, _MAX_TEXT // max(1, shared))
+        for at in range(0, len(assets), step):
+            self._items.append(item)
+            self._collections.append(collection_id)
+            self._directories.append(directory)
+            self._assets += assets[at : at + step]
+            self._names += names[at : at + step]
+            self._offsets.append(len(self._assets))
+        self._text += _ITEM_BYTES + shared + _ROW_BYTES * len(assets)
 
-    def to_batch(self) -> pa.RecordBatch:
-        """The items as Arrow."""
+    def to_arrow(self) -> pa.RecordBatch:
+        """The batch as Arrow."""
+        absent = (None,) * len(Item._fields)
+        transposed = zip(*(item or absent for item in self._items), strict=True)
+        of = dict(zip(Item._fields, transposed, strict=True))
         columns = {
-            **item_columns(self._items),
-            "collection_id": texts_of([item.collection_id for item in self._items]),
+            "collection_id": texts_of(self._collections),
+            "item_id": texts_of(of["item_id"]),
+            "datetime": _moments(of["moment"]),
+            "start_datetime": _moments(of["start"]),
+            "end_datetime": _moments(of["end"]),
+            "item_bbox": box_array(of["bbox"]),
+            "bbox": box_array(of["cover"]),
+            "properties": texts_of(of["properties"]),
+            "source_items": text_lists_of(of["sources"], texts_type()),
+            "item_path": texts_of(of["path"]),
+            "source_paths": text_lists_of(of["source_paths"], texts_type()),
+            "geometry": bytes_of([shape and shape.wkb for shape in of["shape"]]),
             "directory": texts_of(self._directories),
-            "number": numbers_of(self._numbers, pa.int64()),
+            "item_updated": texts_of(of["updated"]),
             "assets": pa.ListArray.from_arrays(
-                numbers_of(self._offsets, pa.int32()), self._assets()
+                numbers_of(self._offsets, pa.int32()), self._assets_to_arrow()
             ),
         }
         schema = items_schema()
         return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
-    def _assets(self) -> pa.StructArray:
-        codes = numbers_of(self._codes, pa.int32())
-        kinds = list(self._kinds)
+    def _assets_to_arrow(self) -> pa.StructArray:
+        keys, hrefs, types, roles, sizes, sums, updates, wanted = zip(*self._assets, strict=True)
+        relative = [href if isinstance(href, Relative) else None for href in hrefs]
         parts = [
-            texts_of([kind.key for kind in kinds]).take(codes),
-            texts_of([kind.media_type for kind in kinds]).take(codes),
-            text_lists_of([kind.roles for kind in kinds], texts_type()).take(codes),
-            texts_of([kind.name for kind in kinds]).take(codes),
-            texts_of(self._hrefs),
-            numbers_of(self._sizes, pa.int64()),
-            texts_of(self._checksums),
-            texts_of(self._updates),
+            texts_of(keys),
+            texts_of(["" if isinstance(href, Relative) else href for href in hrefs]),
+            texts_of(types),
+            text_lists_of(roles, texts_type()),
+            numbers_of(sizes, pa.int64()),
+            texts_of(sums),
+            texts_of(updates),
+            texts_of(self._names),
+            texts_of(wanted),
+            text_lists_of([href and href.candidates for href in relative], texts_type()),
+            texts_of([href and href.url for href in relative]),
         ]
-        return pa.StructArray.from_arrays(parts, fields=list(_asset_type()))
+        kind = items_schema().field("assets").type.value_type
+        return pa.StructArray.from_arrays(parts, fields=list(kind))
 
 
-def expand(items: pa.RecordBatch, order: Order) -> pa.RecordBatch:
+def row_counts(items: pa.RecordBatch) -> Order:
+    """How many rows each item becomes."""
+    return values(items.column("assets").value_lengths()).astype(np.int64)
+
+
+def expand(items: pa.RecordBatch, order: Order, finisher: Finisher | None = None) -> pa.RecordBatch:
     """Multiply items out: a row per asset, as it stands in the index.
 
     Args:
         items: Some items.
         order: Which of them, in which order.
+        finisher: Finishes rows that had to wait; None where none did.
     """
     assets = items.column("assets").flatten()
-    counts = row_counts(items).astype(np.int64)
+    counts = row_counts(items)
     firsts = np.cumsum(counts) - counts
     counts, firsts = counts[order], firsts[order]
     ends = np.cumsum(counts)
@@ -216,89 +222,99 @@ def expand(items: pa.RecordBatch, order: Order) -> pa.RecordBatch:
     within = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
     asset_of = number_array(np.repeat(firsts, counts) + within)
     owner_of = number_array(np.repeat(order, counts))
-    names = [field.name for field in assets.type]
     parts = (part.take(asset_of) for part in assets.flatten())
-    columns = dict(zip(names, parts, strict=True))
+    columns = dict(zip((field.name for field in assets.type), parts, strict=True))
     for name in items.schema.names:
-        if name not in ("assets", "number"):
+        if name != "assets":
             columns[name] = items.column(name).take(owner_of)
     slash = texts_of(["/"])[0]
     columns["save_path"] = pc.binary_join_element_wise(columns["directory"], columns["name"], slash)
-    columns["common_asset"] = mask_array(np.zeros(len(owner_of), bool))
+    columns["common_asset"] = truths_of([False] * len(owner_of))
+    if finisher is not None:
+        columns |= finisher.finish(columns)
+    columns["updated"] = _both_updated(columns)
     schema = index_schema()
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def row_counts(items: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    """How many rows each item becomes."""
-    counts: np.ndarray[tuple[int], np.dtype[np.int32]]
-    counts = values(items.column("assets").value_lengths())
-    return counts
-
-
-def item_columns(items: Sequence[ItemEntry | None]) -> dict[str, pa.Array]:
-    """The columns that all assets of an item share; null for a collection's own assets."""
-    absent = (None,) * len(ItemEntry._fields)
-    fields = list(zip(*(item or absent for item in items), strict=True)) or [()] * len(absent)
-    found: dict[str, Sequence[Any]] = dict(zip(ItemEntry._fields, fields, strict=True))
-    shapes = found["shape"]
-    return {
-        "item_id": texts_of(found["item_id"]),
-        "datetime": _moments(found["moment"]),
-        "start_datetime": _moments(found["start"]),
-        "end_datetime": _moments(found["end"]),
-        "item_bbox": box_array(found["bbox"]),
-        "bbox": box_array(found["cover"]),
-        "properties": texts_of(found["properties"]),
-        "source_items": text_lists_of(found["sources"], texts_type()),
-        "item_path": texts_of(found["path"]),
-        "source_paths": text_lists_of(found["source_paths"], texts_type()),
-        "geometry": bytes_of([shape and shape[0] for shape in shapes]),
-    }
-
-
-class Extent:
-    """What the index as a whole spans, for its metadata.
+@dataclass(frozen=True, slots=True)
+class Finisher:
+    """Fills in what was not known when an item was read.
 
     Attributes:
-        kinds: Of geometries.
-        bounds: Around everything; None where nothing has a place.
-        boxes_agree: Whether the box of every item, as it gives it, is the one that covers it.
+        root: The directory of the dataset, relative to the output directory.
+        clashes: Where collections lie and which paths are held.
+        agreement: On common assets.
+        save_paths: Save paths by ``(collection id, item id, claim)`` of those that clashed.
+        is_there: Whether the catalog holds a file, by its path.
+        complain: Told of hrefs that lead nowhere: collection or item, and what is wrong.
     """
 
-    def __init__(self) -> None:
-        self.kinds: set[str] = set()
-        self.bounds: Bounds | None = None
-        self.boxes_agree = True
+    root: str
+    clashes: Clashes
+    agreement: Agreement
+    save_paths: Mapping[tuple[str, str | None, Claim], str]
+    is_there: Callable[[str], bool]
+    complain: Callable[[str, str], None]
 
-    def include(self, item: ItemEntry) -> None:
-        """Widen it by an item."""
-        if item.shape is not None:
-            self.kinds.add(item.shape.kind)
-        if item.cover is not None:
-            self._widen(item.cover)
-        self.boxes_agree = self.boxes_agree and item.bbox == item.cover
+    def finish(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns that some rows had to wait for."""
+        listed = (columns[name].to_pylist() for name in _OF_WAITING)
+        hrefs, paths, common, updates = [], [], [], []
+        for row in zip(*listed, strict=True):
+            collection_id, item_id, key, href, path, wanted, url, candidates, updated = row
+            identity = href
+            if candidates is not None:
+                identity = Relative(tuple(candidates), url).identity
+                href = self._href(item_id or collection_id, key, candidates, url)
+            place = self._common_place(collection_id, item_id, key, wanted)
+            if place is None and path is None:
+                path = self.save_paths[collection_id, item_id, claim_of(key, wanted, identity)]
+            hrefs.append(href)
+            paths.append(place or path)
+            common.append(place is not None)
+            # A file of many items is not another one because one of these was written anew.
+            updates.append(None if place is not None else updated)
+        return {
+            "href": texts_of(hrefs),
+            "save_path": texts_of(paths),
+            "common_asset": truths_of(common),
+            "item_updated": texts_of(updates),
+        }
 
-    def merge(self, other: Extent) -> None:
-        """Widen it by another one."""
-        self.kinds |= other.kinds
-        if other.bounds is not None:
-            self._widen(other.bounds)
-        self.boxes_agree = self.boxes_agree and other.boxes_agree
+    def _href(self, owner: str, key: str, candidates: Sequence[str], url: str | None) -> str:
+        for candidate in candidates:
+            if self.is_there(candidate):
+                return f"{self.root}/{candidate.removeprefix(f'{BEYOND}/')}"
+        if url:
+            return url
+        self.complain(
+            owner,
+            f"asset {key[:80]!r} has a relative href that leads to no file of the "
+            f"archive: {candidates[0][:80]!r}",
+        )
+        return f"{self.root}/{candidates[0]}"
 
-    def _widen(self, cover: Bounds) -> None:
-        if self.bounds is None:
-            self.bounds = cover
-            return
-        west, south, east, north = self.bounds
-        w, s, e, n = cover
-        if w < west or s < south or e > east or n > north:
-            self.bounds = min(west, w), min(south, s), max(east, e), max(north, n)
+    def _common_place(
+        self, collection_id: str, item_id: str | None, key: str, name: str
+    ) -> str | None:
+        """The place of a common asset that items share; None of any other."""
+        if item_id is None or key not in COMMON_ASSET_KEYS:
+            return None
+        directory = self.agreement.directory(collection_id, key, self.clashes)
+        if directory is None:
+            return None
+        if self.clashes.is_reserved(f"{directory}/{name}"):
+            name = encode_first(name)
+        return f"{directory}/{name}"
 
 
-def known_href(asset: AssetEntry) -> str:
-    """The URL of an asset; empty where it is only known at the end of the archive."""
-    return asset.href if isinstance(asset.href, str) else ""
+def _both_updated(columns: Mapping[str, Any]) -> Any:
+    """When each asset and its item were updated, as one text that changes with either."""
+    own, of_item = columns["updated"], columns["item_updated"]
+    both = pc.binary_join_element_wise(own, of_item, texts_of([" "])[0])
+    either = pc.coalesce(own, of_item)
+    return pc.if_else(pc.fill_null(pc.not_equal(own, of_item), False), both, either)
 
 
 def _moments(moments: Sequence[int | None]) -> pa.Array:

@@ -1,12 +1,15 @@
-"""Which save path each asset gets when several want the same one: pure functions.
+"""Which save path each asset gets when several want the same one.
 
 Two names are the same where some file system takes them for the same (``layout.case_key``). The
-rules, none of which depends on the order of things in the archive:
+rules, none of which depends on the order of things in the catalog:
 
 - names that differ only in case are spelled out, every one of them (``encode_case``);
 - different files of exactly the same name get a tag made of name and URL, every one of them;
 - a name that something else holds, such as the catalog's own JSON, gives way (``encode_first``);
 - the same URL under the same name twice is one file.
+
+Nobody knows what clashes before all has been read. So a pass over the catalog assumes that nothing
+does, and notes hashes; where something clashed, the next pass is told by :class:`Clashes`.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from mlhub_core.index.contents import new_key, number_of
 from mlhub_core.layout import (
+    COMMON_DIRECTORY,
     case_key,
     collection_name,
     encode_case,
@@ -31,6 +34,14 @@ from mlhub_core.layout import (
 )
 
 _TAG_DIGITS = 8
+_PLAIN_ID = re.compile(r"[a-zA-Z0-9_-]{5,200}")
+"""Ids that are directory names as they are: none as short as the devices of Windows."""
+_PLAIN_URL = re.compile(r"https?://[\w.:-]+/(?:[\w.~+=,@-]+/)*([\w~+=,@-][\w.~+=,@-]*)", re.ASCII)
+
+stem_of = lru_cache(maxsize=4096)(safe_name)
+"""The file name of an asset without its extension, by its key."""
+_suffix = lru_cache(maxsize=4096)(extension)
+_collection_name = lru_cache(maxsize=4096)(collection_name)
 
 
 class Claim(NamedTuple):
@@ -54,21 +65,10 @@ class Claim(NamedTuple):
         return self.stem + self.suffix
 
 
-def claim_of(key: str, href: str, media_type: str | None, identity: str) -> Claim:
-    """What an asset claims, by ``layout.safe_name`` and ``layout.extension``.
-
-    Args:
-        key: Its asset key.
-        href: As the catalog has it.
-        media_type: Its media type.
-        identity: What it shares with others exactly when they are one file.
-    """
-    return Claim(stem_of(key), suffix_of(href, media_type), key, identity)
-
-
-def suffix_of_ending(ending: str, media_type: str | None) -> str:
-    """``layout.extension`` of a URL, of which the last suffix is known and nothing hides it."""
-    return _suffix("x" + ending, media_type)
+def claim_of(key: str, name: str, identity: str) -> Claim:
+    """The claim of an asset, by its key and the name that it wants."""
+    stem = stem_of(key)
+    return Claim(stem, name[len(stem) :], key, identity)
 
 
 def suffix_of(href: str, media_type: str | None) -> str:
@@ -82,11 +82,51 @@ def suffix_of(href: str, media_type: str | None) -> str:
     return _suffix(last if ending.lower() in (".gz", ".xml") else "x" + ending, media_type)
 
 
-_PLAIN_URL = re.compile(r"https?://[\w.:-]+/(?:[\w.~+=,@-]+/)*([\w~+=,@-][\w.~+=,@-]*)", re.ASCII)
-stem_of = lru_cache(maxsize=4096)(safe_name)
-"""The file name of an asset without its extension, by its key."""
-_suffix = lru_cache(maxsize=4096)(extension)
-_collection_name = lru_cache(maxsize=4096)(collection_name)
+def directory_name(item_id: str) -> str:
+    """``layout.item_name``, quicker for plain ids."""
+    if _PLAIN_ID.fullmatch(item_id) and item_id.lower() != COMMON_DIRECTORY:
+        return item_id
+    return item_name(item_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Clashes:
+    """What earlier passes over the catalog found out, for the sake of the next one.
+
+    Attributes:
+        collection_names: Directories of collections other than ``layout.collection_name`` says.
+        collection_ids: Ids of collections by their directories in the catalog, where an item that
+            names no collection would guess another.
+        clashing: Item keys, see :func:`item_key`, that different items share.
+        reserved: Hashes of folded paths that files of the catalog hold and assets wanted.
+    """
+
+    collection_names: Mapping[str, str] = field(default_factory=dict)
+    collection_ids: Mapping[str, str] = field(default_factory=dict)
+    clashing: frozenset[int] = frozenset()
+    reserved: frozenset[int] = frozenset()
+
+    def collection_directory(self, collection_id: str) -> str:
+        """The directory of a collection within the dataset's."""
+        found = self.collection_names.get(collection_id)
+        return _collection_name(collection_id) if found is None else found
+
+    def item_directory(self, collection_id: str, name: str) -> str:
+        """The directory of an item within the dataset's, by the name that it wants."""
+        parent = self.collection_directory(collection_id)
+        if self.is_reserved(f"{parent}/{name}"):
+            name = encode_first(name)
+        return f"{parent}/{name}"
+
+    def is_reserved(self, path: str) -> bool:
+        """Whether a file of the catalog holds a path that an asset wanted."""
+        return bool(self.reserved) and hash(case_key(path)) in self.reserved
+
+
+def item_key(collection_id: str, name: str) -> int:
+    """What two items share when their directories would be the same."""
+    # The name is a directory's: it holds no slash.
+    return hash(f"{case_key(name)}/{collection_id}")
 
 
 def settle(
@@ -107,112 +147,6 @@ def settle(
         names.update(changes)
         attempt += 1
     return names
-
-
-def settle_directories(names: Iterable[str]) -> dict[str, str]:
-    """Spell out those of several directory names that differ in nothing but case.
-
-    Returns:
-        The changed ones, by what they wanted to be.
-    """
-    groups: dict[str, set[str]] = defaultdict(set)
-    for name in names:
-        groups[case_key(name)].add(name)
-    return {
-        name: encode_case(name) for group in groups.values() if len(group) > 1 for name in group
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What earlier passes over the archive found out, for the sake of the next one.
-
-    Attributes:
-        key: Of all numbers for paths and contents, see ``contents``.
-        collection_names: Directories of collections other than ``layout.collection_name`` says.
-        collection_ids: Ids of collections by their directories in the archive, where an item that
-            names no collection would guess another.
-        clashing: Numbers of ``(collection id, folded item directory)`` that different items share.
-        reserved: Numbers of folded paths that members of the archive hold and assets wanted.
-    """
-
-    key: bytes = field(default_factory=new_key)
-    collection_names: Mapping[str, str] = field(default_factory=dict)
-    collection_ids: Mapping[str, str] = field(default_factory=dict)
-    clashing: frozenset[int] = frozenset()
-    reserved: frozenset[int] = frozenset()
-
-    def collection_directory(self, collection_id: str) -> str:
-        """The directory of a collection within the dataset's."""
-        found = self.collection_names.get(collection_id)
-        return _collection_name(collection_id) if found is None else found
-
-    def item_directory(self, collection_directory: str, name: str) -> str:
-        """The directory of an item within the dataset's, by the name that it wants."""
-        if self.is_reserved(f"{collection_directory}/{name}"):
-            name = encode_first(name)
-        return f"{collection_directory}/{name}"
-
-    def is_reserved(self, path: str) -> bool:
-        """Whether a member of the archive holds a path that an asset wanted."""
-        return bool(self.reserved) and self.path_number(case_key(path)) in self.reserved
-
-    def path_number(self, folded: str) -> int:
-        """A number for a folded path."""
-        return number_of(folded.encode(), self.key)
-
-    def item_key(self, collection_id: str, name: str) -> int:
-        """What two items share when their directories would be the same."""
-        # The name is a directory's: it holds no slash.
-        return number_of(f"{case_key(name)}/{collection_id}".encode(), self.key)
-
-
-def settle_items(
-    items: Iterable[tuple[str, str, tuple[Claim, ...]]], plan: Plan
-) -> dict[tuple[str, str | None, Claim], str]:
-    """Give the assets of clashing items their save paths.
-
-    Args:
-        items: ``(collection id, item id, claims)``, every clashing item of the dataset.
-        plan: Says where collections lie and which paths are held.
-
-    Returns:
-        Save path by ``(collection id, item id, claim)``.
-    """
-    claims_of: dict[tuple[str, str], set[Claim]] = defaultdict(set)
-    for collection_id, item_id, claims in items:
-        claims_of[collection_id, item_id].update(claims)
-    names_of: dict[str, set[str]] = defaultdict(set)
-    for collection_id, item_id in claims_of:
-        names_of[collection_id].add(item_name(item_id))
-    spelled = {collection: settle_directories(names) for collection, names in names_of.items()}
-    paths: dict[tuple[str, str | None, Claim], str] = {}
-    for (collection_id, item_id), claims_here in claims_of.items():
-        name = item_name(item_id)
-        name = spelled[collection_id].get(name, name)
-        directory = plan.item_directory(plan.collection_directory(collection_id), name)
-        for claim, settled in settle(claims_here, taken_in_item(directory, item_id, plan)).items():
-            paths[collection_id, item_id, claim] = f"{directory}/{settled}"
-    return paths
-
-
-def taken_in_item(
-    directory: str, item_id: str, plan: Plan, json_path: str = ""
-) -> Callable[[str], bool]:
-    """Which names in an item's directory are not for assets.
-
-    Its JSON has its id for a name in every catalog that keeps the rules; that name is never an
-    asset's, wherever this item's JSON may lie.
-    """
-    held = {case_key(item_name(item_id) + ".json")}
-    parent, _, own = json_path.rpartition("/")
-    if parent == directory:
-        held.add(case_key(own))
-
-    def is_taken(name: str) -> bool:
-        return case_key(name) in held or plan.is_reserved(f"{directory}/{name}")
-
-    return is_taken
 
 
 def _changes(
@@ -244,3 +178,109 @@ def _tagged(claim: Claim, attempt: int) -> str:
     text = f"{claim.name}\0{claim.identity}" + f"\0{attempt}" * (attempt > 1)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{claim.stem}~{digest[: _TAG_DIGITS + 4 * attempt]}{claim.suffix}"
+
+
+def settle_directories(names: Iterable[str]) -> dict[str, str]:
+    """Spell out those of several directory names that differ in nothing but case.
+
+    Returns:
+        The changed ones, by what they wanted to be.
+    """
+    groups: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        groups[case_key(name)].add(name)
+    return {
+        name: encode_case(name) for group in groups.values() if len(group) > 1 for name in group
+    }
+
+
+def settle_collections(
+    collection_ids: Iterable[str], is_held: Callable[[int], bool]
+) -> dict[str, str]:
+    """Directories of collections that differ in case only, or that a file is in the way of.
+
+    Args:
+        collection_ids: All of the dataset.
+        is_held: Whether a file of the catalog has a path, by the hash of that, folded.
+    """
+    wanted = {one: collection_name(one) for one in collection_ids}
+    spelled = settle_directories(wanted.values())
+    names = {}
+    for one, name in wanted.items():
+        found = spelled.get(name, name)
+        if is_held(hash(case_key(found))):
+            found = encode_first(found)
+        if found != name:
+            names[one] = found
+    return names
+
+
+def settle_items(
+    items: Iterable[tuple[str, str, tuple[Claim, ...]]], clashes: Clashes
+) -> dict[tuple[str, str | None, Claim], str]:
+    """Give the assets of clashing items their save paths.
+
+    Args:
+        items: ``(collection id, item id, claims)``, every clashing item of the dataset.
+        clashes: Says where collections lie and which paths are held.
+
+    Returns:
+        Save path by ``(collection id, item id, claim)``.
+    """
+    claims_of: dict[tuple[str, str], set[Claim]] = defaultdict(set)
+    for collection_id, item_id, claims in items:
+        claims_of[collection_id, item_id].update(claims)
+    names_of: dict[str, set[str]] = defaultdict(set)
+    for collection_id, item_id in claims_of:
+        names_of[collection_id].add(item_name(item_id))
+    spelled = {collection: settle_directories(names) for collection, names in names_of.items()}
+    paths: dict[tuple[str, str | None, Claim], str] = {}
+    for (collection_id, item_id), claims_here in claims_of.items():
+        name = item_name(item_id)
+        name = spelled[collection_id].get(name, name)
+        directory = clashes.item_directory(collection_id, name)
+        is_taken = taken_in_item(directory, item_id, clashes)
+        for claim, found in settle(claims_here, is_taken).items():
+            paths[collection_id, item_id, claim] = f"{directory}/{found}"
+    return paths
+
+
+def taken_in_item(
+    directory: str, item_id: str, clashes: Clashes, json_path: str = ""
+) -> Callable[[str], bool]:
+    """Which names in an item's directory are not for assets.
+
+    Its JSON has its id for a name in every catalog that keeps the rules; that name is never an
+    asset's, wherever this item's JSON may lie.
+    """
+    held = {case_key(item_name(item_id) + ".json")}
+    parent, _, own = json_path.rpartition("/")
+    if parent == directory:
+        held.add(case_key(own))
+
+    def is_taken(name: str) -> bool:
+        return case_key(name) in held or clashes.is_reserved(f"{directory}/{name}")
+
+    return is_taken
+
+
+def taken_in_collection(
+    collection_id: str, has_item: Callable[[int], bool], clashes: Clashes
+) -> Callable[[str], bool]:
+    """Which names in a collection's directory are not for its own assets.
+
+    Args:
+        collection_id: The collection.
+        has_item: Whether some item has a key, see :func:`item_key`.
+        clashes: Says which paths are held.
+    """
+    directory = clashes.collection_directory(collection_id)
+
+    def is_taken(name: str) -> bool:
+        return (
+            case_key(name) in (COMMON_DIRECTORY, "collection.json")
+            or has_item(item_key(collection_id, name))
+            or clashes.is_reserved(f"{directory}/{name}")
+        )
+
+    return is_taken

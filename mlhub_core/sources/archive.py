@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -13,7 +14,11 @@ from mlhub_core.net.fetch import FileFetcher
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.session import get_session
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.tarstream import TarStream
+from mlhub_core.sources.documents import Document, Kind, parse_document
+from mlhub_core.sources.members import Placement
+from mlhub_core.sources.remarks import shown
+from mlhub_core.sources.tarheader import Kind as MemberKind
+from mlhub_core.sources.tarstream import Member, TarStream
 from mlhub_core.stop import StopFlag
 
 
@@ -89,6 +94,53 @@ def fetch_catalog(
             ) from error
     return CatalogArchive(
         file.path, paths.dataset_id, file.size, file.sha256, file.etag, file.moved
+    )
+
+
+def read_documents(
+    archive: CatalogArchive,
+    limits: ArchiveLimits,
+    stop: StopFlag | None = None,
+    on_read: Callable[[int], None] = lambda _: None,
+) -> Iterator[Document]:
+    """Go through the files of a catalog archive.
+
+    Args:
+        archive: The archive.
+        limits: Caps.
+        stop: Ends the work early.
+        on_read: Called with the bytes of the archive read so far.
+
+    Raises:
+        ArchiveCorrupt: if the archive is broken off or damaged.
+        ArchiveLimitExceeded: if it holds more than the caps allow.
+        StorageError: if it cannot be read.
+        Interrupted: if ``stop`` is set.
+    """
+    placement = Placement(archive.dataset_id)
+    with TarStream(archive.path, limits, stop=stop, on_read=on_read) as stream:
+        for member in stream:
+            if member.kind is not MemberKind.FILE:
+                continue
+            path, why = placement.place(member.name)
+            if why:
+                continue  # whoever unarchives it says so
+            document = _document(path, member, stream, limits)
+            yield document._replace(is_beside=not placement.is_below)
+
+
+def _document(path: str, member: Member, stream: TarStream, limits: ArchiveLimits) -> Document:
+    ending = path[-8:].lower()
+    if not ending.endswith((".json", ".geojson")):
+        return Document(path, Kind.FILE)
+    if member.size <= limits.max_json_bytes:
+        return parse_document(stream.read(), path)
+    if ending.endswith(".geojson"):
+        problem = f"not read: {member.size:,} bytes are too many for an item"
+        return Document(path, Kind.FILE, problem=problem)
+    raise ArchiveLimitExceeded(
+        f"{shown(path)} of the archive has {member.size:,} bytes of JSON: if you trust it, "
+        "raise ArchiveLimits.max_json_bytes (--max-json-bytes)."
     )
 
 

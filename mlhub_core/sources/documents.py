@@ -1,4 +1,4 @@
-"""What a JSON file of a catalog is: pure functions from bytes to items and collections."""
+"""What a file of a catalog is: pure functions from its bytes to items and collections."""
 
 from __future__ import annotations
 
@@ -13,32 +13,40 @@ from mlhub_core.json_text import clean
 
 JsonObject = dict[str, Any]
 
-
 _MAX_DIGITS = 1000
 
 
-class Sort(Enum):
+class Kind(Enum):
     """What a file holds."""
 
     ITEMS = "one item, or several"
     COLLECTION = "a collection"
     CATALOG = "a catalog: links only"
     OTHER = "JSON, but not of a catalog"
-    BROKEN = "not JSON"
+    BROKEN = "not JSON, in spite of its name"
+    FILE = "not meant to be JSON"
 
 
 class Document(NamedTuple):
-    """The content of one file.
+    """One file of a catalog, as a source gives it.
 
     Attributes:
-        sort: What it is.
+        path: Where it lies, relative to the root of the catalog.
+        kind: What it is.
         objects: The items, or the collection or catalog.
         has_more: Whether it has assets besides those of the objects.
+        base: The URL that relative hrefs in it resolve against; None for that of its self link.
+        is_beside: Whether it lies beside the root rather than below it.
+        problem: Why it was not read.
     """
 
-    sort: Sort
+    path: str
+    kind: Kind
     objects: tuple[JsonObject, ...] = ()
     has_more: bool = False
+    base: str | None = None
+    is_beside: bool = False
+    problem: str = ""
 
 
 def parse_document(data: bytes, path: str) -> Document:
@@ -54,12 +62,18 @@ def parse_document(data: bytes, path: str) -> Document:
         try:
             value = clean(_parse_leniently(data))
         except (ValueError, RecursionError):
-            return Document(Sort.BROKEN)
-    if isinstance(value, dict):
-        found = _sort(value, path.rpartition("/")[2])
-        is_read = any(one is value for one in found.objects) and found.sort is not Sort.CATALOG
-        return found if is_read else found._replace(has_more=_has_assets([value]))
-    return Document(Sort.OTHER, has_more=isinstance(value, list) and _has_assets(value))
+            return Document(path, Kind.BROKEN)
+    return recognise(value, path)
+
+
+def recognise(value: Any, path: str) -> Document:
+    """Find out what a parsed file is."""
+    if not isinstance(value, dict):
+        has_assets = isinstance(value, list) and any(map(_has_assets, value))
+        return Document(path, Kind.OTHER, has_more=has_assets)
+    kind, objects = _kind_of(value, path.rpartition("/")[2])
+    is_read = kind is not Kind.CATALOG and any(one is value for one in objects)
+    return Document(path, kind, objects, has_more=not is_read and _has_assets(value))
 
 
 def as_json(value: Any) -> str:
@@ -81,28 +95,25 @@ def _whole_number(text: str) -> float:
     return int(text) if len(text) < _MAX_DIGITS else math.inf
 
 
-def _sort(value: JsonObject, name: str) -> Document:
+def _kind_of(value: JsonObject, name: str) -> tuple[Kind, tuple[JsonObject, ...]]:
     kind = value.get("type")
     if kind == "Feature" and _is_item(value):
-        return Document(Sort.ITEMS, (value,))
-    if kind in ("FeatureCollection", "ItemCollection") and isinstance(value.get("features"), list):
-        items = tuple(
-            feature
-            for feature in value["features"]
-            if isinstance(feature, dict) and _is_item(feature)
-        )
-        return Document(Sort.ITEMS, items) if items else Document(Sort.OTHER)
+        return Kind.ITEMS, (value,)
+    features = value.get("features")
+    if kind in ("FeatureCollection", "ItemCollection") and isinstance(features, list):
+        items = tuple(one for one in features if isinstance(one, dict) and _is_item(one))
+        return Kind.ITEMS if items else Kind.OTHER, items
     if kind == "Collection" or (kind is None and _is_untyped_collection(value, name)):
-        return Document(Sort.COLLECTION, (value,))
+        return Kind.COLLECTION, (value,)
     if kind == "Catalog" or (kind is None and "links" in value and name == "catalog.json"):
-        return Document(Sort.CATALOG, (value,))
+        return Kind.CATALOG, (value,)
     if kind is None and "properties" in value and _is_item(value):
-        return Document(Sort.ITEMS, (value,))
-    return Document(Sort.OTHER)
+        return Kind.ITEMS, (value,)
+    return Kind.OTHER, ()
 
 
-def _has_assets(values: list[Any]) -> bool:
-    return any(isinstance(value, dict) and bool(value.get("assets")) for value in values)
+def _has_assets(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value.get("assets"))
 
 
 def _is_item(value: JsonObject) -> bool:

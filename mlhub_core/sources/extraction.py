@@ -11,13 +11,13 @@ from mlhub_core.exceptions import ArchiveLimitExceeded, StorageError
 from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
 from mlhub_core.sources.members import Placement
-from mlhub_core.sources.remarks import Oddities
+from mlhub_core.sources.remarks import Remarks
 from mlhub_core.sources.tarheader import Kind
 from mlhub_core.sources.tarstream import Member, TarStream
 from mlhub_core.sources.tree import Outcome, Tree
 from mlhub_core.stop import StopFlag
 
-_ODDITIES_KEPT = 100
+_REMARKS_KEPT = 100
 _IN_MEMORY = 8 * MIB
 """Files up to this size are read whole and compared with what lies there; larger ones written."""
 
@@ -98,7 +98,7 @@ class _Extraction:
         self._placement = Placement(job.dataset_id)
         self._tree = Tree(job.directory, job.within)
         self._room = Room(job.directory, job.limits.keep_free)
-        self._oddities = Oddities(_ODDITIES_KEPT)
+        self._remarks = Remarks(_REMARKS_KEPT)
         self._written = self._kept = self._bytes = 0
 
     def run(self, stop: StopFlag | None, on_read: Callable[[int, int], None]) -> Unarchived:
@@ -119,8 +119,8 @@ class _Extraction:
             bytes=self._bytes,
             written=self._written,
             kept=self._kept,
-            oddities=self._oddities.first,
-            oddity_count=self._oddities.count,
+            oddities=self._remarks.first,
+            oddity_count=self._remarks.count,
         )
 
     def _extract(self, stop: StopFlag | None, report: Callable[[int], None]) -> None:
@@ -133,14 +133,14 @@ class _Extraction:
                     continue
                 elif member.kind is not Kind.DIRECTORY:
                     # Directories are made for the files in them; an empty one says nothing.
-                    self._oddities.add(member.name, f"a {member.kind}, not extracted")
+                    self._remarks.add(member.name, f"a {member.kind}, not extracted")
 
     def _file(self, stream: TarStream, member: Member) -> None:
         path, why = self._placement.place(member.name)
         if self._is_wanted is not None and not self._is_wanted(path):
             return
         if why:
-            self._oddities.add(member.name, f"not extracted: {why}")
+            self._remarks.add(member.name, f"not extracted: {why}")
             return
         self._room.take(member.size)
         if member.size <= _IN_MEMORY:
@@ -152,9 +152,9 @@ class _Extraction:
         elif outcome is Outcome.KEPT:
             self._kept += 1
         elif outcome is Outcome.REPLACED:
-            self._oddities.add(member.name, outcome.value)
+            self._remarks.add(member.name, outcome.value)
             return
         else:
-            self._oddities.add(member.name, f"not extracted: {outcome.value}")
+            self._remarks.add(member.name, f"not extracted: {outcome.value}")
             return
         self._bytes += member.size

@@ -1,17 +1,15 @@
-"""Oddities: what a catalog does that it should not, and that stops nothing.
+"""Remarks on what a catalog does and should not, and that stops nothing.
 
-They are counted, and only the first ones are kept, so that a catalog that is odd throughout does
-not fill the memory.
+They are counted, and only the first ones are kept, so that a catalog full of them does not fill
+the memory.
 """
 
 from __future__ import annotations
 
-from operator import itemgetter
-
 from mlhub_core.redact import redact
 
 _MAX_TEXT = 300
-"""Characters of one oddity. Names and hrefs come from strangers and can be of any length."""
+"""Characters of one remark. Names and hrefs come from strangers and can be of any length."""
 
 
 def shown(text: object) -> str:
@@ -32,11 +30,10 @@ def lacking(count: int) -> str:
     )
 
 
-class Oddities:
-    """The first oddities, and how many there were.
+class Remarks:
+    """The first remarks, and how many there were.
 
     Attributes:
-        at: Where in the archive the next ones are: what they are put in order by when merged.
         count: How many there were.
 
     Args:
@@ -45,27 +42,21 @@ class Oddities:
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
-        self._first: list[tuple[int, str]] = []
-        self.at = 0
+        self._first: list[str] = []
         self.count = 0
 
     def add(self, where: str, what: str) -> None:
         """Note one.
 
         Args:
-            where: The member of the archive.
+            where: The file of the catalog.
             what: What is wrong with it.
         """
         self.count += 1
         if len(self._first) < self._keep:
-            self._first.append((self.at, f"{shown(where)}: {redact(what)[:_MAX_TEXT]}"))
-
-    def merge(self, other: Oddities) -> None:
-        """Add those that somebody else noted elsewhere in the archive."""
-        self.count += other.count
-        self._first = sorted(self._first + other._first, key=itemgetter(0))[: self._keep]
+            self._first.append(f"{shown(where)}: {redact(what)[:_MAX_TEXT]}")
 
     @property
     def first(self) -> tuple[str, ...]:
         """The ones that were kept, oldest first."""
-        return tuple(text for _, text in self._first)
+        return tuple(self._first)

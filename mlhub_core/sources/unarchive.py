@@ -23,8 +23,7 @@ from mlhub_core.exceptions import FETCH_ANEW, CatalogError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
-from mlhub_core.settings import MIB, ArchiveLimits
-from mlhub_core.sources.apart import extract_apart
+from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.extraction import Job, Unarchived, extract_here
 from mlhub_core.state import read_state, remove_state, write_state
@@ -37,9 +36,6 @@ log = logging.getLogger(__name__)
 MARKER_NAME = "unarchived.json"
 MARKER_VERSION = 1
 """Raised when files would be placed elsewhere than before: older trees are then gone over again."""
-
-_WORTH_A_PROCESS = 2 * MIB
-"""Packed bytes from which on the start of a process costs less than sharing the interpreter."""
 
 
 def unarchive(
@@ -87,8 +83,7 @@ def unarchive(
     def report(packed_read: int, members: int) -> None:
         on_progress(_progress(archive, packed_read, members))
 
-    extract = extract_apart if archive.size >= _WORTH_A_PROCESS else extract_here
-    done = extract(job, stop, report)
+    done = extract_here(job, stop, report)
     on_progress(_progress(archive, archive.size, done.files, finished=True))
     if done.oddity_count:
         log.warning(

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.index.asset_index import AssetIndex, recall, remember
+from mlhub_core.index.build import AssetIndex, recall, remember
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.redact import redact_url
 from mlhub_core.settings import ArchiveLimits

@@ -13,8 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from mlhub_core.index.asset_index import AssetIndex
-from mlhub_core.index.build import index_assets
+from mlhub_core.index.build import AssetIndex, index_assets
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.sources.archive import CatalogArchive
 

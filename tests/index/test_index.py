@@ -21,8 +21,7 @@ from mlhub_core.exceptions import (
     Interrupted,
     StorageError,
 )
-from mlhub_core.index.asset_index import INDEX_VERSION, STATE_NAME
-from mlhub_core.index.build import index_assets
+from mlhub_core.index.build import INDEX_VERSION, STATE_NAME, index_assets
 from mlhub_core.index.schema import index_schema
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.settings import ArchiveLimits

@@ -145,13 +145,12 @@ def check_save_paths(rows: list[dict[str, Any]]) -> None:
 PEAK = """
 import resource, sys
 from pathlib import Path
-from mlhub_core.index.dealing import ALONE
 from mlhub_core.index.build import index_assets
 from tests.index.kit import paths_in
 from mlhub_core.sources.archive import CatalogArchive
 path = Path(sys.argv[1])
 archive = CatalogArchive(path, "demo", path.stat().st_size, "0")
-index = index_assets(archive, paths_in(path.parent), dealing=ALONE)
+index = index_assets(archive, paths_in(path.parent))
 print(index.assets, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

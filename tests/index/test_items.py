@@ -8,21 +8,27 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.index.hrefs import Relative
-from mlhub_core.index.items import ItemEntry, read_assets, read_collection_id, read_item
-from mlhub_core.sources.documents import Sort, as_json, parse_document
+from mlhub_core.index.items import Asset, Item, read_assets, read_collection_id, read_item
+from mlhub_core.sources.documents import Kind, as_json, parse_document
 from tests.index.kit import SQUARE, asset, item
 
 PATH = "coll/i1/i1.json"
 
 
-def read(**changes: Any) -> tuple[ItemEntry, list[str]]:
+def read(**changes: Any) -> tuple[Item, list[str]]:
+    got, _, complaints = read_all(**changes)
+    return got, complaints
+
+
+def read_all(**changes: Any) -> tuple[Item, list[Asset], list[str]]:
     complaints: list[str] = []
     raw = item("i1", **changes)
-    return read_item(raw, PATH, complaints.append), complaints
+    got = read_item(raw, PATH, complaints.append)
+    return got, read_assets(raw, "coll/i1", complaints.append), complaints
 
 
 def test_a_plain_item() -> None:
-    got, complaints = read(
+    got, assets, complaints = read_all(
         links=[
             {"rel": "source", "href": "../../source/s1/s1.json"},
             {"rel": "source", "href": "../../source/s2/s2.json"},
@@ -46,7 +52,7 @@ def test_a_plain_item() -> None:
     assert got.shape.kind == "Polygon"
     assert json.loads(got.properties) == {"datetime": "2021-05-01T10:00:00Z"}
     assert got.sources == ["s1", "s2"]
-    (one,) = got.assets
+    (one,) = assets
     assert (one.key, one.href, one.media_type) == (
         "image",
         "https://files.test/i1.tif",
@@ -125,11 +131,11 @@ def test_ids_that_are_numbers() -> None:
 
 
 def test_a_relative_href_waits() -> None:
-    got, _ = read(
+    _, assets, _ = read_all(
         assets={"a": asset("./a.tif")},
         links=[{"rel": "self", "href": "https://files.test/x/i1.json"}],
     )
-    assert got.assets[0].href == Relative(("coll/i1/a.tif",), "https://files.test/x/a.tif")
+    assert assets[0].href == Relative(("coll/i1/a.tif",), "https://files.test/x/a.tif")
 
 
 @pytest.mark.parametrize(
@@ -149,37 +155,37 @@ def test_a_collection_without_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "name", "sort", "count"),
+    ("value", "name", "kind", "count"),
     [
-        (item("a"), "a.json", Sort.ITEMS, 1),
-        (item("a", type=None), "any.json", Sort.ITEMS, 1),
-        (item("a", assets=None), "a.json", Sort.ITEMS, 1),
-        ({"type": "FeatureCollection", "features": [item("a"), item("b"), 5]}, "x", Sort.ITEMS, 2),
-        ({"type": "Feature", "geometry": SQUARE, "properties": {}}, "x.json", Sort.OTHER, 0),
-        ({"type": "FeatureCollection", "features": [{"type": "Feature"}]}, "x", Sort.OTHER, 0),
-        ({"type": "FeatureCollection", "features": 5}, "x", Sort.OTHER, 0),
-        ({"type": "Collection", "id": "c"}, "x.json", Sort.COLLECTION, 1),
-        ({"id": "c"}, "a/collection.json", Sort.COLLECTION, 1),
-        ({"id": "c", "extent": {}, "license": "x"}, "x.json", Sort.COLLECTION, 1),
-        ({"type": "Catalog", "id": "c"}, "x.json", Sort.CATALOG, 1),
-        ({"id": "c", "links": []}, "a/catalog.json", Sort.CATALOG, 1),
-        ({"id": "c", "links": []}, "a/other.json", Sort.OTHER, 0),
-        ({"type": ["Feature"], "assets": {}}, "x", Sort.OTHER, 0),
-        ([item("a")], "x", Sort.OTHER, 0),
-        (5, "x", Sort.OTHER, 0),
-        (None, "x", Sort.OTHER, 0),
+        (item("a"), "a.json", Kind.ITEMS, 1),
+        (item("a", type=None), "any.json", Kind.ITEMS, 1),
+        (item("a", assets=None), "a.json", Kind.ITEMS, 1),
+        ({"type": "FeatureCollection", "features": [item("a"), item("b"), 5]}, "x", Kind.ITEMS, 2),
+        ({"type": "Feature", "geometry": SQUARE, "properties": {}}, "x.json", Kind.OTHER, 0),
+        ({"type": "FeatureCollection", "features": [{"type": "Feature"}]}, "x", Kind.OTHER, 0),
+        ({"type": "FeatureCollection", "features": 5}, "x", Kind.OTHER, 0),
+        ({"type": "Collection", "id": "c"}, "x.json", Kind.COLLECTION, 1),
+        ({"id": "c"}, "a/collection.json", Kind.COLLECTION, 1),
+        ({"id": "c", "extent": {}, "license": "x"}, "x.json", Kind.COLLECTION, 1),
+        ({"type": "Catalog", "id": "c"}, "x.json", Kind.CATALOG, 1),
+        ({"id": "c", "links": []}, "a/catalog.json", Kind.CATALOG, 1),
+        ({"id": "c", "links": []}, "a/other.json", Kind.OTHER, 0),
+        ({"type": ["Feature"], "assets": {}}, "x", Kind.OTHER, 0),
+        ([item("a")], "x", Kind.OTHER, 0),
+        (5, "x", Kind.OTHER, 0),
+        (None, "x", Kind.OTHER, 0),
     ],
 )
-def test_documents(value: Any, name: str, sort: Sort, count: int) -> None:
+def test_documents(value: Any, name: str, kind: Kind, count: int) -> None:
     got = parse_document(json.dumps(value).encode(), name)
-    assert (got.sort, len(got.objects)) == (sort, count)
+    assert (got.kind, len(got.objects)) == (kind, count)
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"\xff\xfe\x00", b"II*\x00tiff", b"[" * 100_000, b'{"a": 1} x', b"\x80{}"]
 )
 def test_not_json(data: bytes) -> None:
-    assert parse_document(data, "x.json").sort is Sort.BROKEN
+    assert parse_document(data, "x.json").kind is Kind.BROKEN
 
 
 @pytest.mark.parametrize(
@@ -206,7 +212,7 @@ def test_properties_that_orjson_refuses(text: str, wanted: Any) -> None:
 def test_byte_order_marks_and_utf_16() -> None:
     text = json.dumps(item("a"))
     for encoding in ("utf-8-sig", "utf-16", "utf-32"):
-        assert parse_document(text.encode(encoding), "a.json").sort is Sort.ITEMS
+        assert parse_document(text.encode(encoding), "a.json").kind is Kind.ITEMS
 
 
 values = st.recursive(
@@ -233,4 +239,5 @@ def test_nothing_upsets_it(changes: dict[str, Any]) -> None:
         assert got.item_id
         assert got.collection_id
         json.loads(got.properties)
-        assert all(entry.identity for entry in got.assets)
+        assets = read_assets(parsed, "coll/i1", complaints.append)
+        assert all(one.identity for one in assets)

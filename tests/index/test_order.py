@@ -10,21 +10,22 @@ import numpy as np
 import pytest
 
 from mlhub_core.index import ordering
-from mlhub_core.index.items import ItemEntry
-from mlhub_core.index.plain import AssetKind
-from mlhub_core.index.rows import ItemRows, expand
-from mlhub_core.index.spool import Spool
+from mlhub_core.index.items import Asset, Item
+from mlhub_core.index.ordering import Spool
+from mlhub_core.index.rows import ItemBatch, expand
 
-KINDS = (AssetKind("a", "image/tiff", ("data",), "a.tif"), AssetKind("b", None, (), "b"))
-
-
-def entry(number: int, cover: Any, moment: int | None) -> ItemEntry:
-    return ItemEntry(
-        "coll", None, f"i{number}", moment, None, None, cover, cover, None, "{}", ["s"], []
-    )
+ASSETS = [
+    Asset("a", "https://x/a", "image/tiff", ["data"], 1, None, None, "a.tif"),
+    Asset("b", "https://x/b", None, [], None, None, None, "b"),
+]
+NAMES = ["a.tif", "b"]
 
 
-def entries(count: int, seed: int = 1) -> list[ItemEntry]:
+def entry(number: int, cover: Any, moment: int | None) -> Item:
+    return Item("coll", None, f"i{number}", moment, None, None, cover, cover, None, "{}", ["s"])
+
+
+def entries(count: int, seed: int = 1) -> list[Item]:
     numbers = random.Random(seed)
     found = []
     for number in range(count):
@@ -34,19 +35,12 @@ def entries(count: int, seed: int = 1) -> list[ItemEntry]:
     return found
 
 
-def spooled(path: Path, items: list[ItemEntry], in_memory: int) -> list[dict[str, Any]]:
-    spool, rows = Spool(path, in_memory, in_memory), ItemRows()
+def spooled(path: Path, items: list[Item], in_memory: int) -> list[dict[str, Any]]:
+    spool, rows = Spool(path, in_memory, in_memory), ItemBatch()
     for number, item in enumerate(items):
-        rows.add(
-            item,
-            f"coll/{item.item_id}",
-            KINDS,
-            ["https://x/a", "https://x/b"],
-            [1, None],
-            [None] * 2,
-        )
+        rows.add("coll", item, f"coll/{item.item_id}", ASSETS, NAMES)
         if number % 100 == 99 or number == len(items) - 1:
-            spool.add(rows.to_batch())
+            spool.add(rows.to_arrow())
             rows.clear()
     found: list[dict[str, Any]] = []
     for batch, order in spool.in_order():
@@ -68,10 +62,10 @@ def test_the_same_whatever_fits_in_memory(tmp_path: Path, count: int) -> None:
 
 
 def test_what_is_left_behind_is_removed(tmp_path: Path) -> None:
-    spool, rows = Spool(tmp_path / "s", 1), ItemRows()
+    spool, rows = Spool(tmp_path / "s", 1), ItemBatch()
     for item in entries(10):
-        rows.add(item, "d", KINDS, ["https://x/a", "https://x/b"], [1, None], [None] * 2)
-    spool.add(rows.to_batch())
+        rows.add("coll", item, "d", ASSETS, NAMES)
+    spool.add(rows.to_arrow())
     assert list(tmp_path.iterdir())
     spool.close()
     assert not list(tmp_path.iterdir())
@@ -95,9 +89,9 @@ def test_what_has_no_place_comes_last() -> None:
 
 
 def test_a_box_around_the_world_is_no_place() -> None:
-    rows = ItemRows()
+    rows = ItemBatch()
     for number, cover in enumerate([(-180.0, 0.0, 180.0, 1.0), (1.0, 1.0, 2.0, 2.0), None]):
-        rows.add(entry(number, cover, None), "d", KINDS[:1], ["https://x/a"], [None], [None])
-    where = ordering.positions(rows.to_batch())
+        rows.add("coll", entry(number, cover, None), "d", ASSETS, NAMES)
+    where = ordering.positions(rows.to_arrow())
     assert np.isnan(where[0]).tolist() == [True, False, True]
     assert np.isnan(where[2]).all()

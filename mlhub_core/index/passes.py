@@ -1,0 +1,221 @@
+"""The passes over a catalog of which its index is made: as many as its names ask for, usually one.
+
+The first pass assumes that nothing clashes and notes, as hashes, what would have to. Only where
+something does is there another pass, which knows of it; so neither order in the catalog nor memory
+matters.
+"""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from dataclasses import replace
+
+import pyarrow as pa
+
+from mlhub_core.index.build import AssetIndex, identity
+from mlhub_core.index.findings import Findings, count_distinct, membership
+from mlhub_core.index.reading import Reading
+from mlhub_core.index.rows import Finisher
+from mlhub_core.index.save_paths import (
+    Claim,
+    Clashes,
+    settle,
+    settle_items,
+    taken_in_collection,
+)
+from mlhub_core.index.writer import IndexWriter
+from mlhub_core.layout import DownloadPaths, case_key, safe_name
+from mlhub_core.progress import Progress, ProgressSink, Stage
+from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources.archive import CatalogArchive, read_documents
+from mlhub_core.sources.remarks import lacking, shown
+from mlhub_core.stop import StopFlag
+
+log = logging.getLogger(__name__)
+
+_PART_NAME = "index.parquet.part"
+_MAX_PASSES = 8
+"""Only a catalog made for it needs more than three; it then keeps the names of the last one."""
+
+
+class Build:
+    """The building of one index; arguments are those of ``index_assets``."""
+
+    def __init__(
+        self,
+        archive: CatalogArchive,
+        paths: DownloadPaths,
+        limits: ArchiveLimits,
+        stop: StopFlag | None,
+        on_progress: ProgressSink,
+    ) -> None:
+        self._archive = archive
+        self._paths = paths
+        self._limits = limits
+        self._stop = stop
+        self._on_progress = on_progress
+        self._root = safe_name(archive.dataset_id)
+
+    def run(self) -> AssetIndex:
+        """Go over the catalog until no name clashes."""
+        clashes = Clashes()
+        for number in range(1, _MAX_PASSES + 1):
+            found = self._pass(clashes, is_last=number == _MAX_PASSES)
+            if isinstance(found, AssetIndex):
+                return found
+            log.debug("%s: names clash, reading the catalog again", self._archive.dataset_id)
+            clashes = found
+        raise AssertionError  # the last pass gives an index
+
+    def _pass(self, clashes: Clashes, *, is_last: bool) -> AssetIndex | Clashes:
+        """Go over the catalog once; returns the index, or what the next pass has to know."""
+        with IndexWriter(self._paths.state_dir / _PART_NAME) as out:
+            reading = Reading(clashes, out)
+            self._read(reading)
+            found = reading.findings
+            found_clashes = found.clashes(clashes)
+            if found_clashes != clashes and not is_last:
+                return found_clashes
+            written = self._write(found, clashes, out)
+            reserved = clashes.reserved | written.reserved
+            if reserved != clashes.reserved and not is_last:
+                return replace(clashes, reserved=reserved)
+            out.publish(self._paths.index)
+        _tell(self._archive.dataset_id, found)
+        return _result(self._paths, found, written.files)
+
+    def _read(self, reading: Reading) -> None:
+        def report(packed_read: int) -> None:
+            self._on_progress(
+                Progress(
+                    Stage.INDEX,
+                    done=reading.findings.assets,
+                    bytes_done=packed_read,
+                    bytes_total=self._archive.size,
+                )
+            )
+
+        for document in read_documents(self._archive, self._limits, self._stop, report):
+            reading.read(document)
+        reading.finish()
+
+    def _write(self, found: Findings, clashes: Clashes, out: IndexWriter) -> _Written:
+
+        is_there = membership(found.files)
+        finisher = Finisher(
+            self._root,
+            clashes,
+            found.agreement,
+            _settled_paths(found, clashes),
+            lambda path: is_there(hash(path)),
+            found.remarks.add,
+        )
+        written = _Written(found, self._root)
+        for rows in out.write(finisher):
+            written.note(rows)
+        out.finish(found.extent, identity(self._archive), paths_differ=written.own_paths_differ)
+        return written
+
+
+def _settled_paths(found: Findings, clashes: Clashes) -> dict[tuple[str, str | None, Claim], str]:
+    """Save paths of everything that has to be settled with others in its directory."""
+    paths = settle_items(found.clashing_items, clashes)
+    has_item = membership(found.item_keys)
+    for collection_id, claims in found.collection_claims.items():
+        directory = clashes.collection_directory(collection_id)
+        is_taken = taken_in_collection(collection_id, has_item, clashes)
+        for claim, name in settle(claims, is_taken).items():
+            paths[collection_id, None, claim] = f"{directory}/{name}"
+            if name != claim.name:
+                found.remarks.add(
+                    collection_id, f"asset {claim.key[:80]!r} is saved as {name[:80]!r}"
+                )
+    return paths
+
+
+class _Written:
+    """What is known of the rows once they are written.
+
+    Args:
+        found: What the catalog holds.
+        root: The directory of the dataset, relative to the output directory.
+
+    Attributes:
+        reserved: Hashes of folded paths that an asset got though the catalog has something there.
+            An asset whose file the catalog itself has in that very place is fine.
+    """
+
+    def __init__(self, found: Findings, root: str) -> None:
+
+        self._root = root
+        self._own_paths = array("q")
+        self._common_paths = array("q")
+        self._is_file = membership(found.held_files)
+        self._is_held = membership(found.held_files + found.held_directories)
+        self._looks = bool(found.held_files or found.held_directories)
+        self.reserved: set[int] = set()
+
+    def note(self, rows: pa.RecordBatch) -> None:
+        """Look at some rows."""
+        paths = rows.column("save_path").to_pylist()
+        common = rows.column("common_asset").to_pylist()
+        pairs = list(zip(map(hash, paths), common, strict=True))
+        self._own_paths.extend(found for found, is_common in pairs if not is_common)
+        self._common_paths.extend(found for found, is_common in pairs if is_common)
+        if self._looks:
+            for path, href in zip(paths, rows.column("href").to_pylist(), strict=True):
+                self._look(path, href)
+
+    def _look(self, path: str, href: str) -> None:
+        folded = case_key(path)
+        if self._is_held(hash(folded)) and href != f"{self._root}/{path}":
+            self.reserved.add(hash(folded))
+        parent = hash(folded.rpartition("/")[0])
+        if self._is_file(parent):
+            self.reserved.add(parent)
+
+    @property
+    def files(self) -> int:
+        """Different save paths; those of common assets are nobody else's."""
+        return count_distinct(self._own_paths) + count_distinct(self._common_paths)
+
+    @property
+    def own_paths_differ(self) -> bool:
+        """Whether no two rows share a save path, but for those of common assets."""
+        return count_distinct(self._own_paths) == len(self._own_paths)
+
+
+def _tell(dataset_id: str, found: Findings) -> None:
+    if found.ignored:
+        log.warning(
+            "%s: ignored %d JSON files of the archive that are no part of the catalog, such as %s",
+            dataset_id,
+            found.ignored,
+            shown(found.first_ignored),
+        )
+    if found.missing:
+        log.warning("%s: %s", dataset_id, lacking(found.missing))
+    if found.remarks.count:
+        log.warning(
+            "%s: %d things are odd in the catalog, such as %s",
+            dataset_id,
+            found.remarks.count,
+            found.remarks.first[0],
+        )
+
+
+def _result(paths: DownloadPaths, found: Findings, files: int) -> AssetIndex:
+    collections = sorted(found.collections.items())
+    return AssetIndex(
+        path=paths.index,
+        assets=found.assets,
+        files=files,
+        items=found.items,
+        collections=tuple((one, count.items, count.assets) for one, count in collections),
+        asset_keys=tuple((one, count.listed_keys) for one, count in collections),
+        ignored=found.ignored,
+        missing=found.missing,
+        oddities=found.remarks.first,
+        oddity_count=found.remarks.count,
+    )

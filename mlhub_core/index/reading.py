@@ -1,0 +1,198 @@
+"""One pass over the documents of a catalog: rows on the one hand, findings on the other."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mlhub_core.index.findings import Findings
+from mlhub_core.index.items import (
+    Asset,
+    Item,
+    as_told,
+    both_updated,
+    links_of,
+    read_assets,
+    read_collection_id,
+    read_item,
+)
+from mlhub_core.index.rows import ItemBatch
+from mlhub_core.index.save_paths import (
+    Clashes,
+    claim_of,
+    directory_name,
+    item_key,
+    settle,
+    taken_in_item,
+)
+from mlhub_core.index.writer import IndexWriter
+from mlhub_core.layout import COMMON_ASSET_KEYS, case_key
+from mlhub_core.sources.documents import Document, JsonObject, Kind
+
+
+class Reading:
+    """Reads one document after the other.
+
+    Args:
+        clashes: What earlier passes found out.
+        out: Where rows go.
+
+    Attributes:
+        findings: What has been found.
+    """
+
+    def __init__(self, clashes: Clashes, out: IndexWriter) -> None:
+        self._clashes = clashes
+        self._out = out
+        self._finished = ItemBatch()
+        self._waiting = ItemBatch()
+        self.findings = Findings()
+
+    def read(self, document: Document) -> None:
+        """Read a document."""
+        path, findings = document.path, self.findings
+        findings.file(path, is_beside=document.is_beside)
+        if document.problem:
+            findings.lack(path, document.problem)
+        if document.has_more:
+            findings.lack(path, "it has assets, and is neither an item nor a collection")
+        if not self._objects(document):
+            findings.hold(path)
+        for batch in (self._finished, self._waiting):
+            if batch.is_full:
+                self._flush(batch)
+
+    def finish(self) -> None:
+        """Hand on what is left, and note what is known only at the end."""
+        for batch in (self._finished, self._waiting):
+            if len(batch):
+                self._flush(batch)
+        self.findings.finish()
+
+    def _flush(self, batch: ItemBatch) -> None:
+        self._out.add(batch.to_arrow(), is_waiting=batch is self._waiting)
+        batch.clear()
+
+    def _objects(self, document: Document) -> bool:
+        """Read what is in a document; True for one item, in the directory of its assets."""
+        path, findings = document.path, self.findings
+        if document.kind is Kind.ITEMS:
+            return [self._item(document, at) for at in range(len(document.objects))] == [True]
+        if document.kind in (Kind.COLLECTION, Kind.CATALOG):
+            links = [links_of(document.objects[0], relation) for relation in ("child", "item")]
+            findings.link(path, [href for hrefs in links for href in hrefs])
+        if document.kind is Kind.COLLECTION:
+            self._collection(document)
+        elif document.kind is Kind.BROKEN:
+            findings.lack(path, "it is not JSON, in spite of its name")
+            findings.ignore(path)
+        elif document.kind is Kind.OTHER and path.lower().endswith(".json"):
+            findings.ignore(path)
+        return False
+
+    def _collection(self, document: Document) -> None:
+        path, findings, collection = document.path, self.findings, document.objects[0]
+        complain = partial(findings.remarks.add, path)
+        collection_id = read_collection_id(collection, path, complain)
+        directory = path.rpartition("/")[0]
+        findings.collection_ids[directory] = collection_id
+        assets = read_assets(collection, directory, complain, document.base)
+        findings.missing += _lost(collection, assets)
+        findings.collections[collection_id].add([asset.key for asset in assets])
+        claims = [claim_of(asset.key, asset.name, asset.identity) for asset in assets]
+        findings.collection_claims[collection_id] += claims
+        updated = as_told(collection.get("updated"))
+        assets = [one._replace(updated=both_updated(one.updated, updated)) for one in assets]
+        self._waiting.add(collection_id, None, "", assets, [None] * len(assets))
+
+    def _item(self, document: Document, number: int) -> bool:
+        """Read an item; True where its document lies in the directory that its assets go to."""
+        raw, path, findings = document.objects[number], document.path, self.findings
+        complain = partial(findings.remarks.add, path)
+        try:
+            item = read_item(raw, path, complain, number, document.base)
+        except RecursionError:
+            findings.lack(path, "it is nested too deeply to be read")
+            return False
+        if item.collection_directory is not None:
+            findings.guessed.add(item.collection_directory)
+            known = self._clashes.collection_ids.get(item.collection_directory)
+            if known is not None:
+                item = item._replace(collection_id=known)
+        parent = path.rpartition("/")[0]
+        assets = read_assets(raw, parent, complain, document.base)
+        findings.items += 1
+        findings.missing += _lost(raw, assets)
+        findings.extent.include(item)
+        count = findings.collections[item.collection_id]
+        count.items += 1
+        count.add([asset.key for asset in assets])
+        return self._place(item, assets, parent)
+
+    def _place(self, item: Item, assets: list[Asset], parent: str) -> bool:
+        """Give an item's assets their names; True where its document lies in their directory."""
+        findings, clashes = self.findings, self._clashes
+        name = directory_name(item.item_id)
+        key = item_key(item.collection_id, name)
+        findings.item_keys.append(key)
+        findings.item_contents.append(_content(item.item_id, assets))
+        directory = clashes.item_directory(item.collection_id, name)
+        names: list[str] | list[None]
+        if key in clashes.clashing:
+            claims = tuple(claim_of(one.key, one.name, one.identity) for one in assets)
+            findings.clashing_items.append((item.collection_id, item.item_id, claims))
+            findings.remarks.add(item.path, "it shares its directory with another item")
+            names = [None] * len(assets)
+        else:
+            names = self._names(item, assets, directory)
+        self._add(item, assets, names, directory)
+        return parent == directory
+
+    def _names(self, item: Item, assets: list[Asset], directory: str) -> list[str]:
+        """The file names of an item that is alone in its directory."""
+        is_taken = taken_in_item(directory, item.item_id, self._clashes, item.path)
+        names = [asset.name for asset in assets]
+        if len({case_key(name) for name in names}) == len(names) and not any(map(is_taken, names)):
+            return names
+        claims = [claim_of(one.key, one.name, one.identity) for one in assets]
+        settled = settle(claims, is_taken)
+        for claim in claims:
+            if settled[claim] != claim.name:
+                self.findings.remarks.add(
+                    item.path, f"asset {claim.key[:80]!r} is saved as {settled[claim][:80]!r}"
+                )
+        return [settled[claim] for claim in claims]
+
+    def _add(
+        self, item: Item, assets: list[Asset], names: list[str] | list[None], directory: str
+    ) -> None:
+        """Add the rows of an item, to those that are finished or to those that wait."""
+        waits = []
+        for asset, name in zip(assets, names, strict=True):
+            is_common = asset.key in COMMON_ASSET_KEYS
+            if is_common:
+                agreement = self.findings.agreement
+                agreement.note(item.collection_id, asset.key, asset.identity)
+            waits.append(is_common or name is None or not isinstance(asset.href, str))
+        if len(set(names)) < len(names):
+            waits = [True] * len(names)
+        collection_id = item.collection_id
+        if not any(waits):
+            self._finished.add(collection_id, item, directory, assets, names)
+            return
+        for batch, waiting in ((self._finished, False), (self._waiting, True)):
+            chosen = [at for at, waits_too in enumerate(waits) if waits_too is waiting]
+            of_batch = [assets[at] for at in chosen], [names[at] for at in chosen]
+            batch.add(collection_id, item, directory, *of_batch)
+
+
+def _content(item_id: str, assets: list[Asset]) -> int:
+    """What tells an item from another one that wants the same directory."""
+    return hash((item_id, *sorted((one.key, one.name, one.identity) for one in assets)))
+
+
+def _lost(owner: JsonObject, found: list[Asset]) -> int:
+    """How many assets of an item or collection cannot be read."""
+    assets = owner.get("assets")
+    if isinstance(assets, dict):
+        return len(assets) - len(found)
+    return 0 if assets is None else 1
