@@ -1,8 +1,7 @@
 """Our transfer alone: a made plan, from the first partition to the last, in a process of its own.
 
-It says what it took in its last line; start and imports, its own and those of the processes that
-it runs partitions in, do not count, as they do not grow with the dataset. ``Dataset.download()`` is
-measured with them.
+It says what it took in its last line; its own start and imports do not count, as they do not grow
+with the dataset. ``Dataset.download()`` is measured with them.
 """
 
 from __future__ import annotations
@@ -11,18 +10,16 @@ import json
 import os
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet  # loaded before the clock starts
 
 from benchmarks.memory import tree
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.selection.partition import Partition, write_assets
+from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import RunSettings, TransferSettings
-from mlhub_core.transfer.dispatch import crew_for, download_partition
 from mlhub_core.transfer.lock import directory_lock
+from mlhub_core.transfer.workers import download_partitions
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -36,27 +33,16 @@ def main() -> int:
         rows = pyarrow.parquet.read_metadata(path).num_rows
         partitions.append(Partition(number, len(listed), Path(path), rows, unknown_sizes=rows))
     transfer = TransferSettings(concurrency=int(connections))
-    settings = RunSettings(transfer=transfer, workers=int(workers))
-    with (
-        directory_lock(paths),
-        crew_for(partitions, paths, settings) as at_a_time,
-        ThreadPoolExecutor(at_a_time) as pool,
-    ):
-        one = partial(download_partition, paths=paths, settings=settings.transfer)
-        list(pool.map(one, [_nothing(paths)] * at_a_time))  # comes back when all have started
+    settings = RunSettings(transfer=transfer, workers=int(workers), processes_from=0)
+    with directory_lock(paths):
         started, cpu = time.perf_counter(), _cpu()
-        results = list(pool.map(one, partitions))
+        results = download_partitions(partitions, paths, settings)
         took = {"seconds": time.perf_counter() - started, "cpu": _cpu() - cpu}
     if failed := sum(result.failed for result in results):
         print(f"{failed} files failed")
         return 1
     print(json.dumps(took))
     return 0
-
-
-def _nothing(paths: DownloadPaths) -> Partition:
-    path = paths.plan_dir / "nothing.parquet"
-    return Partition(0, 0, path, write_assets(path, []))
 
 
 def _cpu() -> float:

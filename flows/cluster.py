@@ -11,13 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from mlhub_core.exceptions import InvalidArgument, MLHubException
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.redact import redact
 from mlhub_core.settings import RunSettings, TransferSettings
+from mlhub_core.transfer.workers import share
 from tasks.remote_progress import heard, topic_of
 from tasks.remote_stop import stop_all_in
 from tasks.runtime import run_hooks
@@ -107,16 +107,6 @@ def _stop(client: Any, directory: str) -> None:
 def _is_busy(client: Any) -> bool:
     ours = set(client.futures)
     return any(ours.intersection(keys) for keys in client.processing().values())
-
-
-def share(settings: TransferSettings, processes: int) -> TransferSettings:
-    """Settings for one of several processes, which share the connections to a host.
-
-    Args:
-        settings: For all of them.
-        processes: How many there are.
-    """
-    return replace(settings, concurrency=max(1, settings.concurrency // processes))
 
 
 def _cluster(settings: RunSettings) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from mlhub_core.exceptions import Interrupted
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.options import DownloadOptions
-from mlhub_core.pipeline import check_collections, conclude, getting_ready
+from mlhub_core.pipeline import check_collections, conclude
 from mlhub_core.request import DownloadRequest
 from mlhub_core.show.summary import outcome
 from mlhub_core.sources.archive import CatalogArchive
@@ -98,7 +98,7 @@ def _run(request: DownloadRequest, access: Access) -> DownloadReport:
     paths = request.paths(info.id)
     with tagged(info.id), workspace(paths), progress_artifact(info.id):
         archive = fetch_catalog(paths, request.if_exists, access, request.settings.limits)
-        with getting_ready(request, info, archive, paths), with_chores():
+        with with_chores():
             unarchived, index = _unpack(request, paths, archive)
             plan = None if index is None else filter_assets(request, paths, index)
             results = () if plan is None else download_partitions(request, paths, plan)

@@ -1,4 +1,7 @@
-"""The partitions of a plan, as task runs: on threads of this process, or on a Dask cluster."""
+"""The partitions of a plan, as task runs: on threads of this process, or on a Dask cluster.
+
+The threads fetch themselves, or wait for a process of their own each, where that pays.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from mlhub_core.layout import DownloadPaths
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import TransferSettings
-from mlhub_core.transfer.dispatch import crew_for
 from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.workers import processes_for, share
 from tasks.download_partition import download_partition
 from tasks.runtime import announce
 
@@ -34,7 +37,7 @@ def download_partitions(
     announce(plan.partitions)
     with (
         taking_turns(plan.partitions, settings.transfer),
-        _runner(request, paths, plan) as (runner, transfer),
+        _runner(request, paths, plan) as (runner, transfer, apart),
     ):
         futures = runner.map(
             download_partition,
@@ -43,6 +46,7 @@ def download_partitions(
                 "paths": unmapped(paths),
                 "if_exists": unmapped(request.if_exists),
                 "settings": unmapped(transfer),
+                "apart": unmapped(apart),
             },
         )
         return settle(futures)
@@ -51,17 +55,16 @@ def download_partitions(
 @contextmanager
 def _runner(
     request: DownloadRequest, paths: DownloadPaths, plan: Plan
-) -> Iterator[tuple[Any, TransferSettings]]:
-    """A task runner, and the settings that hold for each of its processes."""
+) -> Iterator[tuple[Any, TransferSettings, bool]]:
+    """A task runner, the settings of each of its processes, and whether tasks start their own."""
     settings = request.settings
     if settings.runner == "dask":
         from flows.cluster import on_cluster
 
-        with on_cluster(settings, paths) as found:
-            yield found
-    else:
-        with (
-            crew_for(plan.partitions, paths, settings, request.if_exists),
-            side_by_side(settings.workers) as runner,
-        ):
-            yield runner, settings.transfer
+        with on_cluster(settings, paths) as (runner, transfer):
+            yield runner, transfer, False
+        return
+    processes = processes_for(plan.partitions, paths, settings, request.if_exists)
+    apart = processes > 1
+    with side_by_side(processes if apart else settings.workers) as threads:
+        yield threads, share(settings.transfer, processes), apart

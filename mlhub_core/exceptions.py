@@ -19,7 +19,6 @@
     ├── StorageError (OSError)              the disk refuses: full, read-only
     │   ├── NotADirectory (FileExistsError) a file where a directory should be
     │   └── DirectoryBusy                   another run holds the directory
-    ├── HandLost                            a process that ran a partition was killed
     └── Interrupted                         stopped by Ctrl-C, SIGTERM or a stop flag
 
 Names that the reference client has are the reference client's; ``HTTPError``, ``ConnectionError``
@@ -205,10 +204,6 @@ class NotADirectory(StorageError, FileExistsError, NotADirectoryError, ValueErro
 
 class DirectoryBusy(StorageError):
     """Another run is working in the same directory."""
-
-
-class HandLost(MLHubException):
-    """A process that ran a partition was killed, by the system or by somebody."""
 
 
 class Interrupted(MLHubException):

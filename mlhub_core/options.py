@@ -157,8 +157,9 @@ class TransferOptions(Options):
     concurrency: int = Field(default=TransferSettings().concurrency, ge=1, le=1024)
     """Connections per host."""
     workers: int = Field(default=RunSettings().workers, ge=1, le=64)
-    """Partitions at a time, each in a process of its own where there is enough to fetch and a core
-    for it. With one, all is fetched in the process that asked, which takes the least memory."""
+    """Processes that fetch at most, where the catalog promises 1 GiB or more and there is a core
+    for each. Else, and with 1, it is the process that asked: it does as much over any link of less
+    than some 2.5 Gbit/s, and takes the least memory."""
     mirrors: dict[str, str] = Field(
         default_factory=dict,
         json_schema_extra={

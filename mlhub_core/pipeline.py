@@ -12,13 +12,12 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from mlhub_core.chores import Chores, Pool, settle_all, start_thread
 from mlhub_core.console import ensure_handler
-from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import AssetIndex, index_assets
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.metadata import DatasetInfo, fetch_metadata
@@ -26,17 +25,15 @@ from mlhub_core.planning import make_plan
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.filters import AssetFilter
-from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import Plan
-from mlhub_core.settings import RunSettings
 from mlhub_core.settled import settle
 from mlhub_core.sources.archive import CatalogArchive, fetch_catalog
 from mlhub_core.sources.unarchive import Unarchived, unarchive
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.dispatch import crew_ahead, crew_for, download_partition
 from mlhub_core.transfer.failures import ASSET_COLUMNS, earlier_failures, merge_failures
 from mlhub_core.transfer.report import DownloadReport, add_up, uncompared_text
 from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.workers import download_partitions
 from mlhub_core.workspace import workspace
 
 log = logging.getLogger(__name__)
@@ -159,8 +156,7 @@ def download(
     check_collections(request.wanted, info)
     paths = request.paths(info.id)
     log.info("%s: %s", info.id, info.title or "(no title)")
-    with workspace(paths), ExitStack() as held:
-        held.enter_context(getting_ready(request, info, None, paths))
+    with workspace(paths):
         if not request.catalog_only:
             # While the hub is waited for: importing takes as long as a few of its answers.
             start_thread(threading.Thread(target=_load_arrow, name="mlhub-imports"))
@@ -173,7 +169,6 @@ def download(
             stop=stop,
             on_progress=on_progress,
         )
-        held.enter_context(getting_ready(request, info, archive, paths))
         unarchived, index = _unpack(request, paths, archive, stop, on_progress)
         if index is None:
             return conclude(info, paths, seconds=time.monotonic() - started, unarchived=unarchived)
@@ -184,7 +179,7 @@ def download(
             )
             on_plan(plan)
             if not request.dry_run:
-                results = transfer(
+                results = download_partitions(
                     plan.partitions,
                     paths,
                     request.settings,
@@ -202,30 +197,6 @@ def download(
             results=results,
             wanted=request.settles,
         )
-
-
-@contextmanager
-def getting_ready(
-    request: DownloadRequest,
-    info: DatasetInfo,
-    archive: CatalogArchive | None,
-    paths: DownloadPaths,
-) -> Iterator[None]:
-    """Let the processes that will fetch get ready during the block, if there looks to be much.
-
-    Args:
-        request: What is asked for.
-        info: What the hub says.
-        archive: The catalog, whose size tells something as well; None before it is here.
-        paths: Where everything goes; its lock is held.
-    """
-    settings = request.settings
-    if request.catalog_only or request.dry_run or settings.runner != "threads":
-        yield
-        return
-    size = info.estimated_dataset_size if request.wanted.is_everything else None
-    with crew_ahead(archive.size if archive else 0, paths, settings, size):
-        yield
 
 
 def _load_arrow() -> None:
@@ -265,47 +236,3 @@ def _unpack(
         )
         settle_all([extraction, indexing], stop)
     return extraction.result(), indexing.result()
-
-
-def transfer(
-    partitions: Sequence[Partition],
-    paths: DownloadPaths,
-    settings: RunSettings,
-    *,
-    if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
-) -> tuple[PartitionResult, ...]:
-    """Run partitions, a few at a time.
-
-    Args:
-        partitions: What to fetch.
-        paths: Where to.
-        settings: How, and how many partitions at a time.
-        if_exists: What to do where a file already lies.
-        stop: Stops all of them when set.
-        on_progress: Gets the progress of each.
-
-    Raises:
-        StorageError: if the disk refuses.
-        Interrupted: if stopped.
-    """
-    stop = StopFlag(parent=stop)
-    with (
-        crew_for(partitions, paths, settings, if_exists) as at_a_time,
-        Pool(at_a_time, thread_name_prefix="mlhub") as pool,
-    ):
-        futures = [
-            pool.submit(
-                download_partition,
-                partition,
-                paths,
-                if_exists=if_exists,
-                settings=settings.transfer,
-                stop=stop,
-                on_progress=on_progress,
-            )
-            for partition in partitions
-        ]
-        settle_all(futures, stop)
-    return tuple(future.result() for future in futures)

@@ -79,7 +79,6 @@ def _new_plan(
     on_progress: ProgressSink,
 ) -> Plan:
     """Make a plan: in a place of its own if it is to be kept, and there too if one is kept."""
-    # Here, because it loads Arrow: a crew that starts ahead gets ready meanwhile.
     from mlhub_core.selection.query import identity, kept_plan, plan_assets
 
     workers = request.settings.workers

@@ -18,7 +18,6 @@ from mlhub_core.existing import existing_download
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.net.body import digest_file
-from mlhub_core.pipeline import transfer
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
 from mlhub_core.settings import RunSettings
@@ -32,6 +31,7 @@ from mlhub_core.transfer.ledger import mark_damaged
 from mlhub_core.transfer.report import DownloadReport, add_up, uncompared_text
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.transfer.verify import VerifyReport, check_download
+from mlhub_core.transfer.workers import download_partitions
 from mlhub_core.workspace import workspace
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,9 @@ def retry(
         picked = _pick(paths, names, ASSET_KEY, settings, stop)
         if picked.carried and not _is_unarchived(paths):
             _carry_out(paths, picked, settings, stop, on_progress)
-        results = transfer(picked.partitions, paths, settings, stop=stop, on_progress=on_progress)
+        results = download_partitions(
+            picked.partitions, paths, settings, stop=stop, on_progress=on_progress
+        )
         unknown = sum(1 for _ in _other_failures(paths, picked))
         return _conclude(paths, picked, results, unknown, time.monotonic() - started)
 
@@ -154,7 +156,9 @@ def _repair(
         _carry_out(paths, picked, settings, stop, on_progress)
     elif picked.carried or report.catalog:
         _restore_catalog(paths, settings, stop, on_progress)
-    results = transfer(picked.partitions, paths, settings, stop=stop, on_progress=on_progress)
+    results = download_partitions(
+        picked.partitions, paths, settings, stop=stop, on_progress=on_progress
+    )
     unknown = picked.wanted - picked.files
     repaired = _conclude(paths, picked, results, unknown, time.monotonic() - started)
     restored = report.catalog

@@ -140,15 +140,11 @@ class RunSettings:
     transfer: TransferSettings = field(default_factory=TransferSettings)
     limits: ArchiveLimits = field(default_factory=ArchiveLimits)
     workers: int = 2
-    """Partitions at a time, each in a process of its own where there is enough to fetch; one stays
-    in the process that asked."""
-    crew_files: int = 2_000
-    """So many files to fetch are enough: starting the processes takes as long as a few hundred."""
-    crew_bytes: int = 100 * MIB
-    """So many bytes are enough, too."""
-    crew_catalog_bytes: int = 32 * 1024
-    """A new download with so large a catalog is expected to be enough: the processes start while it
-    is read. It lists 1,000 to 2,000 files."""
+    """Processes that fetch at most, where there is enough to fetch; one stays in the process that
+    asked. The plan has two partitions for each."""
+    processes_from: int = 1024 * MIB
+    """Several processes fetch where the catalog promises so many bytes that are not here: one fills
+    a link of some 2.5 Gbit/s by itself, and does as much as two over slower ones."""
     unarchive: bool = True
     """Whether to unarchive the catalog. Left in its archive it costs no inodes: a million files are
     spared where there are a million items. What the archive carries of the assets comes out."""

@@ -9,8 +9,9 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import TransferSettings
-from mlhub_core.transfer import dispatch
 from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.run import download_partitions
+from mlhub_core.transfer.workers import download_apart
 from tasks.remote_progress import telling
 from tasks.remote_stop import stoppable
 from tasks.runtime import run_hooks
@@ -27,11 +28,18 @@ def download_partition(
     paths: DownloadPaths,
     if_exists: DownloadIfExistsOpts,
     settings: TransferSettings,
+    apart: bool = False,
 ) -> PartitionResult:
-    """See :func:`mlhub_core.transfer.dispatch.download_partition`.
+    """See :func:`mlhub_core.transfer.run.download_partitions`.
 
-    Where the flow has started a crew, one of its processes does it. However many partitions run, a
-    host sees no more than the set number of connections.
+    However many partitions run, a host sees no more than the set number of connections.
+
+    Args:
+        partition: What to have.
+        paths: Where it goes.
+        if_exists: What to do about files that lie there already.
+        settings: How to fetch.
+        apart: Whether in a process of its own; ``settings`` are its share then.
     """
     directory = str(paths.asset_dir)
     with (
@@ -39,11 +47,12 @@ def download_partition(
         stoppable(directory, hooks.stop),
         telling(directory, hooks.progress),
     ):
-        return dispatch.download_partition(
-            partition,
+        (result,) = (download_apart if apart else download_partitions)(
+            (partition,),
             paths,
             if_exists=if_exists,
             settings=settings,
             stop=hooks.stop,
             on_progress=hooks.progress,
         )
+    return result

@@ -345,11 +345,11 @@ def test_a_file_system_without_locks_is_warned_of_and_used(
         assert done.stderr.count("\n") == 1
 
 
-CREW = """
+APART = """
 from mlhub_core.request import DownloadRequest
 from mlhub_core.settings import RunSettings
 from mlhub_core.pipeline import download
-settings = RunSettings(workers=2, crew_files=1, crew_bytes=1, crew_catalog_bytes=1)
+settings = RunSettings(workers=2, processes_from=0)
 print(download(DownloadRequest("demo_crops", "out", settings=settings)).fetched)
 """
 
@@ -358,7 +358,9 @@ print(download(DownloadRequest("demo_crops", "out", settings=settings)).fetched)
     "words",
     [
         pytest.param([MLHUB, "download", "demo_crops", "--limit", "3"], id="mlhub"),
-        pytest.param([sys.executable, "-P", "-c", CREW], id="a crew", marks=pytest.mark.slow),
+        pytest.param(
+            [sys.executable, "-P", "-c", APART], id="other processes", marks=pytest.mark.slow
+        ),
         pytest.param(
             [sys.executable, "-m", "deployments.store_api_key", "--help"], id="deployments"
         ),

@@ -14,7 +14,7 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import index_assets
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.metadata import fetch_metadata
-from mlhub_core.pipeline import check_collections, conclude, transfer
+from mlhub_core.pipeline import check_collections, conclude
 from mlhub_core.planning import make_plan
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
@@ -27,6 +27,7 @@ from mlhub_core.sync.prune import prune as prune_files
 from mlhub_core.sync.question import check_request, is_current, known_paths
 from mlhub_core.sync.report import SyncReport
 from mlhub_core.transfer.report import DownloadReport
+from mlhub_core.transfer.workers import download_partitions
 from mlhub_core.workspace import workspace
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def sync(
         plan = make_plan(
             planned(request, changes), paths, index, stop=stop, on_progress=on_progress
         )
-        results = transfer(
+        results = download_partitions(
             plan.partitions,
             paths,
             request.settings,

@@ -57,6 +57,9 @@ class Desk(Protocol):
     taken: list[Taken]
     """Small files at their places, to be recorded together at the end of a turn of the loop."""
 
+    def asked(self, *, again: bool) -> None:
+        """A request is sent; not the first of its asset where it is another try."""
+
     def moved(self, count: int) -> None:
         """Bytes of a body have come."""
 

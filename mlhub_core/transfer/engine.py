@@ -48,7 +48,6 @@ class Engine:
         governor: Shared by all engines of the process.
 
     Attributes:
-        requests: Sent in the last run.
         closed: Whether it can be used no more, as after a run that did not come to its end.
     """
 
@@ -65,7 +64,6 @@ class Engine:
         self._looked = 0.0
         self._moved = 0
         """Bytes of bodies, in runs before this one."""
-        self.requests = 0
         self.closed = False
 
     def run(self, source: Iterator[Exchange], tick: Callable[[], int], stop: StopFlag) -> None:
@@ -83,7 +81,6 @@ class Engine:
         self._exhausted = False
         self._debugging = logger.isEnabledFor(logging.DEBUG)
         self._looked = time.monotonic()
-        self.requests = self._waiting.retries = 0
         try:
             while True:
                 stop.check()
@@ -103,11 +100,6 @@ class Engine:
             self._abandon_all()
             self.close()
             raise
-
-    @property
-    def retries(self) -> int:
-        """Of the requests, those that were not the first of their exchange."""
-        return self._waiting.retries
 
     def _under_way(self) -> int:
         return len(self._multi.slots)
@@ -161,7 +153,6 @@ class Engine:
 
     def _start(self, exchange: Exchange, closes: bool) -> None:
         fields = exchange.fields()
-        self.requests += 1
         if self._debugging:
             logger.debug("GET %s", redact(exchange.url))
         self._multi.start(exchange, fields, closes=closes)

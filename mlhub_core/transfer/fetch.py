@@ -54,10 +54,10 @@ class Fetch:
 
     # fmt: off
     __slots__ = (
-        "_ask", "_asset", "_attempts", "_best", "_body", "_client", "_coding", "_desk", "_digests",
-        "_expected", "_head", "_held", "_kind", "_local", "_note_at", "_noted", "_once", "_resumed",
-        "_signed_anew", "_status", "_tail", "_total", "_unsigned", "_validator", "_verdict", "host",
-        "url",
+        "_ask", "_asked", "_asset", "_attempts", "_best", "_body", "_client", "_coding", "_desk",
+        "_digests", "_expected", "_head", "_held", "_kind", "_local", "_note_at", "_noted", "_once",
+        "_resumed", "_signed_anew", "_status", "_tail", "_total", "_unsigned", "_validator",
+        "_verdict", "host", "url",
     )
     # fmt: on
 
@@ -80,6 +80,7 @@ class Fetch:
         self._expected = Expected(
             suffix_of(asset.save_path), asset.file_size, parse_checksum(asset.checksum)
         )
+        self._asked = False
         self._attempts = 0
         self._once = 0
         self._held = 0
@@ -105,6 +106,8 @@ class Fetch:
 
     def fields(self) -> list[str]:
         """Header lines of the next request."""
+        self._desk.asked(again=self._asked)
+        self._asked = True
         self._attempts += 1
         self._verdict = None
         self._status = None

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Generator, Iterable
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from itertools import islice
+from pathlib import Path
 
+from mlhub_core.exceptions import StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.net.body import digest_file
 from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.net.resume import Kind
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
-from mlhub_core.selection.partition import Asset, Partition
+from mlhub_core.selection.partition import Asset, Partition, read_assets
 from mlhub_core.settings import TransferSettings
 from mlhub_core.sources.remarks import shown
 from mlhub_core.stop import StopFlag
@@ -28,13 +30,10 @@ from mlhub_core.transfer.fetch import Fetch
 from mlhub_core.transfer.fingerprint import fingerprint_of, is_unchanged
 from mlhub_core.transfer.governor import Governor, governor_for
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State
-from mlhub_core.transfer.parcels import assets_of
 from mlhub_core.transfer.partials import Partials
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.transfer.sources import Carried, Remote, Unusable, locate, with_logins
 from mlhub_core.transfer.storage import Places, is_safe
-
-__all__ = ["PartitionResult", "download_partition"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +58,33 @@ def download_partition(
     if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
     settings: TransferSettings | None = None,
     governor: Governor | None = None,
-    engine: Engine | None = None,
-    assets: Iterable[Asset] | None = None,
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
 ) -> PartitionResult:
-    """Have all files of a partition, as far as they can be had.
+    """Have all files of one partition; see :func:`download_partitions`."""
+    (result,) = download_partitions(
+        (partition,),
+        paths,
+        if_exists=if_exists,
+        settings=settings,
+        governor=governor,
+        stop=stop,
+        on_progress=on_progress,
+    )
+    return result
+
+
+def download_partitions(
+    partitions: Sequence[Partition],
+    paths: DownloadPaths,
+    *,
+    if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
+    settings: TransferSettings | None = None,
+    governor: Governor | None = None,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+) -> tuple[PartitionResult, ...]:
+    """Have all files of partitions, as far as they can be had, in one loop in this thread.
 
     An asset that cannot be had is no error here: it is counted, and its cause written to the
     result's ``failures_path``.
@@ -73,16 +93,14 @@ def download_partition(
     which :func:`~mlhub_core.workspace.workspace` sees to.
 
     Args:
-        partition: What to have.
+        partitions: What to have. The next one is begun while the last files of one are on their
+            way.
         paths: Where it goes.
         if_exists: What to do about files that lie there already.
         settings: How to fetch; the defaults when None.
-        governor: Shared by all partitions of the process; the one for these settings when None.
-        engine: Made for these settings, whose connections outlive the partition; one of its own
-            when None.
-        assets: What is in the partition, None to read it.
+        governor: Shared by all loops of the process; the one for these settings when None.
         stop: Looked at several times a second.
-        on_progress: Told how far it is, at most ten times a second.
+        on_progress: Told how far each partition is, at most ten times a second.
 
     Raises:
         Interrupted: if ``stop`` was set. Finished files are in the ledger, and partial files of at
@@ -91,19 +109,42 @@ def download_partition(
             are in the ledger.
         InvalidArgument: if the environment names a CA bundle that is not there.
     """
-    settings = settings or TransferSettings()
-    run = _Run(partition, paths, if_exists, settings, stop or StopFlag(), on_progress)
+    settings = with_logins(settings or TransferSettings())
+    stop = stop or StopFlag()
+    runs: list[_Run] = []
+
+    def exchanges() -> Generator[Fetch, None, None]:
+        for partition in partitions:
+            run = _Run(partition, paths, if_exists, settings, stop, on_progress)
+            runs.append(run)
+            yield from run.exchanges()
+
+    def tick() -> int:
+        for run in runs:
+            if not run.is_over():
+                run.tick()
+        return sum(run.moved_bytes for run in runs)
+
     try:
-        own = None if engine else Engine(settings, governor or governor_for(settings))
-        listed = assets_of(partition.path) if assets is None else assets
-        with closing(own) if own else nullcontext(engine) as used:
-            assert used is not None
-            with closing(run.exchanges(listed)) as exchanges:
-                used.run(exchanges, run.tick, run.stop)
-            run.requests, run.retries = used.requests, used.retries
+        with (
+            closing(Engine(settings, governor or governor_for(settings))) as engine,
+            closing(exchanges()) as listed,
+        ):
+            engine.run(listed, tick, stop)
     finally:
-        run.close()
-    return run.result()
+        with ExitStack() as stack:
+            for run in runs:
+                stack.callback(run.close)
+    return tuple(run.result() for run in runs)
+
+
+def _assets_of(path: Path) -> Iterator[Asset]:
+    try:
+        yield from read_assets(path)
+    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+        raise StorageError(
+            f"Cannot read the partition {path}: {error}. Run the same command again: it plans anew."
+        ) from error
 
 
 class _Run:
@@ -118,14 +159,16 @@ class _Run:
         stop: StopFlag,
         on_progress: ProgressSink,
     ) -> None:
-        self.settings = with_logins(settings)
+        self.settings = settings
         self.stop = stop
         self.check = stop.check
         self.partials = Partials(paths.partial_dir)
         self.places = Places(paths.asset_dir)
         self.taken: list[Taken] = []
-        self.requests = 0
-        self.retries = 0
+        self.moved_bytes = 0
+        self._requests = self._retries = 0
+        self._listed: int | None = None
+        """Assets in the list, once all of them are decided about."""
         self._partition = partition
         self._paths = paths
         self._catalog_dir = paths.catalog_dir  # once: it is made anew each time it is asked for
@@ -133,12 +176,12 @@ class _Run:
         self._on_progress = on_progress
         self._started = time.monotonic()
         self._flushed = self._told = self._started
+        self._seconds: float | None = None
         self._counts = dict.fromkeys(
             ("fetched", "kept", "adopted", "resumed", "unchecked", "uncompared"), 0
         )
         self._uncompared_example = ""
         self._debugging = logger.isEnabledFor(logging.DEBUG)
-        self._moved = 0
         self._bytes_here = 0
         self._writer = LedgerWriter(paths.ledger_dir, partition.number)
         segment = paths.failures_dir / f"{partition.number:05d}.csv"
@@ -146,13 +189,15 @@ class _Run:
 
     # Deciding
 
-    def exchanges(self, listed: Iterable[Asset]) -> Generator[Fetch, None, None]:
+    def exchanges(self) -> Generator[Fetch, None, None]:
         """Decide about every asset in turn; what must be fetched comes out."""
-        assets = iter(listed)
+        assets = _assets_of(self._partition.path)
         ledger = LedgerReader(self._paths.ledger_dir, partition=self._partition.number)
+        listed = 0
         try:
             while batch := list(islice(assets, _BATCH)):
                 entries = ledger.find([asset.save_path for asset in batch])
+                listed += len(batch)
                 for number, asset in enumerate(batch):
                     if number % _CHECK_EVERY == 0:
                         self.stop.check()
@@ -160,6 +205,7 @@ class _Run:
                     fetch = self._act(asset, entries.get(asset.save_path))
                     if fetch is not None:
                         yield fetch
+            self._listed = listed
         finally:
             ledger.close()
 
@@ -269,9 +315,14 @@ class _Run:
 
     # What exchanges report
 
+    def asked(self, *, again: bool) -> None:
+        """A request is sent; not the first of its asset where it is another try."""
+        self._requests += 1
+        self._retries += again
+
     def moved(self, count: int) -> None:
         """Bytes of a body have come."""
-        self._moved += count
+        self.moved_bytes += count
 
     def finished(self, asset: Asset, entry: Entry, how: How) -> None:
         """An asset lies at its place."""
@@ -308,23 +359,26 @@ class _Run:
 
     # The run
 
-    def tick(self) -> int:
-        """Write out what is pending and tell how far it is, each when it is due.
+    def is_over(self) -> bool:
+        """Whether all of its assets are there or have failed, and that has been told."""
+        return self._seconds is not None
 
-        Returns:
-            Bytes of bodies that have come so far.
-        """
+    def tick(self) -> None:
+        """Write out what is pending and tell how far it is, each when it is due."""
         # One write for the few files of a turn of the loop: a kill loses no more than those.
         self._record_taken()
         self._writer.flush()
         now = time.monotonic()
+        if self._done() == self._listed:
+            self._seconds = now - self._started
+            self._tell(finished=True)
+            return
         if now - self._flushed >= _FLUSH_SECONDS:
             self._flushed = now
             self._failures.flush()
         if now - self._told >= _PROGRESS_SECONDS:
             self._told = now
             self._tell(finished=False)
-        return self._moved
 
     def _tell(self, *, finished: bool) -> None:
         partition = self._partition
@@ -359,16 +413,15 @@ class _Run:
             StorageError: if what was fetched has been removed meanwhile.
         """
         self.places.check_still_there()
-        self._tell(finished=True)
         return PartitionResult(
             number=self._partition.number,
             files=self._done(),
-            fetched_bytes=self._moved,
+            fetched_bytes=self.moved_bytes,
             failed=self._failures.count,
             failures_path=self._failures.path if self._failures.count else None,
-            requests=self.requests,
-            retries=self.retries,
-            seconds=time.monotonic() - self._started,
+            requests=self._requests,
+            retries=self._retries,
+            seconds=self._seconds or 0.0,
             uncompared_example=self._uncompared_example,
             **self._counts,
         )

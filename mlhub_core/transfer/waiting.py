@@ -22,12 +22,12 @@ class Waiting:
 
     Attributes:
         queues: Those for a place, by host; none is empty.
-        retries: How many have been put off so far.
     """
 
     def __init__(self) -> None:
         self.queues: dict[str, deque[Exchange]] = {}
-        self.retries = 0
+        self._put_off = 0
+        """How many have been, which keeps those of one moment in order."""
         self._later: list[tuple[float, int, Exchange]] = []
 
     def __bool__(self) -> bool:
@@ -41,8 +41,8 @@ class Waiting:
             exchange: The exchange.
             delay: Seconds until then.
         """
-        self.retries += 1
-        heapq.heappush(self._later, (time.monotonic() + delay, self.retries, exchange))
+        self._put_off += 1
+        heapq.heappush(self._later, (time.monotonic() + delay, self._put_off, exchange))
 
     def queue_due(self) -> None:
         """Let those whose time has come wait for a place, before all others."""
@@ -57,7 +57,6 @@ class Waiting:
 
     def put_first(self, exchange: Exchange) -> None:
         """Let one be the next that its host is asked for."""
-        self.retries += 1
         self.queues.setdefault(exchange.host, deque()).appendleft(exchange)
 
     def room(self) -> int:

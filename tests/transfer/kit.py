@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.partition import Asset, Partition, write_assets
 from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.engine import Engine
 from mlhub_core.transfer.failures import merge_failures
 from mlhub_core.transfer.governor import Governor
 from mlhub_core.transfer.ledger import Entry, LedgerReader
@@ -85,17 +83,15 @@ class Kit:
         stop: StopFlag | None = None,
         on_progress: ProgressSink = ignore,
     ) -> PartitionResult:
-        governor = self.governor or Governor(self.settings.concurrency)
-        with closing(Engine(self.settings, governor)) as engine:
-            return download_partition(
-                self.partition(),
-                self.paths,
-                if_exists=DownloadIfExistsOpts.of(if_exists),
-                settings=self.settings,
-                engine=engine,
-                stop=stop,
-                on_progress=on_progress,
-            )
+        return download_partition(
+            self.partition(),
+            self.paths,
+            if_exists=DownloadIfExistsOpts.of(if_exists),
+            settings=self.settings,
+            governor=self.governor or Governor(self.settings.concurrency),
+            stop=stop,
+            on_progress=on_progress,
+        )
 
     def errors(self, *results: PartitionResult) -> dict[str, str]:
         """The errors of ``err_report.csv`` by item id."""
