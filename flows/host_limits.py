@@ -2,7 +2,7 @@
 
 A limit is a global concurrency limit of Prefect's that is named after the host, such as
 ``mlhub:tiles.example.org``; its number is how many runs may fetch from there at a time. Without one
-nothing waits: within one process the governor of connections does what is needed.
+nothing waits: within one process the limit of connections does what is needed.
 """
 
 from __future__ import annotations

@@ -79,8 +79,8 @@ class TransferSettings:
     """
 
     concurrency: int = 32
-    """Connections per host at most, for the whole process. A run begins with 8 and has more while
-    that brings more."""
+    """Connections per host at most, for the whole process. A run begins with all of them, and has
+    half as many each time that the host says that it is asked too often."""
     connect_timeout: float = 20.0
     """Until a connection stands, TLS included."""
     stall_timeout: float = 30.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from mlhub_core.net.response import ResponseHead
 from mlhub_core.selection.partition import Asset
@@ -16,8 +16,6 @@ from mlhub_core.transfer.ledger import Entry, State
 from mlhub_core.transfer.partials import Partials
 from mlhub_core.transfer.storage import Places
 
-_VERIFIED = State.VERIFIED  # a member of an enumeration takes its time to look up
-
 
 class How(Enum):
     """How a file came to be there."""
@@ -27,26 +25,6 @@ class How(Enum):
     ADOPTED = "it lay there"
 
 
-class Taken(NamedTuple):
-    """A small file that lies at its place.
-
-    Attributes:
-        asset: The asset.
-        size: Bytes.
-        sha256: Digest.
-        head: Of the answer that it came with.
-    """
-
-    asset: Asset
-    size: int
-    sha256: str
-    head: ResponseHead
-
-    def entry(self) -> Entry:
-        """What the ledger is told about it."""
-        return entry_of(self.asset, self.size, self.sha256, _VERIFIED, self.head)
-
-
 class Desk(Protocol):
     """What exchanges of one partition share."""
 
@@ -54,8 +32,6 @@ class Desk(Protocol):
     places: Places
     partials: Partials
     check: Callable[[], None]
-    taken: list[Taken]
-    """Small files at their places, to be recorded together at the end of a turn of the loop."""
 
     def asked(self, *, again: bool) -> None:
         """A request is sent; not the first of its asset where it is another try."""

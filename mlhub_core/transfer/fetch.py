@@ -16,18 +16,17 @@ from mlhub_core.net.body import OTHER_BYTES, Body, Mismatch, digest_file, first_
 from mlhub_core.net.checksums import Checksum, parse_checksum
 from mlhub_core.net.clients import CLIENTS
 from mlhub_core.net.coding import decoded_body
+from mlhub_core.net.curl import Hold
 from mlhub_core.net.response import ResponseHead, digests_of, is_chunked, strong_validator
 from mlhub_core.net.resume import ANOTHER_REST, Ask, Expected, Kind, Take, Verdict, judge
 from mlhub_core.net.retry import NOT_HTTP, Again, Fault, delay_before
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.contents import LOOKED_AT, Answer, cause_against, suffix_of
 from mlhub_core.transfer.desk import Desk, How, entry_of
-from mlhub_core.transfer.exchange import Hold
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.fingerprint import fingerprint_of, is_made_by
 from mlhub_core.transfer.ledger import State
 from mlhub_core.transfer.partials import Note
-from mlhub_core.transfer.small import take_small
 from mlhub_core.transfer.sources import Remote
 
 logger = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ class Fetch:
         self._status: int | None = None
         self._verdict: Verdict | None = None
 
-    # What the engine calls
+    # What the loop calls
 
     def fields(self) -> list[str]:
         """Header lines of the next request."""
@@ -121,12 +120,6 @@ class Fetch:
         self._ask = ask = self._next_ask()
         own = [f"{name}: {value}" for name, value in ask.fields(self._validator).items()]
         return [*lines, *own]
-
-    def take(self, head: ResponseHead, pieces: Sequence[bytes]) -> bool:
-        """Take a small answer that came whole, if nothing is odd about it."""
-        if self._kind is not _WHOLE or self._total is not None:
-            return False
-        return take_small(self._asset, head, pieces, self._desk)
 
     def begin(self, head: ResponseHead) -> bool:
         """Judge a response by its head; False when its body is not wanted."""

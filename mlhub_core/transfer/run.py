@@ -15,6 +15,8 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.net.body import digest_file
 from mlhub_core.net.checksums import parse_checksum
+from mlhub_core.net.http import Loop
+from mlhub_core.net.limits import ConnectionLimits, limits_for
 from mlhub_core.net.resume import Kind
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Asset, Partition, read_assets
@@ -23,12 +25,10 @@ from mlhub_core.sources.remarks import shown
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.carried import is_newer, take_carried
 from mlhub_core.transfer.decide import Action, Situation, decide
-from mlhub_core.transfer.desk import How, Taken, entry_of
-from mlhub_core.transfer.engine import Engine
+from mlhub_core.transfer.desk import How, entry_of
 from mlhub_core.transfer.failures import Failure, FailureWriter
 from mlhub_core.transfer.fetch import Fetch
 from mlhub_core.transfer.fingerprint import fingerprint_of, is_unchanged
-from mlhub_core.transfer.governor import Governor, governor_for
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State
 from mlhub_core.transfer.partials import Partials
 from mlhub_core.transfer.result import PartitionResult
@@ -57,7 +57,7 @@ def download_partition(
     *,
     if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
     settings: TransferSettings | None = None,
-    governor: Governor | None = None,
+    limits: ConnectionLimits | None = None,
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
 ) -> PartitionResult:
@@ -67,7 +67,7 @@ def download_partition(
         paths,
         if_exists=if_exists,
         settings=settings,
-        governor=governor,
+        limits=limits,
         stop=stop,
         on_progress=on_progress,
     )
@@ -80,7 +80,7 @@ def download_partitions(
     *,
     if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
     settings: TransferSettings | None = None,
-    governor: Governor | None = None,
+    limits: ConnectionLimits | None = None,
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
 ) -> tuple[PartitionResult, ...]:
@@ -98,7 +98,8 @@ def download_partitions(
         paths: Where it goes.
         if_exists: What to do about files that lie there already.
         settings: How to fetch; the defaults when None.
-        governor: Shared by all loops of the process; the one for these settings when None.
+        limits: Of connections, shared by all loops of the process that are given the same; those
+            for these settings when None.
         stop: Looked at several times a second.
         on_progress: Told how far each partition is, at most ten times a second.
 
@@ -119,18 +120,17 @@ def download_partitions(
             runs.append(run)
             yield from run.exchanges()
 
-    def tick() -> int:
+    def tick() -> None:
         for run in runs:
             if not run.is_over():
                 run.tick()
-        return sum(run.moved_bytes for run in runs)
 
     try:
         with (
-            closing(Engine(settings, governor or governor_for(settings))) as engine,
+            closing(Loop(settings, limits or limits_for(settings.concurrency))) as loop,
             closing(exchanges()) as listed,
         ):
-            engine.run(listed, tick, stop)
+            loop.run(listed, tick, stop)
     finally:
         with ExitStack() as stack:
             for run in runs:
@@ -164,8 +164,7 @@ class _Run:
         self.check = stop.check
         self.partials = Partials(paths.partial_dir)
         self.places = Places(paths.asset_dir)
-        self.taken: list[Taken] = []
-        self.moved_bytes = 0
+        self._moved = 0
         self._requests = self._retries = 0
         self._listed: int | None = None
         """Assets in the list, once all of them are decided about."""
@@ -322,7 +321,7 @@ class _Run:
 
     def moved(self, count: int) -> None:
         """Bytes of a body have come."""
-        self.moved_bytes += count
+        self._moved += count
 
     def finished(self, asset: Asset, entry: Entry, how: How) -> None:
         """An asset lies at its place."""
@@ -346,12 +345,6 @@ class _Run:
             if not self._uncompared_example:
                 self._uncompared_example = f"{shown(asset.checksum)} of {asset.save_path}"
 
-    def _record_taken(self) -> None:
-        while self.taken:
-            one = self.taken.pop()
-            self.moved(one.size)
-            self.finished(one.asset, one.entry(), _FETCHED)
-
     def failed(self, asset: Asset, failure: Failure) -> None:
         """An asset cannot be had."""
         self._failures.add(asset, failure)
@@ -366,7 +359,6 @@ class _Run:
     def tick(self) -> None:
         """Write out what is pending and tell how far it is, each when it is due."""
         # One write for the few files of a turn of the loop: a kill loses no more than those.
-        self._record_taken()
         self._writer.flush()
         now = time.monotonic()
         if self._done() == self._listed:
@@ -404,7 +396,6 @@ class _Run:
         with ExitStack() as stack:
             stack.callback(self._failures.close)
             stack.callback(self._writer.close)
-            self._record_taken()
 
     def result(self) -> PartitionResult:
         """The counts, once the run is over.
@@ -416,7 +407,7 @@ class _Run:
         return PartitionResult(
             number=self._partition.number,
             files=self._done(),
-            fetched_bytes=self.moved_bytes,
+            fetched_bytes=self._moved,
             failed=self._failures.count,
             failures_path=self._failures.path if self._failures.count else None,
             requests=self._requests,

@@ -29,7 +29,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-import mlhub_core
 from mlhub_core.chores import Pool, settle_all, start_thread
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
@@ -213,7 +212,7 @@ def _ask_another(
 def _start(pipe: int, lock: int | None) -> subprocess.Popen[bytes]:
     here = os.getcwd()
     path = [entry for entry in sys.path if entry not in ("", ".", here)]
-    path.append(str(Path(mlhub_core.__file__).parent.parent))
+    path.append(str(Path(__file__).parents[2]))
     try:
         return subprocess.Popen(
             # -P: the current directory is no place to import from.

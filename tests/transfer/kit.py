@@ -10,12 +10,12 @@ from pathlib import Path
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.net.limits import ConnectionLimits
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.partition import Asset, Partition, write_assets
 from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.failures import merge_failures
-from mlhub_core.transfer.governor import Governor
 from mlhub_core.transfer.ledger import Entry, LedgerReader
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.transfer.run import download_partition
@@ -49,7 +49,7 @@ class Kit:
     server: FaultServer
     assets: list[Asset] = field(default_factory=list)
     settings: TransferSettings = field(default_factory=quick)
-    governor: Governor | None = None
+    limits: ConnectionLimits | None = None
 
     @property
     def paths(self) -> DownloadPaths:
@@ -88,7 +88,7 @@ class Kit:
             self.paths,
             if_exists=DownloadIfExistsOpts.of(if_exists),
             settings=self.settings,
-            governor=self.governor or Governor(self.settings.concurrency),
+            limits=self.limits or ConnectionLimits(self.settings.concurrency),
             stop=stop,
             on_progress=on_progress,
         )

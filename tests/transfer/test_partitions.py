@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mlhub_core.net.limits import ConnectionLimits
 from mlhub_core.progress import Progress, Stage
-from mlhub_core.transfer.governor import Governor
 from mlhub_core.transfer.run import download_partition
 from tests.faultserver import Fault, FaultServer, reset_before, reset_within, status, truncate
 from tests.transfer.kit import Kit, content, quick
@@ -21,13 +21,11 @@ def test_two_partitions_share_the_connections_of_a_host(kit: Kit, server: FaultS
     for number in range(200):
         server.put(f"/{number}.tif", content(number, 3000))
         kit.want(f"/{number}.tif")
-    governor = Governor(4)
+    limits = ConnectionLimits(4)
     halves = [kit.partition(1, kit.assets[:100]), kit.partition(2, kit.assets[100:])]
     with ThreadPoolExecutor(2) as pool:
         futures = [
-            pool.submit(
-                download_partition, half, kit.paths, settings=kit.settings, governor=governor
-            )
+            pool.submit(download_partition, half, kit.paths, settings=kit.settings, limits=limits)
             for half in halves
         ]
         results = [future.result() for future in futures]
@@ -48,13 +46,13 @@ def test_two_partitions_share_the_connections_of_a_host(kit: Kit, server: FaultS
 def test_a_host_that_breaks_off_gets_fewer_connections(
     kit: Kit, server: FaultServer, fault: Fault, falls: bool
 ) -> None:
-    kit.governor = Governor(8)
+    kit.limits = ConnectionLimits(8)
     server.put("/a.tif", content(1, 3000))
     server.always("/a.tif", fault)
     asset = kit.want("/a.tif")
     assert kit.run().failed == 1
     host = asset.href.split("/")[2]
-    assert (kit.governor.allowed(host) < 8) == falls
+    assert (kit.limits.allowed(host) < 8) == falls
 
 
 def test_one_connection_for_two_partitions_starves_neither(kit: Kit, server: FaultServer) -> None:
@@ -64,13 +62,13 @@ def test_one_connection_for_two_partitions_starves_neither(kit: Kit, server: Fau
         server.put(f"/{number}.tif", content(number, 3000))
         server.when_asked(f"/{number}.tif", lambda half=number // 30: order.append(half))
         kit.want(f"/{number}.tif")
-    governor = Governor(1)
+    limits = ConnectionLimits(1)
     halves = [kit.partition(1, kit.assets[:30]), kit.partition(2, kit.assets[30:])]
     with ThreadPoolExecutor(2) as pool:
         list(
             pool.map(
                 lambda half: download_partition(
-                    half, kit.paths, settings=kit.settings, governor=governor
+                    half, kit.paths, settings=kit.settings, limits=limits
                 ),
                 halves,
             )

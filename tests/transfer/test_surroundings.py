@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mlhub_core.transfer.environment import most_transfers
+from mlhub_core.net.http import most_transfers
 from tests.faultserver import FaultServer
 from tests.transfer.kit import Kit
 

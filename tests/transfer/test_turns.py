@@ -14,12 +14,12 @@ from itertools import pairwise
 import pytest
 
 from mlhub_core.exceptions import Interrupted, StorageError
+from mlhub_core.net.http import Loop
+from mlhub_core.net.limits import ConnectionLimits
 from mlhub_core.net.response import ResponseHead
 from mlhub_core.net.retry import Fault
 from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.engine import Engine
-from mlhub_core.transfer.governor import Governor
 from tests.faultserver import Fault as Trouble
 from tests.faultserver import FaultServer, chunked, gzipped, reset_within, stall, truncate
 from tests.transfer.kit import Kit, content
@@ -75,9 +75,6 @@ class Taker:
     def fields(self) -> list[str]:
         return []
 
-    def take(self, head: ResponseHead, pieces: Sequence[bytes]) -> bool:
-        return False
-
     def begin(self, head: ResponseHead) -> bool:
         return True
 
@@ -95,19 +92,18 @@ class Taker:
         self.abandoned += 1
 
 
-def run(takers: Sequence[Taker], stop: StopFlag, tick: Callable[[], int]) -> None:
+def run(takers: Sequence[Taker], stop: StopFlag, tick: Callable[[], None] = lambda: None) -> None:
     settings = TransferSettings(concurrency=2)
-    with closing(Engine(settings, Governor(2))) as engine:
-        engine.run(iter(takers), tick, stop)
+    with closing(Loop(settings, ConnectionLimits(2))) as loop:
+        loop.run(iter(takers), tick, stop)
 
 
 def test_others_get_a_word_in(url: str) -> None:
     takers = [Taker(url), Taker(url)]
     seen = [0]
 
-    def tick() -> int:
+    def tick() -> None:
         seen.append(sum(one.size for one in takers))
-        return seen[-1]
 
     run(takers, StopFlag(), tick)
     assert [one.size for one in takers] == [SIZE, SIZE]
@@ -119,10 +115,9 @@ def test_others_get_a_word_in(url: str) -> None:
 def test_a_stop_is_heard_while_bytes_pour_in(url: str) -> None:
     one, stop = Taker(url), StopFlag()
 
-    def tick() -> int:
+    def tick() -> None:
         if one.size:
             stop.set()
-        return one.size
 
     with pytest.raises(Interrupted):
         run([one], stop, tick)
@@ -133,7 +128,7 @@ def test_a_stop_is_heard_while_bytes_pour_in(url: str) -> None:
 @pytest.mark.parametrize("most", [1, 100_000, 200_000, 2 * MIB, 2 * MIB + 1, 5 * MIB])
 def test_broken_off_wherever_it_is(url: str, most: int) -> None:
     broken, whole = Taker(url, most), Taker(url)
-    run([broken, whole], StopFlag(), lambda: broken.size + whole.size)
+    run([broken, whole], StopFlag())
     assert most <= broken.size < most + 2 * MIB
     assert len(broken.settled) == 1
     assert broken.settled[0] is not None
@@ -144,13 +139,13 @@ def test_broken_off_wherever_it_is(url: str, most: int) -> None:
 def test_an_error_comes_out_wherever_it_is(url: str, most: int) -> None:
     failing, other = Taker(url, most, StorageError("full")), Taker(url)
     with pytest.raises(StorageError, match="full"):
-        run([failing, other], StopFlag(), lambda: failing.size)
+        run([failing, other], StopFlag())
     assert (failing.settled, failing.abandoned) == ([], 1)
 
 
 def test_the_end_of_the_connection_ends_a_body_too(url: str) -> None:
     takers = [Taker(f"{url}endless"), Taker(f"{url}endless")]
-    run(takers, StopFlag(), lambda: sum(taker.size for taker in takers))
+    run(takers, StopFlag())
     assert [(taker.size, taker.settled) for taker in takers] == [(SIZE, [None])] * 2
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlhub_core.transfer.governor import Governor
+from mlhub_core.net.limits import ConnectionLimits
 from mlhub_core.transfer.run import download_partitions
 from tests.faultserver import Fault, status
 from tests.transfer.kit import Kit, content, quick
@@ -43,13 +43,13 @@ def test_hosts_that_are_not_as_urls_have_them_keep_connections_too(dataset: Kit,
 
 
 def test_a_host_that_is_overloaded_is_asked_by_fewer(kit: Kit) -> None:
-    kit.settings, kit.governor = quick(concurrency=8), Governor(8)
+    kit.settings, kit.limits = quick(concurrency=8), ConnectionLimits(8)
     for number in range(30):
         kit.server.put(f"/{number}.tif", content(number, 2000))
         kit.server.script(f"/{number}.tif", status(503, "0"))
         kit.want(f"/{number}.tif")
     assert kit.run().fetched == 30
-    assert kit.governor.allowed(kit.server.host) < 8
+    assert kit.limits.allowed(kit.server.host) < 8
 
 
 def test_connections_closed_without_a_word_are_nobodys_fault(kit: Kit) -> None:
