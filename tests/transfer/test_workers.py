@@ -18,7 +18,7 @@ from mlhub_core.progress import Progress
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import MIB, RunSettings
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.ledger import Entry, LedgerWriter, State, compact
+from mlhub_core.transfer.ledger import Entry, LedgerWriter, State, merge_journals
 from mlhub_core.transfer.lock import directory_lock
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.transfer.workers import download_apart, download_partitions, processes_for
@@ -217,7 +217,7 @@ def test_how_many_processes(kit: Kit, known: int, workers: int, here: int, proce
     for number in range(here):
         writer.add(Entry(f"c/{number}", 1, None, None, None, "x", State.VERIFIED, 0.0))
     writer.close()
-    compact(kit.paths.ledger_dir)
+    merge_journals(kit.paths.ledger_dir)
     partitions = [Partition(number, 2, kit.root / "p", 5, known // 2) for number in (1, 2)]
     settings = RunSettings(workers=workers)
     most = min(processes, os.cpu_count() or 1)
