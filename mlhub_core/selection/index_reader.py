@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from mlhub_core.chores import open_parquet
@@ -28,6 +32,40 @@ _KINDS = {
     "integer": pa.types.is_integer,
     "time": pa.types.is_timestamp,
 }
+
+
+_BATCH_ROWS = 32_768
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A row group of the index.
+
+    Attributes:
+        number: From 0.
+        first: The number of its first row in the index.
+        rows: How many it has.
+        shares_files: Whether a row of it may name the same file as another.
+        fragment: What Arrow reads it by.
+    """
+
+    number: int
+    first: int
+    rows: int
+    shares_files: bool
+    fragment: ds.ParquetFileFragment
+
+    @property
+    def end(self) -> int:
+        """The number of the row behind its last one."""
+        return self.first + self.rows
+
+    def count(self, where: pc.Expression | None) -> int:
+        """How many of its rows match; what statistics decide is not read."""
+        if where is None:
+            return self.rows
+        return int(self.fragment.count_rows(filter=where, use_threads=False))
 
 
 class IndexReader:
@@ -95,6 +133,57 @@ class IndexReader:
         """The number of each Parquet column, by its path."""
         schema = self._file.schema
         return {schema.column(number).path: number for number in range(len(schema))}
+
+    def has(self, column: str) -> bool:
+        """Whether the index has a column; those of earlier versions lack some."""
+        return column in self.metadata.schema.to_arrow_schema().names
+
+    @cached_property
+    def _fragments(self) -> list[ds.ParquetFileFragment]:
+        files = ds.ParquetFileFormat()
+        whole = files.make_fragment(str(self.path), pafs.LocalFileSystem())
+        return list(whole.split_by_row_group(schema=index_schema()))
+
+    @cached_property
+    def _all_groups(self) -> list[Group]:
+        """The row groups, in order."""
+        may_share = pc.field("common_asset") if self.paths_differ else pc.scalar(True)
+        found, first = [], 0
+        for fragment in self._fragments:
+            (info,) = fragment.row_groups
+            shares = bool(fragment.subset(may_share, schema=index_schema()).row_groups)
+            found.append(Group(info.id, first, info.num_rows, shares, fragment))
+            first += info.num_rows
+        return found
+
+    def parts(self, where: pc.Expression | None = None) -> Iterator[Group]:
+        """The row groups, in order, but for those of which statistics say that no row matches."""
+        for group in self._all_groups:
+            if where is None or group.fragment.subset(where, schema=index_schema()).row_groups:
+                yield group
+
+    def scan(
+        self,
+        group: Group,
+        columns: list[str] | dict[str, pc.Expression],
+        where: pc.Expression | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Columns of a row group, or what is computed of them, a batch of rows at a time."""
+        options = ds.ParquetFragmentScanOptions(
+            use_buffered_stream=True, buffer_size=_READ_BYTES, pre_buffer=False
+        )
+        # Threads and reading ahead would hold memory, and win nothing on a local disk.
+        found: Iterator[pa.RecordBatch] = group.fragment.to_batches(
+            schema=index_schema(),
+            columns=columns,
+            filter=where,
+            batch_size=_BATCH_ROWS,
+            batch_readahead=1,
+            fragment_readahead=1,
+            use_threads=False,
+            fragment_scan_options=options,
+        )
+        return found
 
     def groups(self) -> Iterator[RowGroup]:
         """The row groups, in order."""

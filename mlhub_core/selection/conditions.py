@@ -1,0 +1,267 @@
+"""What an :class:`AssetFilter` asks of the rows of an index.
+
+A condition is an expression of Arrow, by which row groups are left out and rows compared, and for
+some something that is asked of the rows which that leaves. One about items lets a collection's own
+assets pass; those follow the collection filter alone.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial, reduce
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlhub_core.buffers import mask_array, texts_of, truths, valid, values
+from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.spatial import BBox
+from mlhub_core.selection.temporal import TimeRange
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mlhub_core.selection.index_reader import IndexReader
+
+    Mask = NDArray[np.bool_]
+    Ask = Callable[[pa.RecordBatch], Mask]
+
+_IDS = ("collection_id", "item_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One filter.
+
+    Attributes:
+        name: Of its stage in the funnel.
+        where: What Arrow can say of the rows; None where that is nothing.
+        about: What it needs an item to have, ``place`` or ``time``; empty where nothing.
+        lacking: Which items have none.
+        asks: Which rows match, of those that ``where`` leaves; None where it says all.
+        columns: What that looks at.
+        complaint: What to say of it where nothing matched.
+    """
+
+    name: str
+    where: pc.Expression | None = None
+    about: str = ""
+    lacking: pc.Expression | None = None
+    asks: Ask | None = None
+    columns: tuple[str, ...] = ()
+    complaint: Callable[[], str] = str
+
+
+def conditions(wanted: AssetFilter, index: IndexReader) -> list[Condition]:
+    """The filters that are set, in the order of the funnel: what is asked of rows comes last."""
+    found: list[Condition] = []
+    box = partial(_touches, boxes_agree=index.boxes_agree)
+    has_no_place = pc.field("bbox", "xmin").is_null()
+    if wanted.collections:
+        keys = dict(wanted.collections)
+        where = is_among("collection_id", keys) & listed(keys)
+        found.append(Condition("after the collection filter", where))
+    if wanted.bbox:
+        where = _of_items(box(wanted.bbox))
+        found.append(Condition("after the bbox filter", where, "place", has_no_place))
+    if wanted.time:
+        where, lacking = _in_time(wanted.time)
+        found.append(Condition("after the datetime filter", _of_items(where), "time", lacking))
+    if wanted.intersects:
+        from mlhub_core.selection.shape import ItemsInShape
+
+        shape = ItemsInShape(wanted.intersects, wanted.intersects_with)
+        where = _of_items(_covers_touch(shape.bounds))
+        found.append(
+            Condition(
+                "after the intersects filter",
+                where,
+                "place",
+                has_no_place,
+                partial(by_item, ask=shape),
+                (*_IDS, *shape.columns),
+            )
+        )
+    if wanted.media_types:
+        asks = partial(_of_media_type, pattern=_media_pattern(wanted.media_types))
+        found.append(Condition("after the media type filter", asks=asks, columns=("media_type",)))
+    if wanted.roles:
+        asks = partial(_of_role, wanted=wanted.roles)
+        found.append(Condition("after the role filter", asks=asks, columns=("roles",)))
+    if wanted.where:
+        from mlhub_core.selection.cql2 import ItemsThatFulfil
+
+        condition = ItemsThatFulfil(wanted.where)
+        found.append(
+            Condition(
+                "after the where filter",
+                asks=partial(by_item, ask=condition),
+                columns=(*_IDS, *condition.columns),
+                complaint=condition.complaint,
+            )
+        )
+    return found
+
+
+# Expressions
+
+
+def both(one: pc.Expression | None, other: pc.Expression | None) -> pc.Expression | None:
+    """Two expressions in one; None stands for what is always true."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+def all_of(some: Iterable[Condition]) -> pc.Expression | None:
+    """What Arrow can say of rows that match all of some conditions."""
+    return reduce(both, (condition.where for condition in some), None)
+
+
+def either(some: Iterable[pc.Expression]) -> pc.Expression:
+    """One of some expressions."""
+    return reduce(operator.or_, some)
+
+
+def is_among(name: str, texts: Iterable[str]) -> pc.Expression:
+    """Rows of which a column has one of some texts."""
+    return pc.field(name).isin(texts_of(sorted(texts)))
+
+
+def is_any_item() -> pc.Expression:
+    """Rows of items; the others are a collection's own assets."""
+    return pc.field("item_id").is_valid()
+
+
+def listed(keys: dict[str, tuple[str, ...]]) -> pc.Expression:
+    """Rows whose asset key is on the list of their collection, where that has one."""
+    found = pc.scalar(True)
+    for collection, names in keys.items():
+        if names:
+            other = pc.field("collection_id") != collection
+            found &= other | is_among("asset_key", names)
+    return found
+
+
+def _of_items(where: pc.Expression) -> pc.Expression:
+    return pc.field("item_id").is_null() | where
+
+
+def _in_time(wanted: TimeRange) -> tuple[pc.Expression, pc.Expression]:
+    """Items whose time overlaps a range, and those that have none.
+
+    An item with ``start_datetime`` or ``end_datetime`` is an interval, open where one is missing;
+    any other is a moment, its ``datetime``.
+    """
+    moment, start, end = map(pc.field, ("datetime", "start_datetime", "end_datetime"))
+    is_interval = start.is_valid() | end.is_valid()
+    as_moment, as_interval = moment.is_valid(), pc.scalar(True)
+    if wanted.start is not None:
+        as_moment &= moment >= _moment(wanted.start)
+        as_interval &= end.is_null() | (end >= _moment(wanted.start))
+    if wanted.end is not None:
+        as_moment &= moment <= _moment(wanted.end)
+        as_interval &= start.is_null() | (start <= _moment(wanted.end))
+    where = (is_interval & as_interval) | (~is_interval & as_moment)
+    return where, ~is_interval & moment.is_null()
+
+
+def _moment(moment: datetime) -> pa.Scalar:
+    return pa.scalar(moment, pa.timestamp("us", tz="UTC"))
+
+
+def _touches(wanted: BBox, boxes_agree: bool) -> pc.Expression:
+    """Items whose bounding box touches a box.
+
+    An item's own box counts, where it has one, and its west is greater than its east where it
+    crosses the antimeridian. The other column covers it: by that row groups are left out.
+    """
+    cover = _covers_touch(wanted)
+    if boxes_agree:
+        return cover
+    west, south, east, north = (
+        pc.field("item_bbox", side) for side in ("xmin", "ymin", "xmax", "ymax")
+    )
+    own = either(
+        pc.if_else(west > east, (west <= e) | (east >= w), (west <= e) & (east >= w))
+        & (south <= n)
+        & (north >= s)
+        for w, s, e, n in split(wanted)
+    )
+    return cover & (west.is_null() | own)
+
+
+def _covers_touch(wanted: BBox) -> pc.Expression:
+    west, south, east, north = (pc.field("bbox", side) for side in ("xmin", "ymin", "xmax", "ymax"))
+    return either(
+        (west <= e) & (east >= w) & (south <= n) & (north >= s) for w, s, e, n in split(wanted)
+    )
+
+
+def split(box: BBox) -> list[BBox]:
+    """A box as boxes that do not cross the antimeridian."""
+    west, south, east, north = box
+    if west <= east:
+        return [box]
+    return [(west, south, 180.0, north), (-180.0, south, east, north)]
+
+
+# What is asked of rows
+
+
+def item_starts(rows: pa.RecordBatch) -> Mask:
+    """Where an item's rows begin: those of one item stand together, and need one look together."""
+    starts = np.zeros(rows.num_rows, bool)
+    starts[:1] = True
+    for name in _IDS:
+        column = rows.column(name)
+        if len(column) > 1:
+            # Rows of no item differ from each other: null is not equal to null.
+            starts[1:] |= truths(pc.not_equal(column[1:], column[:-1]).fill_null(True))
+    return starts
+
+
+def by_item(rows: pa.RecordBatch, ask: Ask) -> Mask:
+    """Ask each item once, and let a collection's own assets pass."""
+    starts = item_starts(rows)
+    items = rows.filter(mask_array(starts))
+    is_item = valid(items.column("item_id"))
+    hits = np.ones(len(is_item), bool)
+    if is_item.any():
+        hits[is_item] = ask(items.filter(mask_array(is_item)))
+    matches: Mask = hits[np.cumsum(starts) - 1]
+    return matches
+
+
+def _of_media_type(rows: pa.RecordBatch, pattern: str) -> Mask:
+    plain = pc.replace_substring(pc.utf8_lower(rows.column("media_type")), " ", "")
+    return truths(pc.match_substring_regex(plain, pattern).fill_null(False))
+
+
+def _media_pattern(wanted: Iterable[str]) -> str:
+    """A regular expression; parameters after a semicolon matter only where they are asked for."""
+    parts = []
+    for media_type in wanted:
+        text = re.escape(media_type)
+        if media_type.endswith("/*"):
+            parts.append(re.escape(media_type[:-1]))
+        elif ";" in media_type:
+            parts.append(text + "$")
+        else:
+            parts.append(text + "(;|$)")
+    return f"^({'|'.join(parts)})"
+
+
+def _of_role(rows: pa.RecordBatch, wanted: tuple[str, ...]) -> Mask:
+    column = rows.column("roles")
+    hits = pc.is_in(column.flatten(), value_set=texts_of(wanted))
+    matches = np.zeros(rows.num_rows, bool)
+    owners = pc.list_parent_indices(column).filter(hits)
+    matches[values(owners)] = True
+    return matches

@@ -1,0 +1,476 @@
+"""The query engine: which rows of an asset index match, and what they add up to.
+
+``pyarrow.dataset`` leaves out the row groups of which the statistics say that nothing in them can
+match, and compares numbers and texts; what it cannot decide is decided for the items of a batch,
+once each: shapes by GeoPandas, conditions by ``cql2``. What is kept of all that is a truth value
+for each row of the row groups that have matches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlhub_core.buffers import distinct, mask_array, truths
+from mlhub_core.catalog.schema import BOX_FIELDS
+from mlhub_core.exceptions import NothingMatches
+from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.selection.conditions import (
+    all_of,
+    both,
+    by_item,
+    conditions,
+    either,
+    is_among,
+    is_any_item,
+    item_starts,
+    listed,
+)
+from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.index_reader import Group, IndexReader
+from mlhub_core.selection.plan import counted
+from mlhub_core.stop import StopFlag
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.bool_]
+    Hashes = NDArray[np.int64]
+
+log = logging.getLogger(__name__)
+
+IDS = ["collection_id", "item_id"]
+_MOMENTS = ["datetime", "start_datetime", "end_datetime"]
+_EXTENT = [*_MOMENTS, "bbox"]
+
+
+class Distinct:
+    """Counts different things by 64-bit hashes: eight bytes each, whatever their length."""
+
+    def __init__(self) -> None:
+        self._parts: list[Hashes] = []
+
+    def add(self, things: list[Any]) -> None:
+        """Take some more."""
+        self._parts.append(np.fromiter(map(hash, things), np.int64, len(things)))
+
+    def count(self) -> int:
+        """How many different ones there were."""
+        return len(distinct(np.concatenate(self._parts))) if self._parts else 0
+
+
+@dataclass
+class Summary:
+    """What the matching rows add up to.
+
+    Attributes:
+        rows: How many there are.
+        item_rows: How many of them belong to items.
+        by_collection: The different items of each collection.
+        first: First moment of the items, in microseconds since 1970.
+        last: Last one.
+        box: West, south, east, north around the items.
+    """
+
+    rows: int = 0
+    item_rows: int = 0
+    by_collection: dict[str, Distinct] = field(default_factory=lambda: defaultdict(Distinct))
+    first: int | None = None
+    last: int | None = None
+    box: tuple[float, float, float, float] | None = None
+
+    @property
+    def collections(self) -> tuple[tuple[str, int], ...]:
+        """Different items of each collection, by id."""
+        return tuple((name, found.count()) for name, found in sorted(self.by_collection.items()))
+
+    @property
+    def items(self) -> int:
+        """Different items."""
+        return sum(count for _, count in self.collections)
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """First and last moment; None without any."""
+        return None if self.first is None or self.last is None else (self.first, self.last)
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Take some rows."""
+        self.rows += rows.num_rows
+        rows = rows.filter(rows.column("item_id").is_valid())
+        self.item_rows += rows.num_rows
+        if not rows.num_rows:
+            return
+        items = rows.filter(mask_array(item_starts(rows)))
+        found = defaultdict(list)
+        for collection, item in _names(items):
+            found[collection].append(item)
+        for collection, ids in found.items():
+            self.by_collection[collection].add(ids)
+        self._add_times(items)
+        self._add_boxes(items)
+
+    def _add_times(self, items: pa.RecordBatch) -> None:
+        for name in _MOMENTS:
+            edges = pc.min_max(items.column(name).view(pa.int64())).as_py()
+            low, high = edges["min"], edges["max"]
+            if low is not None:
+                self.first = low if self.first is None else min(self.first, low)
+                self.last = high if self.last is None else max(self.last, high)
+
+    def _add_boxes(self, items: pa.RecordBatch) -> None:
+        boxes = items.column("bbox")
+        sides = [pc.struct_field(boxes, name) for name in BOX_FIELDS]
+        west, south = (pc.min(side).as_py() for side in sides[:2])
+        east, north = (pc.max(side).as_py() for side in sides[2:])
+        if west is None:
+            return
+        if self.box is not None:
+            west, south = min(west, self.box[0]), min(south, self.box[1])
+            east, north = max(east, self.box[2]), max(north, self.box[3])
+        self.box = west + 0.0, south + 0.0, east + 0.0, north + 0.0  # no -0.0
+
+
+class FileCount:
+    """Counts different files. Only rows that may share theirs with others are compared."""
+
+    def __init__(self) -> None:
+        self._own = 0
+        self._shared = Distinct()
+
+    def add(self, rows: pa.RecordBatch, shared: Mask) -> None:
+        """Take some rows, and say which of them may share their file with others."""
+        self.add_own(rows.num_rows - int(np.count_nonzero(shared)))
+        if shared.any():
+            self._shared.add(rows.column("save_path").filter(mask_array(shared)).to_pylist())
+
+    def add_own(self, rows: int) -> None:
+        """Take rows whose files no other row has."""
+        self._own += rows
+
+    def count(self) -> int:
+        """How many different files there were."""
+        return self._own + self._shared.count()
+
+
+class Query:
+    """One filter over one index.
+
+    Args:
+        index: The index.
+        wanted: The filter.
+        stop: Stops the query when set.
+        on_progress: Gets rows of the index, as ``Stage.FILTER``.
+
+    Attributes:
+        index: The index.
+        stop: Stops the query when set.
+        chosen: For each row of the index whether it matches.
+    """
+
+    def __init__(
+        self,
+        index: IndexReader,
+        wanted: AssetFilter,
+        stop: StopFlag | None = None,
+        on_progress: ProgressSink = ignore,
+    ) -> None:
+        self.index = index
+        self.stop = stop or StopFlag()
+        self.chosen: Mask = np.zeros(index.rows, bool)
+        self._wanted = wanted
+        self._on_progress = on_progress
+        self._conditions = conditions(wanted, index)
+        self._asking = [condition for condition in self._conditions if condition.asks]
+        self._left = [FileCount() for _ in self._asking]
+        self._narrowed: list[tuple[str, int]] = []
+
+    def run(self, *, allow_empty: bool = False) -> None:
+        """Find the rows.
+
+        Args:
+            allow_empty: Whether it is fine that there are none.
+
+        Raises:
+            NothingMatches: if there are none; says how many were left after each filter.
+            Interrupted: if stopped.
+        """
+        where = all_of(self._conditions)
+        total = self.index.rows
+        for group in self.index.parts(where):
+            self.chosen[group.first : group.end] = self._matching(group, where)
+            self._on_progress(Progress(Stage.FILTER, group.end, total))
+        self._on_progress(Progress(Stage.FILTER, total, total, finished=True))
+        self._narrow()
+        if not allow_empty and not self._finds_something():
+            raise self._nothing()
+
+    def _matching(self, group: Group, where: pc.Expression | None) -> Mask:
+        """Which rows of a row group match."""
+        if where is None and not self._asking:
+            return np.ones(group.rows, bool)
+        names = {name for condition in self._asking for name in condition.columns}
+        columns = {name: pc.field(name) for name in names | set(_shared_columns(group))}
+        columns["_matches"] = pc.scalar(True) if where is None else where
+        parts = []
+        for batch in self.scan(group, columns):
+            mask = truths(batch.column("_matches").fill_null(False))
+            for condition, left in zip(self._asking, self._left, strict=True):
+                if mask.any():
+                    assert condition.asks is not None
+                    mask[mask] = condition.asks(batch.filter(mask_array(mask)))
+                    rows = batch.filter(mask_array(mask))
+                    left.add(rows, self._shared(group, rows))
+            parts.append(mask)
+        return np.concatenate(parts)
+
+    def _finds_something(self) -> bool:
+        """Whether there is a match: where items are filtered, one of an item.
+
+        A collection's own assets have no time and no place; they alone do not make a match.
+        """
+        if not self._wanted.about_items:
+            return bool(self.chosen.any())
+        return any(rows.column("item_id").null_count < rows.num_rows for rows in self.rows(IDS))
+
+    # What matches
+
+    def rows(self, columns: list[str], chosen: Mask | None = None) -> Iterator[pa.RecordBatch]:
+        """The matching rows, in the order of the index, a batch at a time.
+
+        Args:
+            columns: What to read of them.
+            chosen: Which rows; by default all that match.
+        """
+        for group in self.index.parts():
+            for _, rows in self._rows_of(group, columns, chosen):
+                yield rows
+
+    def _rows_of(
+        self, group: Group, columns: list[str], chosen: Mask | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
+        """The matching rows of a row group, and their places in the index."""
+        chosen = self.chosen if chosen is None else chosen
+        if not chosen[group.first : group.end].any():
+            return
+        first = group.first
+        for batch in self.scan(group, columns):
+            wanted = chosen[first : first + batch.num_rows]
+            if wanted.any():
+                yield first + np.flatnonzero(wanted), batch.filter(mask_array(wanted))
+            first += batch.num_rows
+
+    def scan(
+        self,
+        group: Group,
+        columns: list[str] | dict[str, pc.Expression],
+        where: pc.Expression | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Columns of a row group, all rows of it, looking at the stop flag now and then."""
+        for batch in self.index.scan(group, columns, where):
+            self.stop.check()
+            yield batch
+
+    def files(self) -> Mask:
+        """The matching rows without the second and further ones of a file."""
+        found: list[NDArray[np.int64]] = []
+        hashes = []
+        for group in self.index.parts():
+            if group.shares_files:
+                for places, rows in self._rows_of(group, _shared_columns(group)):
+                    shared = self._shared(group, rows)
+                    paths = rows.column("save_path").filter(mask_array(shared)).to_pylist()
+                    hashes.append(np.fromiter(map(hash, paths), np.int64, len(paths)))
+                    found.append(places[shared])
+        files = self.chosen.copy()
+        if found:
+            places = np.concatenate(found)
+            _, first = np.unique(np.concatenate(hashes), return_index=True)
+            files[places] = False
+            files[places[first]] = True
+        return files
+
+    def summary(self) -> Summary:
+        """What the matching rows add up to."""
+        summary = Summary()
+        for rows in self.rows([*IDS, *_EXTENT]):
+            summary.add(rows)
+        return summary
+
+    def _shared(self, group: Group, rows: pa.RecordBatch) -> Mask:
+        """The rows of a batch whose files may be those of others too."""
+        if not group.shares_files:
+            return np.zeros(rows.num_rows, bool)
+        if self.index.paths_differ:
+            return truths(rows.column("common_asset"))
+        return np.ones(rows.num_rows, bool)
+
+    # What was left out
+
+    def funnel(self) -> tuple[tuple[str, int], ...]:
+        """How many different files were left after each filter, the whole dataset first."""
+        stages = [("in the dataset", self._count_files(None))]
+        compared = [condition for condition in self._conditions if not condition.asks]
+        for number, condition in enumerate(compared, start=1):
+            stages.append((condition.name, self._count_files(all_of(compared[:number]))))
+        for condition, left in zip(self._asking, self._left, strict=True):
+            stages.append((condition.name, left.count()))
+        return (*stages, *self._narrowed)
+
+    def _count_files(self, where: pc.Expression | None) -> int:
+        files = FileCount()
+        for group in self.index.parts(where):
+            self.stop.check()
+            if not group.shares_files:
+                files.add_own(group.count(where))
+                continue
+            for rows in self.scan(group, _shared_columns(group), where):
+                files.add(rows, self._shared(group, rows))
+        return files.count()
+
+    def _files(self) -> int:
+        """How many different files the matching rows are."""
+        return int(np.count_nonzero(self.files()))
+
+    def lacking(self, what: str) -> int:
+        """Items that a filter left out because they have no ``place``, or no ``time``."""
+        items = Distinct()
+        for number, condition in enumerate(self._conditions):
+            if condition.lacking is None or condition.about != what:
+                continue
+            where = both(all_of(self._conditions[:number]), is_any_item() & condition.lacking)
+            for group in self.index.parts(where):
+                for rows in self.scan(group, IDS, where):
+                    items.add(_names(rows.filter(mask_array(item_starts(rows)))))
+        return items.count()
+
+    def _nothing(self) -> NothingMatches:
+        """The error for a selection that nothing is left of."""
+        funnel = self.funnel()
+        left = ", ".join(f"{counted(count, 'file')} {name}" for name, count in funnel)
+        if self._wanted.about_items and funnel[-1][1]:
+            left += " (none of them an item's)"
+        extra = "".join(
+            f" {count:,} items have no {what}."
+            for what in ("place", "time")
+            if (count := self.lacking(what))
+        )
+        extra += "".join(condition.complaint() for condition in self._conditions)
+        way = "Widen the filters." if not self._wanted.is_everything else "The catalog is empty."
+        return NothingMatches(f"Nothing to download: {left}.{extra} {way}", funnel=funnel)
+
+    # What no row answers by itself
+
+    def _narrow(self) -> None:
+        """Apply sample, limit and sources, in this order.
+
+        Items are what is chosen here, so that an item's assets stay together, and a label with its
+        imagery; a collection's own assets stay.
+        """
+        wanted = self._wanted
+        if wanted.sample is not None:
+            self._sample(wanted.sample, wanted.seed)
+            self._narrowed.append(("after the sample", self._files()))
+        if wanted.limit is not None:
+            self._limit(wanted.limit)
+            self._narrowed.append(("after the limit", self._files()))
+        if wanted.with_sources:
+            self._add_sources(dict(wanted.collections or ()))
+            self._narrowed.append(("with their sources", self._files()))
+
+    def _sample(self, size: int, seed: int) -> None:
+        smallest = np.empty(0, np.uint64)
+        for rows in self.rows(IDS):
+            names = _names(_items(rows))
+            ranks = np.array([rank(seed, *name) for name in names], np.uint64)
+            # An item's rows may lie in several batches; it counts once.
+            smallest = distinct(np.concatenate([smallest, ranks]))[:size]
+        last = int(smallest[-1]) if len(smallest) else 0
+        self._keep_items(lambda names: [rank(seed, *name) <= last for name in names])
+
+    def _limit(self, size: int) -> None:
+        taken: set[tuple[str, str]] = set()
+
+        def keep(names: list[tuple[str, str]]) -> list[bool]:
+            for name in names:
+                if len(taken) < size:
+                    taken.add(name)
+            return [name in taken for name in names]
+
+        self._keep_items(keep)
+
+    def _keep_items(self, keep: Callable[[list[tuple[str, str]]], list[bool]]) -> None:
+        """Let go of items; ``keep`` is asked of those of a batch in their order."""
+        for group in self.index.parts():
+            for places, rows in self._rows_of(group, IDS):
+                kept = by_item(rows, lambda items: np.array(keep(_names(items)), bool))
+                self.chosen[places[~kept]] = False
+
+    def _add_sources(self, keys: dict[str, tuple[str, ...]]) -> None:
+        """Add the rows of all items that chosen ones name as their source."""
+        is_young = self.index.has("item_path")  # else of an earlier version
+        named: set[str] = set()
+        column = "source_paths" if is_young else "source_items"
+        for rows in self.rows([column]):
+            named.update(rows.column(column).flatten().unique().drop_null().to_pylist())
+        if not named:
+            return
+        is_source = is_any_item() & either(
+            [is_among("item_path" if is_young else "item_id", named), *_by_collection(named)]
+        )
+        found = False
+        columns = {"_source": is_source, "_listed": listed(keys)}
+        for group in self.index.parts(is_source):
+            first = group.first
+            for batch in self.scan(group, columns):
+                source, is_listed = (
+                    truths(batch.column(name).fill_null(False)) for name in columns
+                )
+                found = found or bool(source.any())
+                self.chosen[first : first + len(source)] |= source & is_listed
+                first += len(source)
+        if not found:
+            log.warning(
+                "none of the items that the selected ones name as their source is in the index"
+            )
+
+
+def rank(seed: int, collection_id: str, item_id: str | None) -> int:
+    """A number that depends on ids and seed alone; the smallest ones make the sample."""
+    text = f"{seed}\0{collection_id}\0{item_id}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+def _shared_columns(group: Group) -> list[str]:
+    return ["common_asset", "save_path"] if group.shares_files else []
+
+
+def _items(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The first row of each item."""
+    items = rows.filter(mask_array(item_starts(rows)))
+    return items.filter(items.column("item_id").is_valid())
+
+
+def _names(items: pa.RecordBatch) -> list[tuple[str, str]]:
+    return list(zip(*(items.column(name).to_pylist() for name in IDS), strict=True))
+
+
+def _by_collection(named: set[str]) -> list[pc.Expression]:
+    """Items by their ids and those of their collections, where a STAC API's URL names them."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name in named:
+        start, collection, middle, item = [*name.split("/"), *[""] * 3][:4]
+        if (start, middle, name.count("/")) == ("collections", "items", 3):
+            found[collection].add(item)
+    return [
+        (pc.field("collection_id") == collection) & is_among("item_id", items)
+        for collection, items in found.items()
+    ]
