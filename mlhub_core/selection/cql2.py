@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from mlhub_core.catalog.moments import microseconds
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.index.datetimes import microseconds
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlhub_core.buffers import distinct, mask_array, truths
-from mlhub_core.catalog.schema import BOX_FIELDS
 from mlhub_core.exceptions import NothingMatches
+from mlhub_core.index.schema import BOX_FIELDS
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.conditions import (
     all_of,

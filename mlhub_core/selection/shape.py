@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import shapely
 
 from mlhub_core.buffers import valid, values
-from mlhub_core.catalog.schema import BOX_FIELDS
+from mlhub_core.index.schema import BOX_FIELDS
 
 if TYPE_CHECKING:
     import pyarrow as pa

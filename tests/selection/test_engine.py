@@ -12,14 +12,14 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from mlhub_core.catalog.index import index_assets
+from mlhub_core.index.build import index_assets
 from mlhub_core.progress import ignore
 from mlhub_core.selection import query as before
 from mlhub_core.selection.engine import Query
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.index_reader import IndexReader
 from mlhub_core.stop import StopFlag
-from tests.catalog.kit import paths_in, tree, write_archive
+from tests.index.kit import paths_in, tree, write_archive
 from tests.selection.test_query import GROUPS, filters, items, regroup
 
 Json = dict[str, Any]
