@@ -11,8 +11,7 @@ from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
-from mlhub_core.selection.plan import Plan, counted
-from mlhub_core.selection.saved import load_saved, save_plan
+from mlhub_core.selection.plan import Plan, counted, load_saved, save_plan
 from mlhub_core.space import check_space
 from mlhub_core.stop import StopFlag
 

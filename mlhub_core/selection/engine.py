@@ -13,6 +13,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,13 @@ from mlhub_core.selection.conditions import (
 )
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.index_reader import Group, IndexReader
+from mlhub_core.selection.partition import (
+    COLUMNS,
+    Partition,
+    partition_count,
+    weights,
+    write_partitions,
+)
 from mlhub_core.selection.plan import counted
 from mlhub_core.stop import StopFlag
 
@@ -205,7 +213,7 @@ class Query:
         """
         where = all_of(self._conditions)
         total = self.index.rows
-        for group in self.index.parts(where):
+        for group in self.index.groups(where):
             self.chosen[group.first : group.end] = self._matching(group, where)
             self._on_progress(Progress(Stage.FILTER, group.end, total))
         self._on_progress(Progress(Stage.FILTER, total, total, finished=True))
@@ -250,7 +258,7 @@ class Query:
             columns: What to read of them.
             chosen: Which rows; by default all that match.
         """
-        for group in self.index.parts():
+        for group in self.index.groups():
             for _, rows in self._rows_of(group, columns, chosen):
                 yield rows
 
@@ -283,7 +291,7 @@ class Query:
         """The matching rows without the second and further ones of a file."""
         found: list[NDArray[np.int64]] = []
         hashes = []
-        for group in self.index.parts():
+        for group in self.index.groups():
             if group.shares_files:
                 for places, rows in self._rows_of(group, _shared_columns(group)):
                     shared = self._shared(group, rows)
@@ -297,6 +305,20 @@ class Query:
             files[places] = False
             files[places[first]] = True
         return files
+
+    def cut(self, files: Mask, directory: Path, workers: int) -> tuple[Partition, ...]:
+        """Write rows to partition files of similar weight.
+
+        Args:
+            files: Which rows: each file once.
+            directory: Where the files go; it exists.
+            workers: Partitions that will run at a time.
+        """
+        count = int(np.count_nonzero(files))
+        sizes = (rows.column("file_size") for rows in self.rows(["file_size"], files))
+        weight = sum(float(weights(some).sum()) for some in sizes)
+        rows = self.rows(list(COLUMNS), files)
+        return write_partitions(rows, directory, partition_count(count, workers), weight)
 
     def summary(self) -> Summary:
         """What the matching rows add up to."""
@@ -327,7 +349,7 @@ class Query:
 
     def _count_files(self, where: pc.Expression | None) -> int:
         files = FileCount()
-        for group in self.index.parts(where):
+        for group in self.index.groups(where):
             self.stop.check()
             if not group.shares_files:
                 files.add_own(group.count(where))
@@ -347,7 +369,7 @@ class Query:
             if condition.lacking is None or condition.about != what:
                 continue
             where = both(all_of(self._conditions[:number]), is_any_item() & condition.lacking)
-            for group in self.index.parts(where):
+            for group in self.index.groups(where):
                 for rows in self.scan(group, IDS, where):
                     items.add(_names(rows.filter(mask_array(item_starts(rows)))))
         return items.count()
@@ -409,7 +431,7 @@ class Query:
 
     def _keep_items(self, keep: Callable[[list[tuple[str, str]]], list[bool]]) -> None:
         """Let go of items; ``keep`` is asked of those of a batch in their order."""
-        for group in self.index.parts():
+        for group in self.index.groups():
             for places, rows in self._rows_of(group, IDS):
                 kept = by_item(rows, lambda items: np.array(keep(_names(items)), bool))
                 self.chosen[places[~kept]] = False
@@ -428,7 +450,7 @@ class Query:
         )
         found = False
         columns = {"_source": is_source, "_listed": listed(keys)}
-        for group in self.index.parts(is_source):
+        for group in self.index.groups(is_source):
             first = group.first
             for batch in self.scan(group, columns):
                 source, is_listed = (

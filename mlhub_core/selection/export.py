@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from mlhub_core.buffers import mask_array
 from mlhub_core.console import unwritten
 from mlhub_core.exceptions import InvalidArgument, StorageError
-from mlhub_core.index.schema import FACTS_KEY, conform, index_schema
+from mlhub_core.index.schema import FACTS_KEY, index_schema
 from mlhub_core.layout import user_path
 from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.selection.engine import Query
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.index_reader import open_index
+from mlhub_core.selection.partition import gathered
 from mlhub_core.selection.plan import counted, format_bytes, moment_text
-from mlhub_core.selection.query import Query
-from mlhub_core.selection.rowgroup import RowGroup
 from mlhub_core.stop import StopFlag
 
 STDOUT = "-"
@@ -43,6 +41,7 @@ _CSV_COLUMNS = [
     "end_datetime",
 ]
 _SHOWN_PATHS = 5
+_GROUP_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +125,11 @@ def query_index(
         Interrupted: if stopped.
     """
     check_output(index, output)
-    stop = stop or StopFlag()
     with open_index(index) as reader:
-        query = Query(reader, wanted, allow_empty, stop, on_progress)
-        query.run()
+        query = Query(reader, wanted, stop, on_progress)
+        query.run(allow_empty=allow_empty)
         if output is not None:
-            with _writing(output, reader.metadata.metadata or {}) as write:
-                for group, mask in query.chosen:
-                    stop.check()
-                    write(group, mask_array(mask))
+            _write(query, output)
         return _found(query)
 
 
@@ -157,48 +152,36 @@ def check_output(index: Path, output: str | None) -> None:
 
 
 def _found(query: Query) -> Found:
-    files, count = query.files()
+    files = query.files()
     known = unknown = 0
     first: list[str] = []
-    for group, mask in files:
-        rows = mask_array(mask)
-        sizes = pa.nulls(mask.sum(), pa.int64())
-        if not group.is_void("file_size"):
-            sizes = group.column("file_size").filter(rows)
+    for rows in query.rows(["file_size", "save_path"], files):
+        sizes = rows.column("file_size")
         known += pc.sum(sizes).as_py() or 0
         unknown += sizes.null_count
-        if len(first) < _SHOWN_PATHS:
-            paths = group.index.read_plain(group.number, ["save_path"]).column(0).filter(rows)
-            first += paths.slice(0, _SHOWN_PATHS - len(first)).to_pylist()
-    tally, scan = query.tally, query.scan
+        first += rows.column("save_path")[: _SHOWN_PATHS - len(first)].to_pylist()
+    summary = query.summary()
     return Found(
-        rows=tally.rows,
-        files=count,
-        items=tally.items,
+        rows=summary.rows,
+        files=int(np.count_nonzero(files)),
+        items=summary.items,
         known_bytes=known,
         unknown_sizes=unknown,
-        collections=tally.collections(),
-        span=None
-        if tally.span is None
-        else (moment_text(tally.span[0]), moment_text(tally.span[1])),
-        box=tally.box,
-        funnel=scan.funnel(),
-        without_place=scan.without_place,
-        without_time=scan.without_time,
+        collections=summary.collections,
+        span=summary.span and (moment_text(summary.span[0]), moment_text(summary.span[1])),
+        box=summary.box,
+        funnel=query.funnel(),
+        without_place=query.lacking("place"),
+        without_time=query.lacking("time"),
         first=tuple(first),
     )
 
 
-_Write = Callable[[RowGroup, pa.Array], None]
-
-
-@contextmanager
-def _writing(output: str, metadata: dict[bytes, bytes]) -> Iterator[_Write]:
-    """Something to write rows with; a file gets its name when it is whole."""
+def _write(query: Query, output: str) -> None:
+    """Write the matching rows; a file gets its name when it is whole."""
     if output == STDOUT:
         try:
-            with _csv(pa.PythonFile(sys.stdout.buffer, mode="w")) as write:
-                yield write
+            _write_csv(query, pa.PythonFile(sys.stdout.buffer, mode="w"))
         except BrokenPipeError:
             raise  # who has read enough, as `head` does, is no fault
         except OSError as error:
@@ -208,11 +191,10 @@ def _writing(output: str, metadata: dict[bytes, bytes]) -> Iterator[_Write]:
     part = final.with_name(f".{final.name}.part")
     try:
         if final.suffix == ".csv":
-            with pa.OSFile(str(part), "wb") as file, _csv(file) as write:
-                yield write
+            with pa.OSFile(str(part), "wb") as file:
+                _write_csv(query, file)
         else:
-            with _parquet(part, metadata) as write:
-                yield write
+            _write_parquet(query, part)
         os.replace(part, final)
     except OSError as error:
         if isinstance(error, StorageError):
@@ -222,40 +204,30 @@ def _writing(output: str, metadata: dict[bytes, bytes]) -> Iterator[_Write]:
         part.unlink(missing_ok=True)
 
 
-@contextmanager
-def _csv(file: Any) -> Iterator[_Write]:
+def _write_csv(query: Query, file: Any) -> None:
     schema = pa.schema([_csv_field(index_schema().field(name)) for name in _CSV_COLUMNS])
     with pacsv.CSVWriter(file, schema) as writer:
-
-        def write(group: RowGroup, rows: pa.Array) -> None:
-            table = group.index.read_plain(group.number, _CSV_COLUMNS).filter(rows)
-            columns = [_csv_column(table.column(name)) for name in _CSV_COLUMNS]
-            writer.write_table(pa.table(columns, schema=schema))
-
-        yield write
+        for rows in query.rows(_CSV_COLUMNS):
+            columns = [_csv_column(rows.column(name)) for name in _CSV_COLUMNS]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
 def _csv_field(field: pa.Field) -> pa.Field:
     return pa.field(field.name, pa.string()) if pa.types.is_timestamp(field.type) else field
 
 
-def _csv_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _csv_column(column: pa.Array) -> pa.Array:
     """Moments as RFC 3339 writes them."""
     if not pa.types.is_timestamp(column.type):
         return column
     return pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ")
 
 
-@contextmanager
-def _parquet(part: Path, metadata: dict[bytes, bytes]) -> Iterator[_Write]:
+def _write_parquet(query: Query, part: Path) -> None:
+    metadata = query.index.metadata.metadata or {}
     # Not the archive: that has more in it. Paths that differ do so in a part as well.
     kept = {key: metadata[key] for key in (b"geo", FACTS_KEY.encode()) if key in metadata}
     with pq.ParquetWriter(part, index_schema(), compression="zstd") as writer:
         writer.add_key_value_metadata(kept)
-
-        def write(group: RowGroup, rows: pa.Array) -> None:
-            table = group.index.read_plain(group.number, index_schema().names).filter(rows)
-            table = conform(table, index_schema())
-            writer.write_table(table, row_group_size=max(1, len(table)))
-
-        yield write
+        for table in gathered(query.rows(index_schema().names), _GROUP_ROWS):
+            writer.write_table(table)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.selection.cql2 import check_where
 from mlhub_core.selection.spatial import BBox, parse_bbox, parse_geojson
 from mlhub_core.selection.temporal import TimeRange, parse_time_range
-from mlhub_core.selection.where import check_where
 
 _COLLECTION_HOW = (
     'use a mapping of collection ids to lists of asset keys, such as {"my_labels": ["labels"]}; '
@@ -85,7 +85,7 @@ class AssetFilter:
             media_type: One or several, such as ``image/tiff`` or ``image/*``; parameters after a
                 semicolon are compared only where they are given.
             role: One or several, such as ``data``.
-            where: As for :func:`~mlhub_core.selection.where.parse_where`.
+            where: As for :func:`~mlhub_core.selection.cql2.parse_where`.
             sample: How many items, chosen at random, the same ones for the same ``seed``.
             seed: Any whole number.
             limit: How many items, the first ones.

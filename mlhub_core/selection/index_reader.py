@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,14 +16,8 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.index.schema import FACTS_KEY, YOUNG_COLUMNS, index_schema
-from mlhub_core.selection.footer import footer
-from mlhub_core.selection.rowgroup import RowGroup
-
-_CODED = ["collection_id", "item_id", "asset_key", "media_type", "properties", "item_path"]
-
 
 _NAME_ONE = "name a Parquet file that `mlhub download` or `mlhub index` wrote"
 _KINDS = {
@@ -86,21 +80,6 @@ class IndexReader:
         wrong = _difference(schema)
         if wrong:
             raise InvalidArgument(f"{path} is no asset index: {wrong}; {_NAME_ONE}.")
-        coded = [name for name in _CODED if name in schema.names]
-        self._file = open_parquet(path, metadata=self.metadata, read_dictionary=coded)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        if "_plain" in vars(self):
-            self._plain.close()
-
-    @cached_property
-    def _plain(self) -> pq.ParquetFile:
-        """The file once more, for texts as they are; few questions need it."""
-        return open_parquet(self.path, metadata=self.metadata)
 
     @property
     def rows(self) -> int:
@@ -128,12 +107,6 @@ class IndexReader:
         except ValueError:
             return None
 
-    @cached_property
-    def leaves(self) -> dict[str, int]:
-        """The number of each Parquet column, by its path."""
-        schema = self._file.schema
-        return {schema.column(number).path: number for number in range(len(schema))}
-
     def has(self, column: str) -> bool:
         """Whether the index has a column; those of earlier versions lack some."""
         return column in self.metadata.schema.to_arrow_schema().names
@@ -156,7 +129,7 @@ class IndexReader:
             first += info.num_rows
         return found
 
-    def parts(self, where: pc.Expression | None = None) -> Iterator[Group]:
+    def groups(self, where: pc.Expression | None = None) -> Iterator[Group]:
         """The row groups, in order, but for those of which statistics say that no row matches."""
         for group in self._all_groups:
             if where is None or group.fragment.subset(where, schema=index_schema()).row_groups:
@@ -185,29 +158,6 @@ class IndexReader:
         )
         return found
 
-    def groups(self) -> Iterator[RowGroup]:
-        """The row groups, in order."""
-        first = 0
-        for number in range(self.metadata.num_row_groups):
-            group = RowGroup(self, number, first)
-            first += group.rows
-            yield group
-
-    def read(self, number: int, columns: list[str]) -> pa.Table:
-        """Columns of a row group, texts as codes."""
-        return self._file.read_row_group(number, columns=columns, use_threads=False)
-
-    def batches(self, number: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """Columns of a row group, some rows at a time, texts as codes."""
-        found: Iterator[pa.RecordBatch] = self._file.iter_batches(
-            rows, [number], columns, use_threads=False
-        )
-        return found
-
-    def read_plain(self, number: int, columns: list[str]) -> pa.Table:
-        """Columns of a row group, texts as they are."""
-        return self._plain.read_row_group(number, columns=columns, use_threads=False)
-
 
 def _metadata(path: Path) -> Any:
     """What a Parquet file says of itself.
@@ -219,7 +169,7 @@ def _metadata(path: Path) -> Any:
     if path.is_dir():
         raise InvalidArgument(f"{path} is a directory: {_NAME_ONE}.")
     try:
-        return footer(path)
+        return pq.read_metadata(path)
     except FileNotFoundError as error:
         raise InvalidArgument(f"{path}: there is no such file; {_NAME_ONE}.") from error
     except (pa.ArrowException, OSError) as error:
@@ -267,8 +217,8 @@ def open_index(path: Path) -> Iterator[IndexReader]:
         InvalidArgument: if it is no asset index.
         StorageError: if it is damaged or cannot be read.
     """
-    with telling(path, f"{path} cannot be read"), IndexReader(path) as reader:
-        yield reader
+    with telling(path, f"{path} cannot be read"):
+        yield IndexReader(path)
 
 
 @contextmanager

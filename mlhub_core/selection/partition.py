@@ -6,7 +6,7 @@ lie in a Parquet file beside the plan and are read batch by batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,12 +15,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlhub_core.chores import open_parquet
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    import pyarrow.parquet as pq
+    from numpy.typing import NDArray
 
 ROW_GROUP_ROWS = 16_000
 """Of partition files: a reader holds one group of columns as they are in the file, and unpacked."""
 _BATCH_ROWS = 2_000
 """Rows held in memory at a time while a partition is read."""
+MAX_PARTITIONS = 64
+"""More of them cost the orchestrator time and gain nothing."""
+_PER_FILE_BYTES = 50_000
+"""What a file weighs beside its bytes: a request takes about as long as so many bytes."""
+_UNKNOWN_BYTES = 200_000
+"""What a file of unknown size is taken for: the size of a usual image chip."""
 
 
 class Asset(NamedTuple):
@@ -138,3 +147,125 @@ def write_assets(path: Path, assets: Iterator[Asset] | list[Asset]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP_ROWS)
     return len(rows)
+
+
+# Cutting
+
+
+def partition_count(files: int, workers: int) -> int:
+    """How many partitions to cut: two for each worker, never more than files, or than 64."""
+    return max(1, min(2 * workers, MAX_PARTITIONS, files))
+
+
+def weights(sizes: pa.Array) -> NDArray[np.float64]:
+    """What files weigh, by their sizes."""
+    import numpy as np
+
+    from mlhub_core.buffers import values
+
+    known = sizes.fill_null(_UNKNOWN_BYTES)
+    return values(known).astype(np.float64) + _PER_FILE_BYTES
+
+
+def write_partitions(
+    rows: Iterable[pa.RecordBatch], directory: Path, count: int, weight: float
+) -> tuple[Partition, ...]:
+    """Write partition files of similar weight.
+
+    Args:
+        rows: With the columns of a partition, in the order of the partitions.
+        directory: Where the files go; it exists.
+        count: How many partitions there may be.
+        weight: What all rows together weigh.
+    """
+    cutter = _Cutter(directory, count, weight)
+    try:
+        for table in gathered(rows, ROW_GROUP_ROWS):
+            cutter.add(table)
+    finally:
+        cutter.finish()
+    return tuple(
+        Partition(number, len(cutter.done), *fields)
+        for number, fields in enumerate(cutter.done, start=1)
+    )
+
+
+def gathered(rows: Iterable[pa.RecordBatch], least: int) -> Iterator[pa.Table]:
+    """Small batches as tables of some rows at least: each becomes a row group of a file."""
+    import pyarrow as pa
+
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in rows:
+        held.append(batch)
+        count += batch.num_rows
+        if count >= least:
+            yield pa.Table.from_batches(held)
+            held, count = [], 0
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+class _Cutter:
+    """Writes rows to partition files, one after the other."""
+
+    def __init__(self, directory: Path, count: int, weight: float) -> None:
+        self.done: list[tuple[Path, int, int, int]] = []
+        self._directory = directory
+        self._count = count
+        self._share = (weight or 1.0) / count
+        self._passed = 0.0
+        self._current = -1
+        self._writer: pq.ParquetWriter | None = None
+        self._files = self._known = self._unknown = 0
+
+    def add(self, rows: pa.Table) -> None:
+        """Write some rows, in the order of the partitions."""
+        import numpy as np
+
+        own = weights(rows.column("file_size").combine_chunks())
+        # A row belongs to the partition in which the middle of its weight falls.
+        middle = self._passed + np.cumsum(own) - own / 2
+        self._passed += float(own.sum())
+        owners = np.minimum((middle / self._share).astype(np.int64), self._count - 1)
+        for number in range(int(owners[0]), int(owners[-1]) + 1):
+            first, last = np.searchsorted(owners, [number, number + 1]).tolist()
+            if first < last:
+                self._write(number, rows.slice(first, last - first))
+
+    def _write(self, number: int, rows: pa.Table) -> None:
+        import pyarrow.compute as pc
+
+        if number != self._current:
+            self.finish()
+            self._open(number)
+        assert self._writer is not None
+        sizes = rows.column("file_size")
+        self._writer.write_table(rows.cast(partition_schema()), row_group_size=ROW_GROUP_ROWS)
+        self._files += len(sizes)
+        self._unknown += sizes.null_count
+        self._known += pc.sum(sizes).as_py() or 0
+
+    def _open(self, number: int) -> None:
+        import pyarrow.parquet as pq
+
+        self._current = number
+        self._path = self._directory / f"partition-{len(self.done) + 1:03d}.parquet"
+        # No query reads it, and paths and URLs differ in every row: neither statistics nor a
+        # dictionary of them would be worth the time.
+        self._writer = pq.ParquetWriter(
+            self._path,
+            partition_schema(),
+            compression="zstd",
+            write_statistics=False,
+            use_dictionary=["collection_id", "item_id", "asset_key"],
+        )
+
+    def finish(self) -> None:
+        """Close the open file."""
+        if self._writer is None:
+            return
+        self._writer.close()
+        self.done.append((self._path, self._files, self._known, self._unknown))
+        self._writer = None
+        self._files = self._known = self._unknown = 0

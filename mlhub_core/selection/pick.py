@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from mlhub_core.buffers import truths
 from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import InvalidArgument, StorageError
-from mlhub_core.index.schema import conform
-from mlhub_core.selection.cut import cut
-from mlhub_core.selection.partition import COLUMNS, Partition, partition_schema
+from mlhub_core.selection.engine import Query
+from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.index_reader import IndexReader
+from mlhub_core.selection.partition import Partition
 from mlhub_core.stop import StopFlag
 
 Key = tuple[str, ...]
@@ -91,14 +91,18 @@ def pick_assets(
     try:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
-        picker = _Picker(directory / "selection.parquet", columns, carried, stop or StopFlag())
-        try:
-            remaining = iter(names)
-            while chunk := list(islice(remaining, _AT_A_TIME)):
-                picker.run(index, chunk)
-        finally:
-            picker.close()
-        return picker.result(directory, workers)
+        query = Query(IndexReader(index), AssetFilter(), stop)
+        wanted = _choose(query, names, columns, carried)
+        assets: set[int] = set()
+        for rows in query.rows(list(ASSET_KEY)):
+            keys = (rows.column(name).fill_null("").to_pylist() for name in ASSET_KEY)
+            assets.update(map(hash, zip(*keys, strict=True)))
+        files = query.files()
+        without_url = sum(
+            int(np.count_nonzero(~_has_url(rows))) for rows in query.rows(["href"], files)
+        )
+        partitions = query.cut(files, directory, workers)
+        return Picked(partitions, wanted, int(np.count_nonzero(files)), without_url, assets)
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, StorageError):
             raise
@@ -106,6 +110,30 @@ def pick_assets(
             f"Cannot pick files out of {index}: {error}. Make room if the disk is full; else "
             "run the download again, which makes the index anew."
         ) from error
+
+
+def _choose(query: Query, names: Iterable[Key], columns: Key, carried: bool) -> int:
+    """Choose the rows that are named; how many names there were."""
+    wanted = 0
+    remaining = iter(names)
+    while chunk := list(islice(remaining, _AT_A_TIME)):
+        wanted += len(chunk)
+        # As one text each, because Arrow looks up texts only.
+        texts = pa.array(set(map(_SEPARATOR.join, chunk)), pa.string())
+        for group in query.index.groups():
+            first = group.first
+            for batch in query.scan(group, [*columns, "href"]):
+                found = truths(pc.is_in(_names(batch, columns), value_set=texts))
+                query.chosen[first : first + len(found)] |= (
+                    found if carried else found & _has_url(batch)
+                )
+                first += len(found)
+    return wanted
+
+
+def _has_url(rows: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """The rows of files that are fetched; others come out of the catalog archive."""
+    return truths(pc.match_substring(rows.column("href"), "://"))
 
 
 def without_tried(
@@ -122,10 +150,10 @@ def without_tried(
     tried = [partition.path for partition in partitions]
     remaining = iter(rows)
     while chunk := list(islice(remaining, _AT_A_TIME)):
-        names = {_joined(tuple(row[key])) for row in chunk}
+        names = {_SEPARATOR.join(row[key]) for row in chunk}
         places = dict(_found(index, ASSET_KEY, names))
         done = {place for path in tried for place, _ in _found(path, PATH_KEY, places.values())}
-        yield from (row for row in chunk if places.get(_joined(tuple(row[key]))) not in done)
+        yield from (row for row in chunk if places.get(_SEPARATOR.join(row[key])) not in done)
 
 
 def _found(path: Path, columns: Key, names: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -144,60 +172,3 @@ def _found(path: Path, columns: Key, names: Iterable[str]) -> Iterator[tuple[str
 def _names(batch: pa.RecordBatch, columns: Key) -> pa.Array:
     parts = [pc.fill_null(batch.column(name), "") for name in columns]
     return pc.binary_join_element_wise(*parts, _SEPARATOR) if len(parts) > 1 else parts[0]
-
-
-class _Picker:
-    def __init__(self, selection: Path, columns: Key, take_carried: bool, stop: StopFlag) -> None:
-        self._selection = selection
-        self._columns = columns
-        self._take_carried = take_carried
-        self._stop = stop
-        self._writer = pq.ParquetWriter(selection, partition_schema(), compression="zstd")
-        self._places: set[int] = set()
-        self._assets: set[int] = set()
-        self._wanted = self._carried = 0
-
-    def run(self, index: Path, names: list[Key]) -> None:
-        self._wanted += len(names)
-        # As one text each, because Arrow looks up texts only.
-        wanted = pa.array({_joined(name) for name in names}, pa.string())
-        with open_parquet(index) as file:
-            for batch in file.iter_batches(
-                batch_size=_BATCH_ROWS, columns=list(COLUMNS), use_threads=False
-            ):
-                self._stop.check()
-                mask = pc.is_in(_names(batch, self._columns), value_set=wanted)
-                if pc.any(mask).as_py():
-                    self._write(pa.Table.from_batches([batch.filter(mask)]))
-
-    def _write(self, rows: pa.Table) -> None:
-        keep = [self._take(row) for row in rows.to_pylist()]
-        self._writer.write_table(conform(rows.filter(pa.array(keep)), partition_schema()))
-
-    def _take(self, row: dict[str, Any]) -> bool:
-        """Whether a row goes into the partitions: the first of its file does."""
-        carried = "://" not in row["href"]
-        if carried and not self._take_carried:
-            return False
-        self._assets.add(hash((row["collection_id"], row["item_id"] or "", row["asset_key"])))
-        place = hash(row["save_path"])
-        if place in self._places:
-            return False
-        self._places.add(place)
-        self._carried += carried
-        return True
-
-    def close(self) -> None:
-        self._writer.close()
-
-    def result(self, directory: Path, workers: int) -> Picked:
-        files = len(self._places)
-        partitions: tuple[Partition, ...] = ()
-        if files:
-            partitions = cut(self._selection, directory, np.ones(files, dtype=bool), workers)
-        self._selection.unlink()
-        return Picked(partitions, self._wanted, files, self._carried, self._assets)
-
-
-def _joined(name: Key) -> str:
-    return _SEPARATOR.join(name)

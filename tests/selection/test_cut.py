@@ -3,13 +3,20 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import numpy as np
+import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlhub_core.selection.cut import cut
-from mlhub_core.selection.partition import Asset, Partition, read_assets, write_assets
-from mlhub_core.selection.plan import MAX_PARTITIONS, partition_count
+from mlhub_core.selection.partition import (
+    MAX_PARTITIONS,
+    Asset,
+    Partition,
+    partition_count,
+    read_assets,
+    weights,
+    write_assets,
+    write_partitions,
+)
 
 SIZES = st.one_of(st.none(), st.integers(0, 10), st.integers(0, 10**6), st.integers(0, 10**11))
 ROWS = st.lists(st.tuples(SIZES, st.booleans()), min_size=1, max_size=300)
@@ -24,11 +31,12 @@ def _cut(
         Asset(f"c/i{number}/a.tif", f"https://files.test/{number}", "c", f"i{number}", "a", size)
         for number, (size, _) in enumerate(rows)
     ]
-    keep = np.array([kept for _, kept in rows], dtype=bool)
-    selection = folder / "selection.parquet"
-    write_assets(selection, assets)
-    parts = cut(selection, folder, keep, workers)
     kept = [asset for asset, (_, wanted) in zip(assets, rows, strict=True) if wanted]
+    write_assets(folder / "selection.parquet", kept)
+    table = pq.read_table(folder / "selection.parquet")
+    weight = float(weights(table.column("file_size").combine_chunks()).sum())
+    count = partition_count(len(kept), workers)
+    parts = write_partitions(table.to_batches(max_chunksize=7), folder, count, weight)
     return parts, [list(read_assets(part.path)) for part in parts], kept
 
 

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.query_data import coast, write_index
-from mlhub_core.selection.ahead import HELD_ROWS
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
 from mlhub_core.selection.query import plan_assets
@@ -58,7 +57,7 @@ def counted(duckdb: Any, index: Path, where: str, *values: Any) -> list[str]:
 
 def test_more_rows_than_are_held(index: Path, tmp_path: Path) -> None:
     plan = planned(index, tmp_path / "plan")
-    assert plan.files == ROWS > HELD_ROWS
+    assert plan.files == ROWS
     assert paths_of(plan) == pq.read_table(index).column("save_path").to_pylist()
     assert plan.known_bytes == sum(pq.read_table(index).column("file_size").to_pylist())
 
@@ -66,7 +65,7 @@ def test_more_rows_than_are_held(index: Path, tmp_path: Path) -> None:
 def test_a_box_and_a_month(index: Path, tmp_path: Path, duckdb: Any) -> None:
     west, south, east, north = BOX
     plan = planned(index, tmp_path / "plan", bbox=BOX, datetime="2017-08")
-    assert 0 < plan.files < HELD_ROWS
+    assert 0 < plan.files < ROWS
     where = (
         "ST_Intersects(geometry, ST_MakeEnvelope(?, ?, ?, ?)) AND datetime BETWEEN "
         "'2017-08-01T00:00:00+00' AND '2017-08-31T23:59:59.999999+00'"

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.selection.plan import PLAN_NAME, Plan
-from mlhub_core.selection.saved import KEPT_PLANS, save_plan
+from mlhub_core.selection.plan import KEPT_PLANS, PLAN_NAME, Plan, save_plan
 
 
 def plan_in(directory: Path, archive: str = "now") -> Plan:

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.selection.where import check_where, parse_where
+from mlhub_core.selection.cql2 import check_where, parse_where
+
+
+POINT = {"type": "Point", "coordinates": [1.0, 2.0]}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,18 @@ from mlhub_core.selection.where import check_where, parse_where
         ("d >= TIMESTAMP('2020-01-01T00:00:00Z')", {"d": "2020-01-01T01:00:00+01:00"}, True),
         ("d < DATE('2020-01-01')", {"d": "no date"}, None),
         ("properties.a = 1", {"a": 1}, True),
+        ("a.b = 1", {"a.b": 1}, True),
+        ("a NOT IN ('x', 'y')", {"a": 3}, None),
+        ("NOT a BETWEEN 1 AND 3", {"a": "2"}, None),
+        ("CASEI(a) IN (CASEI('X'), CASEI('y'))", {"a": "Y"}, True),
+        ("d <> DATE('2020-02-29')", {"d": "2020-02-29T12:00:00Z"}, False),
+        ("DATE('2020-02-29') < d", {"d": "2020-03-01"}, True),
+        ("T_AFTER(d, TIMESTAMP('2020-01-01T00:00:00Z'))", {"d": "2020-01-02"}, True),
+        ("T_AFTER(d, TIMESTAMP('2020-01-01T00:00:00Z'))", {}, None),
+        ("A_CONTAINS(a, ('x', 'y'))", {"a": ["y", "z", "x"]}, True),
+        ("a + 1 > 2", {"a": 2}, True),
+        ("S_INTERSECTS(geometry, POINT(1 2))", {"geometry": POINT}, True),
+        ("S_INTERSECTS(geometry, POINT(1 2)) OR a = 1", {"a": 1}, True),
     ],
 )
 def test_what_holds(text: str, properties: dict[str, Any], holds: bool | None) -> None:
@@ -53,8 +68,8 @@ def test_what_holds(text: str, properties: dict[str, Any], holds: bool | None) -
     [
         ("", "where is ''"),
         ("a <", "cannot be read at character"),
-        ("S_INTERSECTS(geometry, POINT(1 2))", "uses 's_intersects'"),
-        ("a + 1 > 2", r"uses '\+'"),
+        ("UPPER(a) = 'X'", "uses 'UPPER'"),
+        ("a = 1 AND FOO(a)", "uses 'FOO'"),
         ("d > DATE('2020-13-40')", "no date"),
         ("a", None),
         ("1", "no condition"),
