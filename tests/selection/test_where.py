@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.selection.cql2 import check_where, parse_where
 
-
 POINT = {"type": "Point", "coordinates": [1.0, 2.0]}
 
 
