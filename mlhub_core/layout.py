@@ -1,3 +1,45 @@
 """The former name of :mod:`mlhub_core.paths`, for modules that are being rewritten."""
 
-from mlhub_core.paths import *  # noqa: F403
+from mlhub_core.paths import (
+    ASSET_DB_NAME,
+    COMMON_ASSET_KEYS,
+    COMMON_DIRECTORY,
+    ERR_REPORT_NAME,
+    INDEX_NAME,
+    STATE_DIRECTORY,
+    DownloadPaths,
+    asset_name,
+    case_key,
+    check_directory_name,
+    collection_name,
+    encode_case,
+    encode_first,
+    extension,
+    https_url,
+    is_ours,
+    item_name,
+    safe_name,
+    user_path,
+)
+
+__all__ = [
+    "ASSET_DB_NAME",
+    "COMMON_ASSET_KEYS",
+    "COMMON_DIRECTORY",
+    "DownloadPaths",
+    "ERR_REPORT_NAME",
+    "INDEX_NAME",
+    "STATE_DIRECTORY",
+    "asset_name",
+    "case_key",
+    "check_directory_name",
+    "collection_name",
+    "encode_case",
+    "encode_first",
+    "extension",
+    "https_url",
+    "is_ours",
+    "item_name",
+    "safe_name",
+    "user_path",
+]
