@@ -211,6 +211,8 @@ class _Run:
     def _act(self, asset: Asset, entry: Entry | None) -> Fetch | None:
         """Do what can be done without asking anybody; else say what is to be fetched."""
         asset = self._expected(asset)
+        if entry is not None:
+            asset = asset._replace(fingerprint=fingerprint_of(asset))  # once, for all who ask
         if not is_safe(asset.save_path):
             self.failed(asset, Failure("save path leads out of the directory"))
             return None
