@@ -235,27 +235,43 @@ class Session(requests.Session):
             attempt += 1
             wait = None
             try:
-                response = super().request(method, target, **kwargs)
-                log.debug("%s %s -> %s", method, redact(target), response.status_code)
-                if response.status_code < 400 or response.status_code in accept:
-                    if max_bytes is not None:
-                        self._read(response, max_bytes)
-                    return response
-                self._read(response, _MAX_ERROR_BYTES, cut=True)
+                response = self._answer(method, target, accept, max_bytes, **kwargs)
             except APIError:  # which is one of requests', too
                 raise
-            except _BAD_REDIRECTS as error:
-                raise _bad_redirect(target, error) from error
             except requests.RequestException as error:
                 if attempt >= self._tries_after(error):
                     self._raise_unreachable(target, error)
-            except ValueError as error:  # what requests makes of some redirects
-                raise _bad_redirect(target, error) from error
             else:
+                if response.status_code < 400 or response.status_code in accept:
+                    return response
                 if attempt >= self._tries_for(response):
                     self._raise_for(response)
                 wait = parse_wait(response.headers)
             time.sleep(delay_before(attempt, wait, self.settings))
+
+    def _answer(
+        self,
+        method: str,
+        target: str,
+        accept: Collection[int],
+        max_bytes: int | None,
+        **kwargs: Any,
+    ) -> requests.Response:
+        """One answer, read if it is an error or to be bounded."""
+        try:
+            response = super().request(method, target, **kwargs)
+            log.debug("%s %s -> %s", method, redact(target), response.status_code)
+            if response.status_code >= 400 and response.status_code not in accept:
+                self._read(response, _MAX_ERROR_BYTES, cut=True)
+            elif max_bytes is not None:
+                self._read(response, max_bytes)
+            return response
+        except _BAD_REDIRECTS as error:
+            raise _bad_redirect(target, error) from error
+        except requests.RequestException:
+            raise
+        except ValueError as error:  # what requests makes of some redirects
+            raise _bad_redirect(target, error) from error
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a prepared request; errors are those of :meth:`requests.Session.send`."""
