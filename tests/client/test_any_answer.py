@@ -189,7 +189,7 @@ def be_honest(hub: FaultServer) -> None:
         hub.put(ROOT + path, json.dumps(answer).encode())
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_objects_are_used_or_refused(hub: FaultServer, data: st.DataObject) -> None:
     be_honest(hub)
@@ -199,7 +199,7 @@ def test_any_objects_are_used_or_refused(hub: FaultServer, data: st.DataObject) 
         use(call)
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_objects_leave_commands_with_one_line(hub: FaultServer, data: st.DataObject) -> None:
     be_honest(hub)

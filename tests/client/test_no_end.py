@@ -102,11 +102,10 @@ def test_an_endless_redirect_that_leads_somewhere_is_followed(hub: FaultServer) 
         assert session.get_json("datasets") == [1]
 
 
-@pytest.mark.parametrize("features", [[], None])
-def test_pages_that_lead_on_and_on_come_to_an_end(hub: FaultServer, features: object) -> None:
+def test_pages_that_lead_on_and_on_come_to_an_end(hub: FaultServer) -> None:
     for number in range(300):
         link = {"rel": "next", "href": f"items?page={number + 1}"}
-        page = {"features": features, "links": [link]}
+        page = {"features": [] if number % 2 else None, "links": [link]}
         path = "items" if number == 0 else f"items?page={number}"
         hub.put(f"{ROOT}{path}", json.dumps(page).encode())
     with Session(settings=QUICK) as session, pytest.raises(APIError, match="on and on"):

@@ -134,7 +134,7 @@ def test_a_coding_that_is_not_decoded_is_named(
         fetch(url, tmp_path)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(wild(), st.booleans())
 def test_whatever_the_hub_sends_is_an_answer_or_an_error_of_ours(raw: bytes, resumes: bool) -> None:
     with tempfile.TemporaryDirectory() as directory, FaultServer() as server:
