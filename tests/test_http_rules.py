@@ -20,7 +20,7 @@ from mlhub_core.net.response import (
     strong_etag,
     strong_validator,
 )
-from mlhub_core.net.resume import Ask, Kind, Take, judge
+from mlhub_core.net.resume import Ask, Asked, Take, verdict_on
 from mlhub_core.net.retry import Again, is_retryable, parse_wait, says_limited
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -228,8 +228,8 @@ def test_what_an_answer_to_a_range_means(
 ) -> None:
     fields = {"content-range": content_range, "etag": etag}
     head = ResponseHead(status, {name: text for name, text in fields.items() if text})
-    ask = Ask(Kind.PROBE, offset=10, **about)  # type: ignore[arg-type]
-    verdict = judge(head, ask)
+    ask = Ask(Asked.PROBE, offset=10, **about)  # type: ignore[arg-type]
+    verdict = verdict_on(head, ask)
     assert meaning in (verdict.take, verdict.again)
     if meaning is Take.COMPLETE:  # of a partial file, some bytes are asked for once more
-        assert judge(head, ask._replace(kind=Kind.CONTINUE)).take is Take.REFUSE
+        assert verdict_on(head, ask._replace(kind=Asked.CONTINUE)).take is Take.REFUSE

@@ -29,7 +29,7 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import Body, digest_file
 from mlhub_core.net.connection import read_pieces, slowness
 from mlhub_core.net.response import ResponseHead, digests_of, parse_codings, strong_etag
-from mlhub_core.net.resume import Ask, Kind, Take, Verdict, judge
+from mlhub_core.net.resume import Ask, Asked, Take, Verdict, verdict_on
 from mlhub_core.net.session import Session
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.redact import redact
@@ -163,7 +163,7 @@ class FileFetcher:
         with self._send(ask.fields(validator)) as response:
             fields = {name.lower(): value for name, value in response.headers.items()}
             head = ResponseHead(response.status_code, fields)
-            verdict = judge(head, ask)
+            verdict = verdict_on(head, ask)
             coding = ", ".join(parse_codings(head.get("content-encoding")))
             if coding not in _DECODED:
                 self._use_nothing()
@@ -171,7 +171,7 @@ class FileFetcher:
             if verdict.take in (Take.WHOLE, Take.APPEND):
                 return self._receive(response, head, ask, verdict)
         if verdict.take is Take.COMPLETE:
-            if ask.kind is Kind.CHANGED:
+            if ask.kind is Asked.CHANGED:
                 file = self._as_it_is()
                 if file.etag is not None:
                     return file
@@ -187,16 +187,16 @@ class FileFetcher:
         _, _, etag = _read_note(self._partial_note)
         size = _size(self._partial)
         if size and etag:
-            return Ask(Kind.CONTINUE, offset=size, etag=etag), etag
+            return Ask(Asked.CONTINUE, offset=size, etag=etag), etag
         size = _size(self._target) if self._use_target else 0
         if not size:
-            return Ask(Kind.WHOLE), None
+            return Ask(Asked.WHOLE), None
         known_size, sha256, etag = _read_note(self._note)
         if etag and sha256 and known_size == size:
-            return Ask(Kind.CHANGED), etag
+            return Ask(Asked.CHANGED), etag
         # Nothing tells which state of the remote file somebody else's is from, but its time does
         # tell when it was written: a remote file that is younger is another one.
-        return Ask(Kind.PROBE, offset=size, mtime=self._target.stat().st_mtime), None
+        return Ask(Asked.PROBE, offset=size, mtime=self._target.stat().st_mtime), None
 
     def _send(self, fields: dict[str, str]) -> requests.Response:
         # Ranges of a body that is compressed on the way would be ranges of other bytes; and Azure
@@ -217,7 +217,7 @@ class FileFetcher:
         total, digests = (verdict.total, digests_of(head)) if plain else (None, [])
         body = Body(str(self._partial), [name for name, _ in digests])
         offset = ask.offset if verdict.take is Take.APPEND else 0
-        if offset and ask.kind is Kind.CONTINUE:
+        if offset and ask.kind is Asked.CONTINUE:
             body.load(self._check)
         elif offset:  # the original stays until we are done
             self._room.take(offset)

@@ -66,7 +66,7 @@ class Take(Enum):
     REFUSE = "none of it"
 
 
-class Kind(Enum):
+class Asked(Enum):
     """What was asked for."""
 
     WHOLE = "the whole file"
@@ -95,7 +95,7 @@ class Expected(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """A request, as far as its answer is judged by it.
+    """A request, as far as its answer goes by it.
 
     Attributes:
         kind: What was asked for.
@@ -107,7 +107,7 @@ class Ask(NamedTuple):
         mtime: Modification time of the file here, for a probe.
     """
 
-    kind: Kind
+    kind: Asked
     expected: Expected = Expected()
     offset: int = 0
     total: int | None = None
@@ -121,11 +121,11 @@ class Ask(NamedTuple):
         Args:
             validator: Of what is here: for If-Range and If-None-Match.
         """
-        if self.kind is Kind.WHOLE:
+        if self.kind is Asked.WHOLE:
             return {}
-        if self.kind is Kind.CHANGED:
+        if self.kind is Asked.CHANGED:
             return {"If-None-Match": validator or ""}
-        if self.kind is Kind.CONTINUE:
+        if self.kind is Asked.CONTINUE:
             condition = {"If-Range": validator or ""}
         else:
             condition = {"If-Unmodified-Since": http_date(self.mtime or 0.0)}
@@ -154,28 +154,28 @@ class Verdict(NamedTuple):
     coding: str | None = None
 
 
-def judge(head: ResponseHead, ask: Ask) -> Verdict:
+def verdict_on(head: ResponseHead, ask: Ask) -> Verdict:
     """Decide what a response is good for."""
-    if ask.kind is Kind.CHANGED and head.status == 304:
+    if ask.kind is Asked.CHANGED and head.status == 304:
         return Verdict(Take.COMPLETE)
     # Where the rest was asked for, 200 says that the server ignores ranges, or that the file is
     # another one by now.
-    if ask.kind in (Kind.WHOLE, Kind.CHANGED) or head.status == 200:
-        return _judge_whole(head, ask)
+    if ask.kind in (Asked.WHOLE, Asked.CHANGED) or head.status == 200:
+        return _verdict_on_whole(head, ask)
     if head.status == 412 or (head.status in (206, 416) and _is_another(head, ask)):
         return ANOTHER_REST
     if head.status == 206:
-        return _judge_rest(head, ask)
+        return _verdict_on_rest(head, ask)
     if head.status == 416:
         # A cache that kept half of a file calls the half the whole.
         total = parse_unsatisfied_range(head.get("content-range"))
         is_whole = total == ask.offset and _known_total(ask) in (None, total)
-        complete = is_whole and ask.kind is Kind.PROBE
+        complete = is_whole and ask.kind is Asked.PROBE
         return Verdict(Take.COMPLETE, total=total) if complete else ANOTHER_REST
     return _refuse_status(head)
 
 
-def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
+def _verdict_on_whole(head: ResponseHead, ask: Ask) -> Verdict:
     if head.status == 206:
         return _refuse("a part in answer to a request for the whole file", Again.LATER)
     if head.status not in (200, 203):
@@ -184,7 +184,7 @@ def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
         return _refuse(cause, Again.LATER)
     total, size = body_length(head), ask.expected.size
     if codings := parse_codings(head.get("content-encoding")):
-        return _judge_coded(codings, ask.expected, total)
+        return _verdict_on_coded(codings, ask.expected, total)
     if size is not None and total not in (None, size):
         detail = f"{size} bytes in the catalog, {total} from the server"
         return _refuse("another size than in the catalog", Again.ONCE, detail)
@@ -194,7 +194,7 @@ def _judge_whole(head: ResponseHead, ask: Ask) -> Verdict:
     return Verdict(Take.WHOLE, total=total if size is None else size)
 
 
-def _judge_coded(codings: list[str], expected: Expected, total: int | None) -> Verdict:
+def _verdict_on_coded(codings: list[str], expected: Expected, total: int | None) -> Verdict:
     """The catalog's size may be that of the plain bytes, so it is looked at later."""
     coding = ", ".join(codings)
     packed, _ = PACKED.get(coding, ((), b""))
@@ -203,7 +203,7 @@ def _judge_coded(codings: list[str], expected: Expected, total: int | None) -> V
     return _refuse(UNKNOWN_CODING, Again.ONCE, f"Content-Encoding {coding}")
 
 
-def _judge_rest(head: ResponseHead, ask: Ask) -> Verdict:
+def _verdict_on_rest(head: ResponseHead, ask: Ask) -> Verdict:
     got = parse_content_range(head.get("content-range"))
     # Less than was asked for is not worth the bookkeeping.
     ends = () if got is None else (_known_total(ask), got.total, got.last + 1)

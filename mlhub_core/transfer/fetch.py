@@ -18,7 +18,7 @@ from mlhub_core.net.clients import CLIENTS
 from mlhub_core.net.coding import decoded_body
 from mlhub_core.net.curl import Hold
 from mlhub_core.net.response import ResponseHead, digests_of, is_chunked, strong_validator
-from mlhub_core.net.resume import ANOTHER_REST, Ask, Expected, Kind, Take, Verdict, judge
+from mlhub_core.net.resume import ANOTHER_REST, Ask, Asked, Expected, Take, Verdict, verdict_on
 from mlhub_core.net.retry import NOT_HTTP, Again, Fault, delay_before
 from mlhub_core.selection.partition import Asset
 from mlhub_core.transfer.contents import LOOKED_AT, Answer, cause_against, suffix_of
@@ -32,7 +32,7 @@ from mlhub_core.transfer.sources import Remote
 logger = logging.getLogger(__name__)
 
 _NEVER = sys.maxsize
-_WHOLE = Kind.WHOLE
+_WHOLE = Asked.WHOLE
 _OVERLAP = 4096
 """Bytes of a partial file that are asked for once more, to be compared: a host may say that it
 sends the rest, and send the beginning."""
@@ -64,7 +64,7 @@ class Fetch:
         self,
         asset: Asset,
         remote: Remote,
-        kind: Kind,
+        kind: Asked,
         desk: Desk,
         local: tuple[int, float] | None = None,
     ) -> None:
@@ -115,7 +115,7 @@ class Fetch:
         if self._kind is _WHOLE:
             self._ask = None  # only made where an answer has to be judged
             return lines
-        if self._kind is Kind.CONTINUE and self._body is None:
+        if self._kind is Asked.CONTINUE and self._body is None:
             self._load_partial()
         self._ask = ask = self._next_ask()
         own = [f"{name}: {value}" for name, value in ask.fields(self._validator).items()]
@@ -124,7 +124,7 @@ class Fetch:
     def begin(self, head: ResponseHead) -> bool:
         """Judge a response by its head; False when its body is not wanted."""
         self._ask = ask = self._ask or self._ask_for_whole()
-        self._verdict = verdict = judge(head, ask)
+        self._verdict = verdict = verdict_on(head, ask)
         self._status = head.status
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s %s: %s", head.status, self._asset.save_path, verdict.take.value)
@@ -207,15 +207,15 @@ class Fetch:
             self._start_over()
 
     def _next_ask(self) -> Ask:
-        if self._kind is Kind.CONTINUE:
+        if self._kind is Asked.CONTINUE:
             assert self._body is not None
             size = self._body.size
             offset = size - min(_OVERLAP, size // 2)
-            return Ask(Kind.CONTINUE, self._expected, offset, self._total, *self._validators())
-        if self._kind is Kind.PROBE:
+            return Ask(Asked.CONTINUE, self._expected, offset, self._total, *self._validators())
+        if self._kind is Asked.PROBE:
             assert self._local is not None
             size, mtime = self._local
-            return Ask(Kind.PROBE, self._expected, size, mtime=mtime)
+            return Ask(Asked.PROBE, self._expected, size, mtime=mtime)
         return self._ask_for_whole()
 
     def _ask_for_whole(self) -> Ask:
@@ -237,7 +237,7 @@ class Fetch:
 
     def _begin_rest(self, head: ResponseHead, verdict: Verdict) -> None:
         self._resumed = True
-        if self._kind is Kind.CONTINUE:
+        if self._kind is Asked.CONTINUE:
             assert self._body is not None
             assert self._ask is not None
             self._total = verdict.total
@@ -316,7 +316,7 @@ class Fetch:
         if self._can_continue():
             assert self._body is not None
             self._body.close()
-            self._kind = Kind.CONTINUE
+            self._kind = Asked.CONTINUE
             if self._body.size >= self._best + self._desk.settings.resume_threshold:
                 # It gets on: a long file over a bad line is not given up while it grows.
                 self._attempts = min(self._attempts, 1)
@@ -432,7 +432,7 @@ class Fetch:
 
     def _start_over(self) -> None:
         self._throw_away()
-        self._kind = Kind.WHOLE
+        self._kind = Asked.WHOLE
 
     def _throw_away(self) -> None:
         """Drop what is here; also what an earlier run left and this one may not continue.

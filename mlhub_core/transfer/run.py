@@ -17,7 +17,7 @@ from mlhub_core.net.body import digest_file
 from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.net.http import Loop
 from mlhub_core.net.limits import ConnectionLimits, limits_for
-from mlhub_core.net.resume import Kind
+from mlhub_core.net.resume import Asked
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Asset, Partition, read_assets
 from mlhub_core.settings import TransferSettings
@@ -47,8 +47,8 @@ _PROGRESS_SECONDS = 0.1
 # Members of enumerations, which take their time to look up.
 _ADOPTED, _FETCHED, _RESUMED = How.ADOPTED, How.FETCHED, How.RESUMED
 _UNCHECKED = State.UNCHECKED
-_WHOLE = Kind.WHOLE
-_KINDS = {Action.PROBE: Kind.PROBE, Action.CONTINUE: Kind.CONTINUE}
+_WHOLE = Asked.WHOLE
+_KINDS = {Action.PROBE: Asked.PROBE, Action.CONTINUE: Asked.CONTINUE}
 
 
 def download_partition(
@@ -304,7 +304,7 @@ class _Run:
         entry = entry_of(asset, size, sha256, state)
         self.finished(asset, entry, How.ADOPTED)
 
-    def _fetch(self, asset: Asset, kind: Kind, local: tuple[int, float] | None) -> Fetch | None:
+    def _fetch(self, asset: Asset, kind: Asked, local: tuple[int, float] | None) -> Fetch | None:
         source = locate(asset.href, self._paths.output_dir, self._catalog_dir, self.settings)
         if isinstance(source, Remote):
             return Fetch(asset, source, kind, self, local)

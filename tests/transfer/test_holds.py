@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlhub_core.net.response import parse_head
-from mlhub_core.net.resume import Ask, Kind, judge
+from mlhub_core.net.resume import Ask, Asked, verdict_on
 from mlhub_core.net.retry import Again
 from tests.faultserver import Fault, FaultServer, drip, status, truncate
 from tests.transfer.kit import Kit, content, quick
@@ -128,5 +128,5 @@ def test_what_is_here_of_a_file_that_is_refused_is_there_for_the_next_run(
 def test_how_long_a_host_is_left_alone(lines: list[str], wait: float | None) -> None:
     head = parse_head([b"HTTP/1.1 429 No\r\n", *(f"{x}\r\n".encode() for x in lines), b"\r\n"])
     assert head is not None
-    verdict = judge(head, Ask(Kind.WHOLE))
+    verdict = verdict_on(head, Ask(Asked.WHOLE))
     assert (verdict.again, verdict.wait) == (Again.WHEN_LET, wait)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mlhub_core.if_exists import DownloadIfExistsOpts as IfExists
 from mlhub_core.net.response import ResponseHead, digests_of, parse_head
-from mlhub_core.net.resume import Ask, Kind, Take, judge
+from mlhub_core.net.resume import Ask, Asked, Take, verdict_on
 from mlhub_core.net.retry import Again, delay_before
 from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer.decide import Action, Situation, decide
@@ -63,26 +63,26 @@ def test_any_lines_are_read(lines: list[bytes]) -> None:
         | st.builds("bytes {}-{}/{}".format, *[st.integers(0, 9)] * 3)
         | st.builds("bytes */{}".format, st.integers(0, 9)),
     ),
-    st.sampled_from(Kind),
+    st.sampled_from(Asked),
     st.integers(1, 9),
 )
 def test_a_body_is_taken_only_where_it_belongs(
-    status: int, fields: dict[str, str], kind: Kind, offset: int
+    status: int, fields: dict[str, str], kind: Asked, offset: int
 ) -> None:
-    verdict = judge(ResponseHead(status, fields), Ask(kind, offset=offset, mtime=0.0))
+    verdict = verdict_on(ResponseHead(status, fields), Ask(kind, offset=offset, mtime=0.0))
     if verdict.take is Take.WHOLE:
         assert status in (200, 203)
     elif verdict.take is Take.APPEND:
         assert status == 206
-        assert kind in (Kind.CONTINUE, Kind.PROBE)
+        assert kind in (Asked.CONTINUE, Asked.PROBE)
         assert fields["content-range"].strip().lower().startswith(f"bytes {offset}-")
         assert verdict.total is not None
         assert verdict.total > offset
     elif verdict.take is Take.COMPLETE:
-        assert status == (304 if kind is Kind.CHANGED else 416)
+        assert status == (304 if kind is Asked.CHANGED else 416)
     else:
         assert verdict.cause
-        assert verdict.again is not Again.NOW_WHOLE or kind in (Kind.CONTINUE, Kind.PROBE)
+        assert verdict.again is not Again.NOW_WHOLE or kind in (Asked.CONTINUE, Asked.PROBE)
 
 
 def test_content_md5_of_a_part_is_not_that_of_the_whole() -> None:
@@ -93,12 +93,12 @@ def test_content_md5_of_a_part_is_not_that_of_the_whole() -> None:
 
 def test_a_part_in_a_coding_is_not_appended() -> None:
     fields = {"content-range": "bytes 5-9/10", "content-encoding": "gzip"}
-    assert judge(ResponseHead(206, fields), Ask(Kind.CONTINUE, offset=5)).take is Take.REFUSE
+    assert verdict_on(ResponseHead(206, fields), Ask(Asked.CONTINUE, offset=5)).take is Take.REFUSE
 
 
 def test_transfer_encoding_overrides_content_length() -> None:
     head = ResponseHead(200, {"content-length": "3", "transfer-encoding": "chunked"})
-    assert judge(head, Ask(Kind.WHOLE)).total is None
+    assert verdict_on(head, Ask(Asked.WHOLE)).total is None
 
 
 # Decisions
