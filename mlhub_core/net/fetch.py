@@ -217,9 +217,11 @@ class FileFetcher:
         total, digests = (verdict.total, digests_of(head)) if plain else (None, [])
         body = Body(str(self._partial), [name for name, _ in digests])
         offset = ask.offset if verdict.take is Take.APPEND else 0
-        if offset and ask.kind is Asked.CONTINUE:
+        if not offset:  # a note for this answer must not vouch for what is here
+            self._drop_partial()
+        elif ask.kind is Asked.CONTINUE:
             body.load(self._check)
-        elif offset:  # the original stays until we are done
+        else:  # the original stays until we are done
             self._room.take(offset)
             body.copy_from(str(self._target), self._check)
         _write_note(self._partial_note, -1, None, strong_etag(head.get("etag")) if plain else None)
@@ -315,7 +317,7 @@ def known_file(target: Path, state: Path) -> FetchedFile | None:
         None where nothing is known, or where a file of another size lies there.
     """
     size, sha256, etag = _read_note(_note_path(target, state))
-    if sha256 is None or not target.is_file() or size != _size(target):
+    if sha256 is None or not size or size != _size(target):
         return None
     return FetchedFile(target, size, sha256, etag)
 
@@ -345,8 +347,11 @@ def _write_note(path: Path, size: int, sha256: str | None, etag: str | None) -> 
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; 0 where there is none."""
-    return path.stat().st_size if path.is_file() else 0
+    """Bytes of a file; 0 where there is none that can be looked at."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
 
 
 def _digest(path: Path, check: Callable[[], None]) -> str:
