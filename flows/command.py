@@ -127,10 +127,11 @@ def _prefect(given: argparse.Namespace) -> Iterator[None]:
 def _dry_run(request: DownloadRequest, options: DownloadOptions) -> None:
     """Show the plan; a flow run that downloads nothing would only clutter the dashboard."""
     from mlhub_core.pipeline import download
+    from mlhub_core.runner import InProcess
 
     download(
         request,
-        profile=options.profile,
+        InProcess(profile=options.profile),
         on_plan=lambda plan: show(*plan.describe(), *plan.details()),
     )
 

@@ -5,7 +5,7 @@ The threads fetch themselves, or wait for a process of their own each, where tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,10 +13,10 @@ from prefect.utilities.annotations import unmapped
 
 from flows.host_limits import taking_turns
 from flows.side_by_side import settle, side_by_side
+from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.request import DownloadRequest
-from mlhub_core.selection.plan import Plan
-from mlhub_core.settings import TransferSettings
+from mlhub_core.selection.partition import Partition
+from mlhub_core.settings import RunSettings, TransferSettings
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.transfer.workers import processes_for, share
 from tasks.download_partition import download_partition
@@ -24,27 +24,27 @@ from tasks.runtime import announce
 
 
 def download_partitions(
-    request: DownloadRequest, paths: DownloadPaths, plan: Plan
+    partitions: Sequence[Partition],
+    paths: DownloadPaths,
+    settings: RunSettings,
+    if_exists: DownloadIfExistsOpts,
 ) -> tuple[PartitionResult, ...]:
-    """Run the task ``download-partition`` for each partition of a plan, and wait for them.
+    """Run the task ``download-partition`` for each partition, and wait for them.
 
     Raises:
         MLHubException: all that the task raises.
     """
-    if not plan.partitions:
-        return ()
-    settings = request.settings
-    announce(plan.partitions)
+    announce(partitions)
     with (
-        taking_turns(plan.partitions, settings.transfer),
-        _runner(request, paths, plan) as (runner, transfer, apart),
+        taking_turns(partitions, settings.transfer),
+        _runner(partitions, paths, settings, if_exists) as (runner, transfer, apart),
     ):
         futures = runner.map(
             download_partition,
             {
-                "partition": plan.partitions,
+                "partition": partitions,
                 "paths": unmapped(paths),
-                "if_exists": unmapped(request.if_exists),
+                "if_exists": unmapped(if_exists),
                 "settings": unmapped(transfer),
                 "apart": unmapped(apart),
             },
@@ -54,17 +54,19 @@ def download_partitions(
 
 @contextmanager
 def _runner(
-    request: DownloadRequest, paths: DownloadPaths, plan: Plan
+    partitions: Sequence[Partition],
+    paths: DownloadPaths,
+    settings: RunSettings,
+    if_exists: DownloadIfExistsOpts,
 ) -> Iterator[tuple[Any, TransferSettings, bool]]:
     """A task runner, the settings of each of its processes, and whether tasks start their own."""
-    settings = request.settings
     if settings.runner == "dask":
         from flows.cluster import on_cluster
 
         with on_cluster(settings, paths) as (runner, transfer):
             yield runner, transfer, False
         return
-    processes = processes_for(plan.partitions, paths, settings, request.if_exists)
+    processes = processes_for(partitions, paths, settings, if_exists)
     apart = processes > 1
     with side_by_side(processes if apart else settings.workers) as threads:
         yield threads, share(settings.transfer, processes), apart

@@ -1,49 +1,138 @@
-"""The steps of a download in order, without an orchestrator.
+"""What is done for a download, and for a sync, in order.
 
-``Dataset.download()`` and ``mlhub download`` run them from here; the Prefect flow runs the same
-steps as tasks. Each step is a function of the core that takes and returns small values; what is
-here is their order, and what surrounds them.
+The steps are functions of :mod:`mlhub_core.steps`; a runner runs them, in this process or as the
+tasks of a Prefect flow. What is here is their order, and what surrounds them.
 """
 
 from __future__ import annotations
 
-import importlib
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-from mlhub_core.chores import Chores, Pool, settle_all, start_thread
-from mlhub_core.console import ensure_handler
-from mlhub_core.index.build import AssetIndex, index_assets
+from mlhub_core import steps
+from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.metadata import DatasetInfo, fetch_metadata
-from mlhub_core.planning import make_plan
-from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.metadata import DatasetInfo
 from mlhub_core.request import DownloadRequest
+from mlhub_core.runner import InProcess, Outcome, Runner
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settled import settle
-from mlhub_core.sources.archive import CatalogArchive, fetch_catalog
-from mlhub_core.sources.unarchive import Unarchived, unarchive
-from mlhub_core.stop import StopFlag
+from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.unarchive import Unarchived
+from mlhub_core.sync.changes import forget_unfinished, index_place, prepare
+from mlhub_core.sync.question import check_request, known_paths
+from mlhub_core.sync.report import SyncReport
 from mlhub_core.transfer.failures import ASSET_COLUMNS, earlier_failures, merge_failures
 from mlhub_core.transfer.report import DownloadReport, add_up, uncompared_text
 from mlhub_core.transfer.result import PartitionResult
-from mlhub_core.transfer.workers import download_partitions
 from mlhub_core.workspace import workspace
 
 log = logging.getLogger(__name__)
 
-_ODD_KEPT = 100
-"""What is odd about a catalog, in words: enough to see a pattern, small enough to travel."""
+_REMARKS = 100
+"""What is unusual about a catalog, in words: enough to see a pattern, small enough to travel."""
+
+
+def download(
+    request: DownloadRequest,
+    runner: Runner | None = None,
+    *,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+) -> DownloadReport:
+    """Download a dataset, or the part of it that matches.
+
+    Args:
+        request: What to download.
+        runner: Runs the steps; this process by default.
+        on_plan: Gets the plan before the first asset is fetched.
+
+    Returns:
+        What was done; failures of single assets are counted in it, not raised.
+
+    Raises:
+        InvalidArgument: if an argument cannot work; nothing has been written.
+        NothingMatches: if the filters leave nothing.
+        StorageError: if the disk refuses.
+        Interrupted: if stopped.
+        MLHubException: all that the session raises.
+    """
+    started = time.monotonic()
+    runner = runner or InProcess()
+    request.check()
+    info = runner(steps.fetch_metadata, request.dataset)
+    check_collections(request.wanted, info)
+    paths = request.paths(info.id)
+    log.info("%s: %s", info.id, info.title or "(no title)")
+    with workspace(paths), runner.showing(info.id):
+        limits = request.settings.limits
+        archive = runner(steps.fetch_catalog, paths, request.if_exists, limits)
+        unarchived, index = _unpack(runner, request, archive, paths, request.if_exists)
+        catalog = _Catalog(info, paths, unarchived, index)
+        return _have_assets(runner, request, catalog, started, on_plan=on_plan)
+
+
+def sync(
+    request: DownloadRequest, runner: Runner | None = None, *, prune: bool = False
+) -> SyncReport:
+    """Make a download what the catalog says today.
+
+    If nothing has changed, that is one request for the catalog, and no write. The first time, and
+    after a run that did not get done, everything that is missing is fetched.
+
+    Args:
+        request: What to have; ``if_exists`` is ``resume`` or ``skip``.
+        runner: Runs the steps; this process by default.
+        prune: Whether files that the catalog no longer has are moved into ``.mlhub/trash``.
+
+    Returns:
+        What was done; failures of single assets are counted in it, not raised.
+
+    Raises:
+        InvalidArgument: if an argument cannot work.
+        NothingMatches: if the filters leave nothing.
+        StorageError: if the disk refuses.
+        Interrupted: if stopped.
+        MLHubException: all that the session raises.
+    """
+    started = time.monotonic()
+    runner = runner or InProcess()
+    check_request(request)
+    known = known_paths(request)
+    if known is not None and runner(steps.check_catalog, request, known, prune):
+        return _nothing_to_do(known)
+    info = runner(steps.fetch_metadata, request.dataset)
+    check_collections(request.wanted, info)
+    paths = request.paths(info.id)
+    if known is None and runner(steps.check_catalog, request, paths, prune):
+        return _nothing_to_do(paths)
+    with workspace(paths), runner.showing(info.id):
+        maybe_gone = prepare(paths)
+        limits, resume = request.settings.limits, DownloadIfExistsOpts.resume
+        archive = runner(steps.fetch_catalog, paths, resume, limits)
+        place = index_place(paths, archive)
+        unarchived, beside = _unpack(runner, request, archive, paths, resume, place)
+        index, changes = runner(steps.compare_indexes, paths, archive, beside, limits)
+        if changes is not None:
+            log.info("the catalog has changed: %s", changes)
+            runner.show_changes(info.id, changes)
+        catalog = _Catalog(info, paths, unarchived, index)
+        report = _have_assets(runner, request, catalog, started, renewed=changes is not None)
+        pruned = runner(steps.prune_files, paths, limits) if prune else None
+        if not report.failed:
+            gone = pruned is None and (maybe_gone or bool(changes and changes.removed))
+            settle(paths, request.wanted.digest(), gone=gone)
+            forget_unfinished(paths)
+        return SyncReport(info.id, paths.asset_dir, changes=changes, download=report, pruned=pruned)
 
 
 def check_collections(wanted: AssetFilter, info: DatasetInfo) -> None:
-    """Check the collections of a filter against those that the hub lists, before any work.
+    """Check the collections of a filter against those that the source lists, before any work.
 
     Raises:
         InvalidArgument: naming an unknown one, near misses and what there is.
@@ -53,16 +142,75 @@ def check_collections(wanted: AssetFilter, info: DatasetInfo) -> None:
         AssetFilter(names).check_against({entry.id: () for entry in info.collections})
 
 
-def conclude(
-    info: DatasetInfo,
+@dataclass(frozen=True, slots=True)
+class _Catalog:
+    """The catalog of a dataset, on disk; no index where only the catalog is wanted."""
+
+    info: DatasetInfo
+    paths: DownloadPaths
+    unarchived: Unarchived | None
+    index: AssetIndex | None
+
+
+def _unpack(
+    runner: Runner,
+    request: DownloadRequest,
+    archive: CatalogArchive,
     paths: DownloadPaths,
+    if_exists: DownloadIfExistsOpts,
+    place: DownloadPaths | None = None,
+) -> tuple[Unarchived | None, Any]:
+    """Unarchive and index, side by side: both read the archive, neither reads the other's."""
+    limits = request.settings.limits
+    unarchiving = (steps.unarchive, (archive, paths, if_exists, limits))
+    indexing = (steps.index_assets, (archive, place or paths, limits))
+    if request.catalog_only:
+        (unarchived,) = runner.side_by_side(unarchiving)
+        return unarchived, None
+    if not request.settings.unarchive:
+        (index,) = runner.side_by_side(indexing)
+        return None, index
+    unarchived, index = runner.side_by_side(unarchiving, indexing)
+    return unarchived, index
+
+
+def _have_assets(
+    runner: Runner,
+    request: DownloadRequest,
+    catalog: _Catalog,
+    started: float,
     *,
+    renewed: bool = False,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+) -> DownloadReport:
+    """Plan what is wanted of a catalog, fetch it, and report.
+
+    Args:
+        runner: Runs the steps.
+        request: What is wanted.
+        catalog: The catalog.
+        started: When the run began, by the monotonic clock.
+        renewed: Whether the catalog is another one than the files here were fetched for.
+        on_plan: Gets the plan.
+    """
+    paths, index, plan = catalog.paths, catalog.index, None
+    results: tuple[PartitionResult, ...] = ()
+    if index is not None:
+        plan = runner(steps.filter_assets, request, paths, index, renewed)
+        on_plan(plan)
+        if plan.partitions and not request.dry_run:
+            results = runner.download(plan.partitions, paths, request.settings, request.if_exists)
+    report = conclude(request, catalog, plan, results, time.monotonic() - started)
+    runner.show(Outcome(catalog.info, paths, request.wanted, report, plan, index))
+    return report
+
+
+def conclude(
+    request: DownloadRequest,
+    catalog: _Catalog,
+    plan: Plan | None,
+    results: tuple[PartitionResult, ...],
     seconds: float,
-    unarchived: Unarchived | None = None,
-    index: AssetIndex | None = None,
-    plan: Plan | None = None,
-    results: tuple[PartitionResult, ...] = (),
-    wanted: AssetFilter | None = None,
 ) -> DownloadReport:
     """Merge what the partitions report, and write ``err_report.csv`` if anything failed.
 
@@ -71,6 +219,7 @@ def conclude(
     Raises:
         StorageError: if the disk refuses.
     """
+    paths, index, wanted = catalog.paths, catalog.index, request.settles
     causes = _merge_failures(paths, plan, results, wanted)
     sums = add_up(results)
     totals: dict[str, Any] = {**sums, "files": plan.files if plan else 0}
@@ -78,10 +227,10 @@ def conclude(
         log.warning("%s", uncompared_text(sums["uncompared"], sums["uncompared_example"]))
     if plan and wanted is not None and not sums["failed"] and sums["files"] == plan.files:
         settle(paths, wanted.digest())
-    readers = [reader for reader in (unarchived, index) if reader]
+    readers = [reader for reader in (catalog.unarchived, index) if reader]
     report = DownloadReport(
-        dataset_id=info.id,
-        title=info.title,
+        dataset_id=catalog.info.id,
+        title=catalog.info.title,
         directory=paths.asset_dir,
         index_path=index.path if index else None,
         err_report=paths.err_report if totals["failed"] else None,
@@ -92,7 +241,7 @@ def conclude(
         without_place=plan.without_place if plan else 0,
         without_time=plan.without_time if plan else 0,
         oddities=sum(reader.oddity_count for reader in readers),
-        odd=tuple(text for reader in readers for text in reader.oddities)[:_ODD_KEPT],
+        odd=tuple(text for reader in readers for text in reader.oddities)[:_REMARKS],
         missing=index.missing if index else 0,
         catalog_only=plan is None,
     )
@@ -119,120 +268,7 @@ def _merge_failures(
     return merge_failures(results, paths.err_report, kept=kept)
 
 
-def download(
-    request: DownloadRequest,
-    *,
-    api_key: str | None = None,
-    profile: str | None = None,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
-    on_plan: Callable[[Plan], None] = lambda plan: None,
-) -> DownloadReport:
-    """Run all steps.
-
-    Args:
-        request: What to download.
-        api_key: As for :func:`~mlhub_core.session.get_session`.
-        profile: As for :func:`~mlhub_core.session.get_session`.
-        stop: Stops the run when set.
-        on_progress: Gets the progress of all steps.
-        on_plan: Gets the plan before the first asset is fetched.
-
-    Returns:
-        What was done; failures of single assets are counted in it, not raised.
-
-    Raises:
-        InvalidArgument: if an argument cannot work; nothing has been written.
-        NothingMatches: if the filters leave nothing.
-        StorageError: if the disk refuses.
-        Interrupted: if stopped.
-        MLHubException: all that the session raises.
-    """
-    ensure_handler()
-    started = time.monotonic()
-    stop = StopFlag(parent=stop)
-    request.check()
-    info = fetch_metadata(request.dataset, api_key=api_key, profile=profile)
-    check_collections(request.wanted, info)
-    paths = request.paths(info.id)
-    log.info("%s: %s", info.id, info.title or "(no title)")
-    with workspace(paths):
-        if not request.catalog_only:
-            # While the hub is waited for: importing takes as long as a few of its answers.
-            start_thread(threading.Thread(target=_load_arrow, name="mlhub-imports"))
-        archive = fetch_catalog(
-            paths,
-            if_exists=request.if_exists,
-            api_key=api_key,
-            profile=profile,
-            limits=request.settings.limits,
-            stop=stop,
-            on_progress=on_progress,
-        )
-        unarchived, index = _unpack(request, paths, archive, stop, on_progress)
-        if index is None:
-            return conclude(info, paths, seconds=time.monotonic() - started, unarchived=unarchived)
-        results: tuple[PartitionResult, ...] = ()
-        with Chores(stop) as chores:
-            plan = make_plan(
-                request, paths, index, chores=chores, stop=stop, on_progress=on_progress
-            )
-            on_plan(plan)
-            if not request.dry_run:
-                results = download_partitions(
-                    plan.partitions,
-                    paths,
-                    request.settings,
-                    if_exists=request.if_exists,
-                    stop=stop,
-                    on_progress=on_progress,
-                )
-        return conclude(
-            info,
-            paths,
-            seconds=time.monotonic() - started,
-            unarchived=unarchived,
-            index=index,
-            plan=plan,
-            results=results,
-            wanted=request.settles,
-        )
-
-
-def _load_arrow() -> None:
-    with suppress(ImportError, MemoryError):  # whoever needs it says what is missing
-        importlib.import_module("mlhub_core.selection.query")
-
-
-def _unpack(
-    request: DownloadRequest,
-    paths: DownloadPaths,
-    archive: CatalogArchive,
-    stop: StopFlag,
-    on_progress: ProgressSink,
-) -> tuple[Unarchived | None, AssetIndex | None]:
-    """Unarchive and index, side by side: both read the archive, neither reads the other's."""
-    limits = request.settings.limits
-    if not request.settings.unarchive:
-        log.info("create stac asset list ...")
-        return None, index_assets(archive, paths, limits=limits, stop=stop, on_progress=on_progress)
-    log.info("unarchive %s ...", archive.path.name)
-    with Pool(2, thread_name_prefix="mlhub") as pool:
-        extraction = pool.submit(
-            unarchive,
-            archive,
-            paths,
-            if_exists=request.if_exists,
-            limits=limits,
-            stop=stop,
-            on_progress=on_progress,
-        )
-        if request.catalog_only:
-            settle_all([extraction], stop)
-            return extraction.result(), None
-        log.info("create stac asset list ...")
-        indexing = pool.submit(
-            index_assets, archive, paths, limits=limits, stop=stop, on_progress=on_progress
-        )
-        settle_all([extraction, indexing], stop)
-    return extraction.result(), indexing.result()
+def _nothing_to_do(paths: DownloadPaths) -> SyncReport:
+    report = SyncReport(paths.dataset_id, paths.asset_dir, current=True)
+    log.info("%s", report.summary())
+    return report

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlhub_core.carry import carry_out
-from mlhub_core.console import ensure_handler
 from mlhub_core.existing import existing_download
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.net.body import digest_file
 from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.runner import InProcess
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
 from mlhub_core.settings import RunSettings
 from mlhub_core.sources.archive import CatalogArchive
@@ -31,7 +31,6 @@ from mlhub_core.transfer.ledger import mark_damaged
 from mlhub_core.transfer.report import DownloadReport, add_up, uncompared_text
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.transfer.verify import VerifyReport, check_download
-from mlhub_core.transfer.workers import download_partitions
 from mlhub_core.workspace import workspace
 
 log = logging.getLogger(__name__)
@@ -71,7 +70,6 @@ def verify(
         Interrupted: if stopped; what is repaired by then stays so.
         CatalogError: if a repair needs the catalog archive and cannot use it.
     """
-    ensure_handler()
     settings = settings or RunSettings()
     paths = existing_download(directory)
     with workspace(paths):
@@ -112,7 +110,6 @@ def retry(
         StorageError: if the disk refuses, or another run holds the directory.
         Interrupted: if stopped.
     """
-    ensure_handler()
     started = time.monotonic()
     settings = settings or RunSettings()
     paths = existing_download(directory)
@@ -123,9 +120,7 @@ def retry(
         picked = _pick(paths, names, ASSET_KEY, settings, stop)
         if picked.carried and not _is_unarchived(paths):
             _carry_out(paths, picked, settings, stop, on_progress)
-        results = download_partitions(
-            picked.partitions, paths, settings, stop=stop, on_progress=on_progress
-        )
+        results = _fetch(picked, paths, settings, stop, on_progress)
         unknown = sum(1 for _ in _other_failures(paths, picked))
         return _conclude(paths, picked, results, unknown, time.monotonic() - started)
 
@@ -156,13 +151,24 @@ def _repair(
         _carry_out(paths, picked, settings, stop, on_progress)
     elif picked.carried or report.catalog:
         _restore_catalog(paths, settings, stop, on_progress)
-    results = download_partitions(
-        picked.partitions, paths, settings, stop=stop, on_progress=on_progress
-    )
+    results = _fetch(picked, paths, settings, stop, on_progress)
     unknown = picked.wanted - picked.files
     repaired = _conclude(paths, picked, results, unknown, time.monotonic() - started)
     restored = report.catalog
     return replace(repaired, files=repaired.files + restored, fetched=repaired.fetched + restored)
+
+
+def _fetch(
+    picked: Picked,
+    paths: DownloadPaths,
+    settings: RunSettings,
+    stop: StopFlag | None,
+    on_progress: ProgressSink,
+) -> tuple[PartitionResult, ...]:
+    if not picked.partitions:
+        return ()
+    runner = InProcess(stop=stop, on_progress=on_progress)
+    return runner.download(picked.partitions, paths, settings, DownloadIfExistsOpts.resume)
 
 
 def _is_unarchived(paths: DownloadPaths) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from mlhub_core import steps
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.request import DownloadRequest
-from mlhub_core.sync import question
-from tasks.access import Access
+from tasks.runtime import run_hooks
 
 
 @task(
@@ -17,10 +17,7 @@ from tasks.access import Access
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def check_catalog(
-    request: DownloadRequest, paths: DownloadPaths, prune: bool, access: Access
-) -> bool:
-    """See :func:`mlhub_core.sync.question.is_current`."""
-    return question.is_current(
-        request, paths, prune=prune, api_key=access.api_key(), profile=access.profile
-    )
+def check_catalog(request: DownloadRequest, paths: DownloadPaths, pruning: bool) -> bool:
+    """See :func:`mlhub_core.steps.check_catalog`."""
+    with run_hooks() as hooks:
+        return steps.check_catalog(hooks.run, request, paths, pruning)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from mlhub_core import steps
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.archive import CatalogArchive
-from mlhub_core.sync import changes
 from mlhub_core.sync.changes import Changes
 from tasks.runtime import run_hooks
 
@@ -23,6 +23,6 @@ from tasks.runtime import run_hooks
 def compare_indexes(
     paths: DownloadPaths, archive: CatalogArchive, index: AssetIndex, limits: ArchiveLimits
 ) -> tuple[AssetIndex, Changes | None]:
-    """See :func:`mlhub_core.sync.changes.adopt_index`."""
+    """See :func:`mlhub_core.steps.compare_indexes`."""
     with run_hooks() as hooks:
-        return changes.adopt_index(paths, archive, index, limits=limits, stop=hooks.stop)
+        return steps.compare_indexes(hooks.run, paths, archive, index, limits)

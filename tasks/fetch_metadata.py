@@ -5,9 +5,9 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mlhub_core import metadata
+from mlhub_core import steps
 from mlhub_core.metadata import DatasetInfo
-from tasks.access import Access
+from tasks.runtime import run_hooks
 
 
 @task(
@@ -16,6 +16,7 @@ from tasks.access import Access
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def fetch_metadata(dataset: str, access: Access) -> DatasetInfo:
-    """See :func:`mlhub_core.metadata.fetch_metadata`."""
-    return metadata.fetch_metadata(dataset, api_key=access.api_key(), profile=access.profile)
+def fetch_metadata(dataset: str) -> DatasetInfo:
+    """See :func:`mlhub_core.steps.fetch_metadata`."""
+    with run_hooks() as hooks:
+        return steps.fetch_metadata(hooks.run, dataset)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mlhub_core import planning
+from mlhub_core import steps
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan
-from tasks.runtime import chores_of_run, run_hooks
+from tasks.runtime import run_hooks
 
 
 @task(
@@ -19,14 +19,9 @@ from tasks.runtime import chores_of_run, run_hooks
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def filter_assets(request: DownloadRequest, paths: DownloadPaths, index: AssetIndex) -> Plan:
-    """See :func:`mlhub_core.planning.make_plan`."""
+def filter_assets(
+    request: DownloadRequest, paths: DownloadPaths, index: AssetIndex, renewed: bool
+) -> Plan:
+    """See :func:`mlhub_core.steps.filter_assets`."""
     with run_hooks() as hooks:
-        return planning.make_plan(
-            request,
-            paths,
-            index,
-            chores=chores_of_run(),
-            stop=hooks.stop,
-            on_progress=hooks.progress,
-        )
+        return steps.filter_assets(hooks.run, request, paths, index, renewed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mlhub_core.index import build as index
+from mlhub_core import steps
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
@@ -22,8 +22,6 @@ from tasks.runtime import run_hooks
 def index_assets(
     archive: CatalogArchive, paths: DownloadPaths, limits: ArchiveLimits
 ) -> AssetIndex:
-    """See :func:`mlhub_core.index.build.index_assets`."""
+    """See :func:`mlhub_core.steps.index_assets`."""
     with run_hooks() as hooks:
-        return index.index_assets(
-            archive, paths, limits=limits, stop=hooks.stop, on_progress=hooks.progress
-        )
+        return steps.index_assets(hooks.run, archive, paths, limits)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from mlhub_core import steps
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sync import prune
 from tasks.runtime import run_hooks
 
 
@@ -18,6 +18,6 @@ from tasks.runtime import run_hooks
     persist_result=False,
 )
 def prune_files(paths: DownloadPaths, limits: ArchiveLimits) -> int:
-    """See :func:`mlhub_core.sync.prune.prune`."""
+    """See :func:`mlhub_core.steps.prune_files`."""
     with run_hooks() as hooks:
-        return prune.prune(paths, limits=limits, stop=hooks.stop)
+        return steps.prune_files(hooks.run, paths, limits)

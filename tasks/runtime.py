@@ -1,8 +1,9 @@
-"""What the tasks of one run share: a stop flag, and where progress is told.
+"""What the tasks of one run share: a stop flag, where progress is told, where the API key is.
 
-Neither can be a task parameter: a flag must be seen by threads that run already, and a listener is
-a function. They travel in a context variable, which Prefect's thread pool copies into its threads,
-so that two runs in one process have nothing to do with each other.
+None of it can be a task parameter: a flag must be seen by threads that run already, a listener is
+a function, and parameters are written down. They travel in a context variable, which Prefect's
+thread pool copies into its threads, so that two runs in one process have nothing to do with each
+other.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from mlhub_core.chores import Chores
 from mlhub_core.progress import Broadcast, Progress, Stage
 from mlhub_core.selection.partition import Partition
+from mlhub_core.steps import Run
 from mlhub_core.stop import StopFlag
+from tasks.access import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +27,35 @@ class RunHooks:
     Attributes:
         stop: Set when the run is to end; the loops of the core look at it.
         progress: Gets the messages of all tasks.
+        access: Where the API key is.
     """
 
     stop: StopFlag = field(default_factory=StopFlag)
     progress: Broadcast = field(default_factory=Broadcast)
+    access: Access = field(default_factory=Access)
+
+    @property
+    def run(self) -> Run:
+        """The same, as the steps of the core take it."""
+        return Run(self.stop, self.progress, self.access.profile, self.access.api_key)
 
 
 _HOOKS: ContextVar[RunHooks] = ContextVar("mlhub_run_hooks")
-_CHORES: ContextVar[Chores | None] = ContextVar("mlhub_run_chores", default=None)
 
 
 @contextmanager
-def new_run() -> Iterator[RunHooks]:
+def new_run(access: Access | None = None) -> Iterator[RunHooks]:
     """Hooks for a run that begins here, for the length of the block.
 
     The stop flag is always a new one, because Prefect retries a flow in the same process. Progress
     goes on to whoever listened before, such as the command that calls the flow.
+
+    Args:
+        access: Where the API key is.
     """
     outer = _HOOKS.get(None)
-    hooks = RunHooks() if outer is None else RunHooks(progress=outer.progress)
+    progress = Broadcast() if outer is None else outer.progress
+    hooks = RunHooks(progress=progress, access=access or Access())
     token = _HOOKS.set(hooks)
     try:
         yield hooks
@@ -64,22 +76,6 @@ def run_hooks() -> Iterator[RunHooks]:
     except BaseException:
         hooks.stop.set()
         raise
-
-
-@contextmanager
-def with_chores() -> Iterator[None]:
-    """Have what no task waits for done beside the tasks of the block, which ends when it is."""
-    with run_hooks() as hooks, Chores(hooks.stop) as chores:
-        token = _CHORES.set(chores)
-        try:
-            yield
-        finally:
-            _CHORES.reset(token)
-
-
-def chores_of_run() -> Chores | None:
-    """Where such things go; None outside of such a block."""
-    return _CHORES.get()
 
 
 def announce(partitions: Iterable[Partition]) -> None:

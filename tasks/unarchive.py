@@ -5,10 +5,10 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from mlhub_core import steps
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources import unarchive as extract
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.unarchive import Unarchived
 from tasks.runtime import run_hooks
@@ -26,13 +26,6 @@ def unarchive(
     if_exists: DownloadIfExistsOpts,
     limits: ArchiveLimits,
 ) -> Unarchived:
-    """See :func:`mlhub_core.sources.unarchive.unarchive`."""
+    """See :func:`mlhub_core.steps.unarchive`."""
     with run_hooks() as hooks:
-        return extract.unarchive(
-            archive,
-            paths,
-            if_exists=if_exists,
-            limits=limits,
-            stop=hooks.stop,
-            on_progress=hooks.progress,
-        )
+        return steps.unarchive(hooks.run, archive, paths, if_exists, limits)

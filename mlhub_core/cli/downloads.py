@@ -144,6 +144,7 @@ def _download(given: argparse.Namespace) -> None:
     # Checked before the demo hub starts, and before anything heavy is imported.
     options = download_options(given)
     from mlhub_core.pipeline import download
+    from mlhub_core.runner import InProcess
     from mlhub_core.selection.plan import Plan
 
     def show_plan(plan: Plan) -> None:
@@ -151,12 +152,8 @@ def _download(given: argparse.Namespace) -> None:
             show(*plan.describe(), *plan.details())
 
     with _running(given, demo=options.demo) as on_progress:
-        report = download(
-            options.request(dry_run=given.dry_run),
-            profile=options.profile,
-            on_progress=on_progress,
-            on_plan=show_plan,
-        )
+        runner = InProcess(profile=options.profile, on_progress=on_progress)
+        report = download(options.request(dry_run=given.dry_run), runner, on_plan=show_plan)
     if not given.dry_run:
         show(*report.summary().split("\n"))
         report.raise_for_failures(strict=options.strict)
@@ -164,15 +161,12 @@ def _download(given: argparse.Namespace) -> None:
 
 def _sync(given: argparse.Namespace) -> None:
     options = download_options(given)
-    from mlhub_core.sync.run import sync
+    from mlhub_core.pipeline import sync
+    from mlhub_core.runner import InProcess
 
     with _running(given, demo=options.demo) as on_progress:
-        report = sync(
-            options.request(dry_run=given.dry_run),
-            prune=given.prune,
-            profile=options.profile,
-            on_progress=on_progress,
-        )
+        runner = InProcess(profile=options.profile, on_progress=on_progress)
+        report = sync(options.request(dry_run=given.dry_run), runner, prune=given.prune)
     show(*report.summary().split("\n"))
     report.raise_for_failures(strict=options.strict)
 

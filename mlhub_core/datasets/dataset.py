@@ -290,6 +290,7 @@ class Dataset:
         from mlhub_core.display import showing_progress
         from mlhub_core.pipeline import download
         from mlhub_core.request import DownloadRequest
+        from mlhub_core.runner import InProcess
         from mlhub_core.selection.filters import AssetFilter
 
         if not isinstance(settings, RunSettings | None):
@@ -319,12 +320,12 @@ class Dataset:
             settings=_ignoring(settings or RunSettings(), ignore_file_size, ignore_checksum),
         )
         with showing_progress(progress) as on_progress:
-            report = download(
-                request,
+            runner = InProcess(
                 api_key=api_key or self.session_kwargs["api_key"],
                 profile=profile or self.session_kwargs["profile"],
                 on_progress=on_progress,
             )
+            report = download(request, runner)
         report.raise_for_failures(strict=strict)
         return report
 

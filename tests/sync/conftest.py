@@ -11,9 +11,9 @@ import pytest
 
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.options import DownloadOptions
+from mlhub_core.pipeline import sync
 from mlhub_core.request import DownloadRequest
 from mlhub_core.sync.report import SyncReport
-from mlhub_core.sync.run import sync
 from tests.acceptance.kit import DATASET, ROOT, item, publish
 from tests.faultserver import FaultServer
 

@@ -22,7 +22,7 @@ OTHER_VICTIMS = [CATALOG, ARCHIVE, "/f/i00.tif", "/f/n0.tif", "/f/n3.tif"]
 RUN = """
 import os, sys
 from mlhub_core.options import DownloadOptions
-from mlhub_core.sync.run import sync
+from mlhub_core.pipeline import sync
 request = DownloadOptions.create(dataset="tiny", output_dir=sys.argv[1], concurrency=1).request()
 sys.stdin.readline()
 sync(request, prune=True)

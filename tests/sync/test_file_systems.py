@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.pipeline import download
+from mlhub_core.pipeline import download, sync
 from mlhub_core.repair import verify
 from mlhub_core.request import DownloadRequest
 from mlhub_core.settings import RunSettings
-from mlhub_core.sync.run import sync
 from tests.acceptance.kit import DATASET, ROOT, catalog_members, collection, item, publish
 from tests.faultserver import FaultServer
 

@@ -14,6 +14,7 @@ from mlhub_core.pipeline import download
 from mlhub_core.progress import Progress
 from mlhub_core.repair import retry
 from mlhub_core.request import DownloadRequest
+from mlhub_core.runner import InProcess
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.failures import HEADER
 from mlhub_core.transfer.lock import directory_lock
@@ -191,7 +192,7 @@ def test_what_failed_before_a_stop_is_asked_for(tiny: Tiny) -> None:
 
     request = DownloadRequest(DATASET, tiny.root, settings=SETTINGS)
     with pytest.raises(Interrupted):
-        download(request, stop=stop, on_progress=stop_then)
+        download(request, InProcess(stop=stop, on_progress=stop_then))
     break_files(tiny, [2, 4], GOOD)
     assert main(["retry", str(tiny.directory), "--quiet"]) == 0
     assert tiny.final(2).read_bytes() == tiny.truth(2)

@@ -1,0 +1,163 @@
+"""What both flows are: a pipeline of the core, its steps run as tasks, and what surrounds a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from inspect import signature
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from prefect import Task, get_run_logger, runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed
+
+from flows.api_client import one_client
+from flows.artifacts import progress_artifact, show_report
+from flows.cancelling import stopping_when_cancelled
+from flows.changes_artifact import show_changes
+from flows.dataset_tags import tagged
+from flows.directories import lasting
+from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
+from flows.partitions import download_partitions
+from flows.side_by_side import settle, side_by_side
+from mlhub_core import steps
+from mlhub_core.cli.hub import demo_hub
+from mlhub_core.exceptions import Interrupted
+from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.options import DownloadOptions
+from mlhub_core.request import DownloadRequest
+from mlhub_core.runner import Call, Outcome, Runner
+from mlhub_core.selection.partition import Partition
+from mlhub_core.settings import RunSettings
+from mlhub_core.steps import Run
+from mlhub_core.sync.changes import Changes
+from mlhub_core.sync.report import SyncReport
+from mlhub_core.transfer.report import DownloadReport
+from mlhub_core.transfer.result import PartitionResult
+from tasks.access import Access
+from tasks.check_catalog import check_catalog
+from tasks.compare_indexes import compare_indexes
+from tasks.fetch_catalog import fetch_catalog
+from tasks.fetch_metadata import fetch_metadata
+from tasks.filter_assets import filter_assets
+from tasks.index_assets import index_assets
+from tasks.prune_files import prune_files
+from tasks.runtime import new_run
+from tasks.unarchive import unarchive
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R", DownloadReport, SyncReport)
+
+_TASKS: dict[Any, Task[..., Any]] = {
+    steps.fetch_metadata: fetch_metadata,
+    steps.check_catalog: check_catalog,
+    steps.fetch_catalog: fetch_catalog,
+    steps.unarchive: unarchive,
+    steps.index_assets: index_assets,
+    steps.compare_indexes: compare_indexes,
+    steps.filter_assets: filter_assets,
+    steps.prune_files: prune_files,
+}
+"""The task of each step; that of a partition is run by :mod:`flows.partitions`."""
+
+
+class TaskRunner:
+    """Runs the steps of a pipeline as task runs of the flow run that is on."""
+
+    def __call__(
+        self, step: Callable[Concatenate[Run, P], T], /, *values: P.args, **named: P.kwargs
+    ) -> T:
+        """Run a step as a task, and wait for it."""
+        task: Any = _TASKS[step]
+        found: T = task(*values, **named)
+        return found
+
+    def side_by_side(self, *calls: Call) -> tuple[Any, ...]:
+        """Run steps as tasks at the same time, and wait for all."""
+        with side_by_side(len(calls)) as threads:
+            return settle(
+                [
+                    threads.submit(_TASKS[step], signature(_TASKS[step].fn).bind(*values).arguments)
+                    for step, values in calls
+                ]
+            )
+
+    def download(
+        self,
+        partitions: Sequence[Partition],
+        paths: DownloadPaths,
+        settings: RunSettings,
+        if_exists: DownloadIfExistsOpts,
+    ) -> tuple[PartitionResult, ...]:
+        """Run a task for each partition."""
+        return download_partitions(partitions, paths, settings, if_exists)
+
+    @contextmanager
+    def showing(self, dataset_id: str) -> Iterator[None]:
+        """Show how far the run is in an artifact."""
+        with tagged(dataset_id), progress_artifact(dataset_id):
+            yield
+
+    def show(self, outcome: Outcome) -> None:
+        """Show in artifacts what the run came to."""
+        show_report(
+            outcome.info,
+            outcome.report,
+            outcome.paths,
+            outcome.wanted,
+            outcome.plan,
+            outcome.index,
+        )
+
+    def show_changes(self, dataset_id: str, changes: Changes) -> None:
+        """Show in an artifact what the catalog changed."""
+        show_changes(dataset_id, changes)
+
+
+def run_name(prefix: str = "") -> str:
+    """What the flow run that is on is called: its dataset, and when it began."""
+    download = runtime.flow_run.parameters.get("download") or {}
+    dataset = dict(download).get("dataset", "dataset")
+    return f"{prefix}{dataset} {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())}"
+
+
+def run_pipeline(
+    download: DownloadOptions,
+    pipeline: Callable[[DownloadRequest, Runner], R],
+    message: Callable[[R], str],
+) -> State[R]:
+    """Run a pipeline as the flow run that is on.
+
+    Args:
+        download: What to download, where to, and how.
+        pipeline: Which one.
+        message: What came of it in one sentence, by its report.
+
+    Raises:
+        DownloadIncomplete: if some assets could not be had; all others are on disk.
+        MLHubException: all that the steps raise.
+    """
+    download.check_public()
+    request = lasting(download).request()
+    with (
+        new_run(Access(download.profile, download.api_key_block)) as hooks,
+        one_client(),
+        core_lines_in_run_log(),
+        progress_lines_in_run_log(hooks.progress),
+        demo_hub() if download.demo else nullcontext(),
+        tagged(request.dataset),
+        stopping_when_cancelled(hooks.stop) as cancelled,
+    ):
+        try:
+            report = pipeline(request, TaskRunner())
+        except Interrupted as error:
+            if not cancelled.is_set():
+                raise
+            return Cancelled(message=str(error))
+    get_run_logger().info(report.summary())
+    report.raise_for_failures(strict=request.strict)
+    # The state's message says in one sentence what came of it; who calls gets its data.
+    return Completed(message=message(report), data=report)

@@ -1,0 +1,195 @@
+"""The steps of a pipeline: functions of small values, and of the run that they are part of.
+
+A runner calls them in this process, or as the tasks of an orchestrator.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from mlhub_core import metadata
+from mlhub_core.carry import carry_out
+from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.index import build
+from mlhub_core.index.build import AssetIndex
+from mlhub_core.layout import DownloadPaths
+from mlhub_core.metadata import DatasetInfo
+from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.request import DownloadRequest
+from mlhub_core.selection.plan import Plan, counted, load_saved, save_plan
+from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources import archive as archives
+from mlhub_core.sources import unarchive as extract
+from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.unarchive import Unarchived
+from mlhub_core.space import check_space
+from mlhub_core.stop import StopFlag
+from mlhub_core.sync import changes, prune, question
+from mlhub_core.sync.changes import Changes
+
+log = logging.getLogger(__name__)
+
+
+def _no_key() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the steps of a run share.
+
+    Attributes:
+        stop: Ends the run when set; the loops of every step look at it.
+        on_progress: Gets the progress of all steps.
+        profile: As for :func:`~mlhub_core.session.get_session`.
+        find_key: Gives the API key, None where a profile or the environment has it. Only steps
+            that ask the hub call it.
+    """
+
+    stop: StopFlag = field(default_factory=StopFlag)
+    on_progress: ProgressSink = ignore
+    profile: str | None = None
+    find_key: Callable[[], str | None] = _no_key
+
+
+def fetch_metadata(run: Run, dataset: str) -> DatasetInfo:
+    """What the hub says about a dataset."""
+    return metadata.fetch_metadata(dataset, api_key=run.find_key(), profile=run.profile)
+
+
+def check_catalog(run: Run, request: DownloadRequest, paths: DownloadPaths, pruning: bool) -> bool:
+    """Whether everything is here, and the catalog is still the same."""
+    return question.is_current(
+        request, paths, prune=pruning, api_key=run.find_key(), profile=run.profile
+    )
+
+
+def fetch_catalog(
+    run: Run, paths: DownloadPaths, if_exists: DownloadIfExistsOpts, limits: ArchiveLimits
+) -> CatalogArchive:
+    """The catalog archive, on disk and verified."""
+    return archives.fetch_catalog(
+        paths,
+        if_exists=if_exists,
+        api_key=run.find_key(),
+        profile=run.profile,
+        limits=limits,
+        stop=run.stop,
+        on_progress=run.on_progress,
+    )
+
+
+def unarchive(
+    run: Run,
+    archive: CatalogArchive,
+    paths: DownloadPaths,
+    if_exists: DownloadIfExistsOpts,
+    limits: ArchiveLimits,
+) -> Unarchived:
+    """The catalog, out of its archive."""
+    log.info("unarchive %s ...", archive.path.name)
+    return extract.unarchive(
+        archive,
+        paths,
+        if_exists=if_exists,
+        limits=limits,
+        stop=run.stop,
+        on_progress=run.on_progress,
+    )
+
+
+def index_assets(
+    run: Run, archive: CatalogArchive, paths: DownloadPaths, limits: ArchiveLimits
+) -> AssetIndex:
+    """The asset index, made of the catalog archive."""
+    log.info("create stac asset list ...")
+    return build.index_assets(
+        archive, paths, limits=limits, stop=run.stop, on_progress=run.on_progress
+    )
+
+
+def compare_indexes(
+    run: Run,
+    paths: DownloadPaths,
+    archive: CatalogArchive,
+    index: AssetIndex,
+    limits: ArchiveLimits,
+) -> tuple[AssetIndex, Changes | None]:
+    """What a new index changes, on record, and the index in its place."""
+    return changes.adopt_index(paths, archive, index, limits=limits, stop=run.stop)
+
+
+def filter_assets(
+    run: Run, request: DownloadRequest, paths: DownloadPaths, index: AssetIndex, renewed: bool
+) -> Plan:
+    """The plan: the index filtered, and what is left cut into partitions; or a saved one.
+
+    Where the catalog stays in its archive, the files that the plan wants of it are taken out of it
+    where they are not here. If the catalog has changed (``renewed``), those that are here may be
+    others by now, and are taken out again.
+
+    Raises:
+        InvalidArgument: if the filter names a collection or asset key that does not exist, or a
+            saved plan cannot be run any more.
+        NothingMatches: if nothing is left.
+        StorageError: if the disk refuses, or has not the room that the files will take.
+    """
+    if request.plan is not None:
+        from mlhub_core.selection.query import archive_of
+
+        plan = load_saved(request.plan, paths.dataset_id, archive_of(index.path))
+    else:
+        request.wanted.check_against(dict(index.asset_keys))
+        for phrase in request.wanted.describe():
+            log.info("filter: %s", phrase)
+        plan = _new_plan(run, request, paths, index)
+    for name, left in plan.funnel:
+        log.info("%s %s", counted(left, "file"), name)
+    if request.dry_run:
+        return plan
+    if request.settings.check_space:
+        check_space(plan, paths, stop=run.stop)
+    if not request.settings.unarchive:
+        carry_out(
+            plan.partitions,
+            paths,
+            if_exists=DownloadIfExistsOpts.overwrite if renewed else request.if_exists,
+            limits=request.settings.limits,
+            stop=run.stop,
+            on_progress=run.on_progress,
+        )
+    return plan
+
+
+def _new_plan(run: Run, request: DownloadRequest, paths: DownloadPaths, index: AssetIndex) -> Plan:
+    """Make a plan: in a place of its own if it is to be kept, and there too if one is kept."""
+    from mlhub_core.selection.query import identity, kept_plan, plan_assets
+
+    workers = request.settings.workers
+    kept = kept_plan(paths.state_dir, identity(index.path, request.wanted, workers))
+    plan = plan_assets(
+        paths.dataset_id,
+        index.path,
+        request.wanted,
+        kept if request.dry_run or kept.exists() else paths.plan_dir,
+        workers=workers,
+        asset_db=paths.asset_db if request.settings.asset_db and not request.dry_run else None,
+        allow_empty=request.allow_empty,
+        stop=run.stop,
+        on_progress=run.on_progress,
+    )
+    if request.dry_run:
+        plan = replace(
+            plan,
+            output_dir=str(paths.output_dir),
+            asset_output_dir=str(paths.asset_output_dir),
+        )
+        save_plan(plan)
+    return plan
+
+
+def prune_files(run: Run, paths: DownloadPaths, limits: ArchiveLimits) -> int:
+    """Files that the catalog no longer has, moved into the trash; how many."""
+    return prune.prune(paths, limits=limits, stop=run.stop)
