@@ -18,7 +18,7 @@ _LIBRARIES = (
     "mlhub_core.sources.unarchive",
     "mlhub_core.index.build",
     "mlhub_core.index.passes",
-    "mlhub_core.sources.standalone",
+    "mlhub_core.sources.archive",
     "pyarrow.compute",
     "pyarrow.parquet",
 )

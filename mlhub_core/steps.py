@@ -20,7 +20,7 @@ from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan, counted, load_saved, save_plan
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources import archive as archives
+from mlhub_core.sources import mlhub
 from mlhub_core.sources import unarchive as extract
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.unarchive import Unarchived
@@ -70,7 +70,7 @@ def fetch_catalog(
     run: Run, paths: DownloadPaths, if_exists: DownloadIfExistsOpts, limits: ArchiveLimits
 ) -> CatalogArchive:
     """The catalog archive, on disk and verified."""
-    return archives.fetch_catalog(
+    return mlhub.fetch_catalog(
         paths,
         if_exists=if_exists,
         api_key=run.find_key(),

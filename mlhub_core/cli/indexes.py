@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from mlhub_core.exceptions import (
     InvalidArgument,
     StorageError,
 )
-from mlhub_core.layout import DownloadPaths, user_path
+from mlhub_core.layout import STATE_DIRECTORY, DownloadPaths, user_path
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.stop import StopFlag
@@ -22,6 +23,32 @@ from mlhub_core.stop import StopFlag
 if TYPE_CHECKING:
     from mlhub_core.index.build import AssetIndex
     from mlhub_core.sources.archive import CatalogArchive
+
+
+@dataclass(frozen=True, slots=True)
+class _IndexPaths(DownloadPaths):
+    """Paths where the index has a name of its own, and everything goes beside it.
+
+    Attributes:
+        output: The index.
+    """
+
+    output: Path
+
+    @classmethod
+    def beside(cls, output: Path, archive: CatalogArchive) -> _IndexPaths:
+        """The paths of an index of an archive."""
+        return cls(output.parent, output.parent, archive.dataset_id, output)
+
+    @property
+    def index(self) -> Path:
+        """The asset index."""
+        return self.output
+
+    @property
+    def state_dir(self) -> Path:
+        """What the index was made from, and the files while it is made."""
+        return self.output.parent / STATE_DIRECTORY / self.output.name
 
 
 def add_index_command(commands: Any) -> None:
@@ -105,15 +132,12 @@ def index_archive(
         StorageError: if the disk refuses.
         Interrupted: if ``stop`` is set.
     """
-    from mlhub_core.sources.standalone import StandalonePaths, describe
+    from mlhub_core.sources.archive import LocalArchive
     from mlhub_core.state import check_state_files
     from mlhub_core.workspace import missing_directories, remove_made
 
-    source = user_path(archive)
-    if not source.is_file():
-        raise InvalidArgument(f"{source} is no file: name a catalog archive, a tar.gz.")
-    found = describe(source, dataset_id, stop)
-    paths = StandalonePaths.beside(user_path(output), found)
+    found = LocalArchive.of(archive, dataset_id).catalog(stop)
+    paths = _IndexPaths.beside(user_path(output), found)
     if paths.index.suffix != ".parquet" or paths.index.is_dir():
         raise InvalidArgument(f"--output {output}: name a file that ends in .parquet.")
     stop = StopFlag(parent=stop)

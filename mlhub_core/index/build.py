@@ -15,7 +15,7 @@ from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.base import Catalog
 from mlhub_core.state import read_state, write_state
 from mlhub_core.stop import StopFlag
 
@@ -58,7 +58,7 @@ class AssetIndex:
 
 
 def index_assets(
-    archive: CatalogArchive,
+    catalog: Catalog,
     paths: DownloadPaths,
     *,
     limits: ArchiveLimits | None = None,
@@ -70,7 +70,7 @@ def index_assets(
     An index that was made from this very archive is used again.
 
     Args:
-        archive: The archive.
+        catalog: The catalog.
         paths: Where everything goes.
         limits: Caps; the defaults of :class:`ArchiveLimits` unless given.
         stop: Ends the work early.
@@ -82,7 +82,7 @@ def index_assets(
         StorageError: if the disk refuses.
         Interrupted: if ``stop`` is set.
     """
-    index = recall(archive, paths)
+    index = recall(catalog, paths)
     if index is None:
         if stop is not None:
             stop.check()
@@ -90,31 +90,31 @@ def index_assets(
         from mlhub_core.index.passes import Build
 
         with _disk_errors(paths):
-            index = Build(archive, paths, limits or ArchiveLimits(), stop, on_progress).run()
-        remember(index, archive, paths)
+            index = Build(catalog, paths, limits or ArchiveLimits(), stop, on_progress).run()
+        remember(index, catalog, paths)
     on_progress(
         Progress(
             Stage.INDEX,
             done=index.assets,
             total=index.assets,
-            bytes_done=archive.size,
-            bytes_total=archive.size,
+            bytes_done=catalog.size,
+            bytes_total=catalog.size,
             finished=True,
         )
     )
     return index
 
 
-def identity(archive: CatalogArchive) -> dict[str, Any]:
+def identity(catalog: Catalog) -> dict[str, Any]:
     """What an index was made from, and by which rules."""
     return {
         "version": INDEX_VERSION,
-        "dataset_id": archive.dataset_id,
-        "sha256": archive.sha256,
+        "dataset_id": catalog.dataset_id,
+        "sha256": catalog.sha256,
     }
 
 
-def remember(index: AssetIndex, archive: CatalogArchive, paths: DownloadPaths) -> None:
+def remember(index: AssetIndex, catalog: Catalog, paths: DownloadPaths) -> None:
     """Write down what is in an index.
 
     Raises:
@@ -123,7 +123,7 @@ def remember(index: AssetIndex, archive: CatalogArchive, paths: DownloadPaths) -
     write_state(
         paths.state_dir / STATE_NAME,
         {
-            "archive": identity(archive),
+            "archive": identity(catalog),
             "output_dir": _output_dir(paths),
             "file_sha256": _sha256(index.path),
             "assets": index.assets,
@@ -139,14 +139,14 @@ def remember(index: AssetIndex, archive: CatalogArchive, paths: DownloadPaths) -
     )
 
 
-def recall(archive: CatalogArchive, paths: DownloadPaths) -> AssetIndex | None:
+def recall(catalog: Catalog, paths: DownloadPaths) -> AssetIndex | None:
     """The index that is there already, if it was made from this archive and can be read.
 
     Raises:
         StorageError: if its state cannot be read.
     """
     state = read_state(paths.state_dir / STATE_NAME)
-    if state is None or state.get("archive") != identity(archive):
+    if state is None or state.get("archive") != identity(catalog):
         return None
     try:
         index = AssetIndex(
@@ -164,10 +164,10 @@ def recall(archive: CatalogArchive, paths: DownloadPaths) -> AssetIndex | None:
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     known = state.get("file_sha256")
-    if known != _sha256(paths.index) and (known is not None or not _fits(index, archive)):
+    if known != _sha256(paths.index) and (known is not None or not _fits(index, catalog)):
         return None
     if known is None or state.get("output_dir") != _output_dir(paths):
-        remember(index, archive, paths)
+        remember(index, catalog, paths)
     return replace(index, reused=True)
 
 
@@ -191,7 +191,7 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _fits(index: AssetIndex, archive: CatalogArchive) -> bool:
+def _fits(index: AssetIndex, catalog: Catalog) -> bool:
     """Whether the file, by its footer, is the one that the state of an earlier version is about."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -201,7 +201,7 @@ def _fits(index: AssetIndex, archive: CatalogArchive) -> bool:
     try:
         metadata = pq.read_metadata(index.path)
         noted = json.loads((metadata.metadata or {}).get(IDENTITY_KEY.encode(), b"null"))
-        return bool(metadata.num_rows == index.assets and noted == identity(archive))
+        return bool(metadata.num_rows == index.assets and noted == identity(catalog))
     except (OSError, pa.ArrowException, ValueError):
         return False
 

@@ -28,7 +28,7 @@ from mlhub_core.index.writer import IndexWriter
 from mlhub_core.layout import DownloadPaths, case_key, safe_name
 from mlhub_core.progress import Progress, ProgressSink, Stage
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.archive import CatalogArchive, read_documents
+from mlhub_core.sources.base import Catalog
 from mlhub_core.sources.remarks import lacking, shown
 from mlhub_core.stop import StopFlag
 
@@ -44,18 +44,18 @@ class Build:
 
     def __init__(
         self,
-        archive: CatalogArchive,
+        catalog: Catalog,
         paths: DownloadPaths,
         limits: ArchiveLimits,
         stop: StopFlag | None,
         on_progress: ProgressSink,
     ) -> None:
-        self._archive = archive
+        self._catalog = catalog
         self._paths = paths
         self._limits = limits
         self._stop = stop
         self._on_progress = on_progress
-        self._root = safe_name(archive.dataset_id)
+        self._root = safe_name(catalog.dataset_id)
 
     def run(self) -> AssetIndex:
         """Go over the catalog until no name clashes."""
@@ -64,7 +64,7 @@ class Build:
             found = self._pass(clashes, is_last=number == _MAX_PASSES)
             if isinstance(found, AssetIndex):
                 return found
-            log.debug("%s: names clash, reading the catalog again", self._archive.dataset_id)
+            log.debug("%s: names clash, reading the catalog again", self._catalog.dataset_id)
             clashes = found
         raise AssertionError  # the last pass gives an index
 
@@ -82,7 +82,7 @@ class Build:
             if reserved != clashes.reserved and not is_last:
                 return replace(clashes, reserved=reserved)
             out.publish(self._paths.index)
-        _tell(self._archive.dataset_id, found)
+        _tell(self._catalog.dataset_id, found)
         return _result(self._paths, found, written.files)
 
     def _read(self, reading: Reading) -> None:
@@ -92,11 +92,11 @@ class Build:
                     Stage.INDEX,
                     done=reading.findings.assets,
                     bytes_done=packed_read,
-                    bytes_total=self._archive.size,
+                    bytes_total=self._catalog.size,
                 )
             )
 
-        for document in read_documents(self._archive, self._limits, self._stop, report):
+        for document in self._catalog.read(self._limits, self._stop, report):
             reading.read(document)
         reading.finish()
 
@@ -114,7 +114,7 @@ class Build:
         written = _Written(found, self._root)
         for rows in out.write(finisher):
             written.note(rows)
-        out.finish(found.extent, identity(self._archive), paths_differ=written.own_paths_differ)
+        out.finish(found.extent, identity(self._catalog), paths_differ=written.own_paths_differ)
         return written
 
 

@@ -1,25 +1,43 @@
-"""The catalog archive of a dataset: fetching it, and what identifies it."""
+"""Catalog archives: what is in one that is here, and one on this machine as a source."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
-from mlhub_core.exceptions import ArchiveCorrupt, ArchiveLimitExceeded, EntityDoesNotExist
+from mlhub_core.exceptions import (
+    ArchiveCorrupt,
+    ArchiveLimitExceeded,
+    InvalidArgument,
+    StorageError,
+)
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import DownloadPaths
-from mlhub_core.net.fetch import FileFetcher
-from mlhub_core.progress import ProgressSink, ignore
-from mlhub_core.session import get_session
-from mlhub_core.settings import ArchiveLimits
+from mlhub_core.paths import DownloadPaths, user_path
+from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.room import Room
+from mlhub_core.settings import MIB, ArchiveLimits
+from mlhub_core.sources.base import note_source
 from mlhub_core.sources.documents import Document, Kind, parse_document
-from mlhub_core.sources.members import Placement
+from mlhub_core.sources.members import Placement, relative_name
 from mlhub_core.sources.remarks import shown
 from mlhub_core.sources.tarheader import Kind as MemberKind
 from mlhub_core.sources.tarstream import Member, TarStream
+from mlhub_core.state import open_state
 from mlhub_core.stop import StopFlag
+
+if TYPE_CHECKING:
+    from mlhub_core.metadata import DatasetInfo
+    from mlhub_core.sources.unarchive import Unarchived
+
+_ENDINGS = (".tar.gz", ".tgz", ".tar")
+_LOOKED_AT = 1000
+"""Files that say whether the archive has one directory at its top, and what its title is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,91 +60,196 @@ class CatalogArchive:
     etag: str | None = None
     fetched: int = 0
 
+    def read(
+        self,
+        limits: ArchiveLimits,
+        stop: StopFlag | None = None,
+        on_read: Callable[[int], None] = lambda _: None,
+    ) -> Iterator[Document]:
+        """Give its documents one at a time.
 
-def fetch_catalog(
-    paths: DownloadPaths,
-    *,
-    if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-    api_key: str | None = None,
-    profile: str | None = None,
-    limits: ArchiveLimits | None = None,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
-) -> CatalogArchive:
-    """Have the catalog archive of a dataset on disk (``GET /catalog/{dataset_id}``).
+        Args:
+            limits: Caps.
+            stop: Ends the work early.
+            on_read: Called with the bytes of the archive read so far.
 
-    The hub answers with a redirect to the file; the API key goes to the hub alone. An archive that
-    is there is asked about in one conditional request.
+        Raises:
+            ArchiveCorrupt: if the archive is broken off or damaged.
+            ArchiveLimitExceeded: if it holds more than the caps allow.
+            StorageError: if it cannot be read.
+            Interrupted: if ``stop`` is set.
+        """
+        placement = Placement(self.dataset_id)
+        with TarStream(self.path, limits, stop=stop, on_read=on_read) as stream:
+            for member in stream:
+                if member.kind is not MemberKind.FILE:
+                    continue
+                path, why = placement.place(member.name)
+                if why:
+                    continue  # whoever unarchives it says so
+                document = _document(path, member, stream, limits)
+                yield document._replace(is_beside=not placement.is_below)
 
-    Args:
-        paths: Whose ``archive`` is the final place.
-        if_exists: ``skip`` takes an archive that is there as it is.
-        api_key: As for :func:`~mlhub_core.session.get_session`.
-        profile: As for :func:`~mlhub_core.session.get_session`.
-        limits: What it may take at most, and what of the disk it leaves; the defaults unless given.
-        stop: Stops the download when set; the partial file is kept.
-        on_progress: Gets bytes, as ``Stage.CATALOG``.
+    def unpack(
+        self,
+        paths: DownloadPaths,
+        *,
+        if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
+        limits: ArchiveLimits | None = None,
+        stop: StopFlag | None = None,
+        on_progress: ProgressSink = ignore,
+    ) -> Unarchived:
+        """Unarchive it, see :func:`~mlhub_core.sources.unarchive.unarchive`."""
+        from mlhub_core.sources.unarchive import unarchive
 
-    Raises:
-        EntityDoesNotExist: if the dataset has no catalog.
-        FetchError: if it cannot be had whole.
-        StorageError: if the disk refuses.
-        Interrupted: if stopped.
-        MLHubException: all that the session raises.
-    """
-    with get_session(api_key=api_key, profile=profile) as session:
-        fetcher = FileFetcher(
-            session,
-            f"catalog/{quote(paths.dataset_id, safe='')}",
-            paths.archive,
-            paths.state_dir,
-            stop=stop,
-            on_progress=on_progress,
-            limits=limits or ArchiveLimits(),
-            is_sound=_is_archive,
+        return unarchive(
+            self, paths, if_exists=if_exists, limits=limits, stop=stop, on_progress=on_progress
         )
-        try:
-            file = fetcher.run(if_exists)
-        except EntityDoesNotExist as error:
-            raise EntityDoesNotExist(
-                f'The hub has no catalog of the dataset "{paths.dataset_id}".',
-                response=error.response,
-            ) from error
-    return CatalogArchive(
-        file.path, paths.dataset_id, file.size, file.sha256, file.etag, file.moved
-    )
 
 
-def read_documents(
-    archive: CatalogArchive,
-    limits: ArchiveLimits,
-    stop: StopFlag | None = None,
-    on_read: Callable[[int], None] = lambda _: None,
-) -> Iterator[Document]:
-    """Go through the files of a catalog archive.
+@dataclass(frozen=True, slots=True)
+class LocalArchive:
+    """A catalog archive on this machine, as a source.
 
-    Args:
-        archive: The archive.
-        limits: Caps.
-        stop: Ends the work early.
-        on_read: Called with the bytes of the archive read so far.
-
-    Raises:
-        ArchiveCorrupt: if the archive is broken off or damaged.
-        ArchiveLimitExceeded: if it holds more than the caps allow.
-        StorageError: if it cannot be read.
-        Interrupted: if ``stop`` is set.
+    Attributes:
+        path: The file.
+        dataset_id: Its dataset: as the directory in it is called, else as the file is.
     """
-    placement = Placement(archive.dataset_id)
-    with TarStream(archive.path, limits, stop=stop, on_read=on_read) as stream:
-        for member in stream:
-            if member.kind is not MemberKind.FILE:
-                continue
-            path, why = placement.place(member.name)
-            if why:
-                continue  # whoever unarchives it says so
-            document = _document(path, member, stream, limits)
-            yield document._replace(is_beside=not placement.is_below)
+
+    path: Path
+    dataset_id: str
+
+    @staticmethod
+    def is_meant(text: str) -> bool:
+        """Whether a text is meant as the path of an archive."""
+        return text.strip().lower().endswith(_ENDINGS) and "://" not in text
+
+    @classmethod
+    def of(cls, text: str | Path, dataset_id: str | None = None) -> LocalArchive:
+        """The archive that a path means.
+
+        Args:
+            text: The path.
+            dataset_id: Its dataset; by default what the directory in it is called.
+
+        Raises:
+            InvalidArgument: if there is no such file.
+            ArchiveCorrupt: if it is no archive.
+            StorageError: if it cannot be read.
+        """
+        path = user_path(str(text).strip() if isinstance(text, str) else text)
+        if not path.is_file():
+            raise InvalidArgument(f"{path} is no file: name a catalog archive, a tar.gz.")
+        return cls(path, dataset_id or _root(path))
+
+    def describe(self) -> DatasetInfo:
+        """Say what the dataset is: what the archive's first file says, and its size."""
+        from mlhub_core.metadata import DatasetInfo
+
+        title = None
+        catalog = CatalogArchive(self.path, self.dataset_id, 0, "")
+        for document in islice(catalog.read(ArchiveLimits()), _LOOKED_AT):
+            if document.path == "catalog.json" and document.objects:
+                found = document.objects[0].get("title")
+                title = found if isinstance(found, str) and found.strip() else None
+                break
+        return DatasetInfo(self.dataset_id, title, stac_catalog_size=self.path.stat().st_size)
+
+    def identity(self, paths: DownloadPaths) -> str | None:
+        """The digest of the file, which nobody has to be asked for."""
+        return self.catalog().sha256
+
+    def catalog(self, stop: StopFlag | None = None) -> CatalogArchive:
+        """The catalog, where it lies.
+
+        Args:
+            stop: Ends the work early.
+
+        Raises:
+            StorageError: if it cannot be read.
+            Interrupted: if ``stop`` is set.
+        """
+        hasher, size = hashlib.sha256(), 0
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                while piece := file.read(MIB):
+                    hasher.update(piece)
+                    size += len(piece)
+                    if stop is not None:
+                        stop.check()
+        except OSError as error:
+            raise _refused("read", self.path, error) from error
+        return CatalogArchive(self.path, self.dataset_id, size, hasher.hexdigest())
+
+    def acquire(
+        self,
+        paths: DownloadPaths,
+        *,
+        if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
+        limits: ArchiveLimits | None = None,
+        stop: StopFlag | None = None,
+        on_progress: ProgressSink = ignore,
+    ) -> CatalogArchive:
+        """Have a copy among the files of the download: who verifies it later finds it there.
+
+        One that ``paths.archive`` names already is taken as it is, as is one that lies there with
+        ``skip``.
+
+        Raises:
+            ArchiveCorrupt: if it is none, or damaged.
+            StorageError: if it cannot be read, or the disk refuses.
+            Interrupted: if ``stop`` is set.
+        """
+        there = paths.archive
+        found = self.catalog(stop)
+        keeps = if_exists is DownloadIfExistsOpts.skip and there.is_file()
+        if keeps or (there.exists() and there.samefile(self.path)):
+            found = replace(self, path=there).catalog(stop)
+        else:
+            self._copy(found, paths, limits or ArchiveLimits())
+        note_source(paths, str(self.path))
+        done = Progress(Stage.CATALOG, found.size, found.size, found.size, found.size)
+        on_progress(replace(done, finished=True))
+        return replace(found, path=there)
+
+    def _copy(self, found: CatalogArchive, paths: DownloadPaths, limits: ArchiveLimits) -> None:
+        there = paths.archive
+        if there.is_file() and replace(self, path=there).catalog().sha256 == found.sha256:
+            return
+        if there.exists() and not is_archive(self.path, True):
+            raise ArchiveCorrupt(f"{self.path} is damaged: name another archive.")
+        part = there.with_name(f".{there.name}.part")
+        try:
+            there.parent.mkdir(parents=True, exist_ok=True)
+            part.unlink(missing_ok=True)  # of a run that was killed here; or a link, never followed
+            Room(there.parent, limits.keep_free).take(found.size)
+            with self.path.open("rb") as source, open_state(part, "xb") as file:
+                shutil.copyfileobj(source, file, MIB)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, there)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise _refused("write", there, error) from error
+
+
+def _refused(what: str, path: Path, error: OSError) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    return StorageError(f"Cannot {what} {path}: {error.strerror or error}.")
+
+
+def _root(path: Path) -> str:
+    """The directory that all of a catalog lies in is called as its dataset is, else the archive."""
+    roots: set[str] = set()
+    with TarStream(path, ArchiveLimits()) as stream:
+        files = (member.name for member in stream if member.kind is MemberKind.FILE)
+        for raw in islice(files, _LOOKED_AT):
+            name, _ = relative_name(raw)
+            if name:
+                roots.add(name.partition("/")[0] if "/" in name else "")
+    whole = roots.pop() if len(roots) == 1 else ""
+    return whole or path.name.partition(".")[0] or "catalog"
 
 
 def _document(path: str, member: Member, stream: TarStream, limits: ArchiveLimits) -> Document:
@@ -144,7 +267,7 @@ def _document(path: str, member: Member, stream: TarStream, limits: ArchiveLimit
     )
 
 
-def _is_archive(path: Path, through: bool) -> bool:
+def is_archive(path: Path, through: bool) -> bool:
     """Whether a file is a tar archive, packed or not, with anything in it.
 
     A file that others left may begin with one state of the catalog and end with another: read

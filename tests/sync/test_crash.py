@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from mlhub_core.index.build import index_assets
-from mlhub_core.sources.archive import fetch_catalog
+from mlhub_core.sources.mlhub import fetch_catalog
 from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.sync.changes import index_place, record
 from mlhub_core.sync.compare import compare

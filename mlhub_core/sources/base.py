@@ -1,0 +1,193 @@
+"""What a dataset comes from: the protocol of a source, and the list of its kinds.
+
+A kind of source is one module with a class that has these methods, and one line in
+:func:`open_source`. What a source gives is indexed, filtered, downloaded, verified and synced by
+code that knows the protocol only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.paths import DownloadPaths
+from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources.documents import Document
+from mlhub_core.state import read_state, remove_state, write_state
+from mlhub_core.stop import StopFlag
+
+if TYPE_CHECKING:
+    from mlhub_core.metadata import DatasetInfo
+    from mlhub_core.sources.unarchive import Unarchived
+
+SOURCE_NAME = "source.json"
+"""In the state of a download: what it came from, where that is no hub."""
+
+
+class Catalog(Protocol):
+    """A catalog that is here, as a small value that travels between steps."""
+
+    @property
+    def dataset_id(self) -> str:
+        """The dataset it describes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes to be read, for progress."""
+
+    @property
+    def sha256(self) -> str:
+        """What tells one state of it from the next."""
+
+    def read(
+        self,
+        limits: ArchiveLimits,
+        stop: StopFlag | None = None,
+        on_read: Callable[[int], None] = lambda _: None,
+    ) -> Iterator[Document]:
+        """Give its documents one at a time; again from the first whenever it is called.
+
+        Args:
+            limits: Caps.
+            stop: Ends the work early.
+            on_read: Called with the bytes read so far.
+
+        Raises:
+            CatalogError: if it cannot be read.
+            StorageError: if the disk refuses.
+            Interrupted: if ``stop`` is set.
+        """
+
+    def unpack(
+        self,
+        paths: DownloadPaths,
+        *,
+        if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
+        limits: ArchiveLimits | None = None,
+        stop: StopFlag | None = None,
+        on_progress: ProgressSink = ignore,
+    ) -> Unarchived | None:
+        """Put its files into ``paths.catalog_dir``; None where there are none to unpack.
+
+        Args:
+            paths: Where they go.
+            if_exists: ``overwrite`` writes every file anew; the others keep what is the same.
+            limits: Caps; the defaults of :class:`ArchiveLimits` unless given.
+            stop: Ends the work early.
+            on_progress: Gets files and bytes, as ``Stage.UNARCHIVE``.
+
+        Raises:
+            MLHubException: if it cannot be had, or the disk refuses.
+        """
+
+
+class Source(Protocol):
+    """Where a dataset comes from. A small value that can be pickled; it asks nobody when made."""
+
+    @property
+    def dataset_id(self) -> str | None:
+        """The id of the dataset, as far as that is known without asking anybody."""
+
+    def describe(self) -> DatasetInfo:
+        """Say what the dataset is.
+
+        Raises:
+            MLHubException: if it cannot be had.
+        """
+
+    def identity(self, paths: DownloadPaths) -> str | None:
+        """What the catalog's ``sha256`` is now, found out with one cheap request at most.
+
+        Args:
+            paths: The download, whose catalog is the one to ask about.
+
+        Returns:
+            The digest, or None where it would have to be acquired to tell.
+        """
+
+    def acquire(
+        self,
+        paths: DownloadPaths,
+        *,
+        if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
+        limits: ArchiveLimits | None = None,
+        stop: StopFlag | None = None,
+        on_progress: ProgressSink = ignore,
+    ) -> Catalog:
+        """Have the catalog here, whole.
+
+        Args:
+            paths: Where it goes.
+            if_exists: ``skip`` takes one that is there as it is.
+            limits: Caps; the defaults of :class:`ArchiveLimits` unless given.
+            stop: Stops it when set.
+            on_progress: Gets bytes, as ``Stage.CATALOG``.
+
+        Raises:
+            MLHubException: if it cannot be had.
+        """
+
+
+def open_source(text: str, *, api_key: str | None = None, profile: str | None = None) -> Source:
+    """The source that a text means; nobody is asked yet.
+
+    Args:
+        text: The id or DOI of a hub's dataset, or the path of a catalog archive.
+        api_key: As for :func:`~mlhub_core.session.get_session`.
+        profile: As for :func:`~mlhub_core.session.get_session`.
+
+    Raises:
+        InvalidArgument: if it can be none.
+    """
+    from mlhub_core.sources.archive import LocalArchive
+    from mlhub_core.sources.mlhub import HubDataset
+
+    if LocalArchive.is_meant(text):
+        return LocalArchive.of(text)
+    return HubDataset(text, api_key=api_key, profile=profile)
+
+
+def note_source(paths: DownloadPaths, text: str | None) -> None:
+    """Write down what a download comes from, for those who find it by its directory.
+
+    Args:
+        paths: The download.
+        text: What :func:`open_source` takes; None for the hub's dataset of its id.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    place = paths.state_dir / SOURCE_NAME
+    if text is None:
+        remove_state(place)
+    elif (read_state(place) or {}).get("source") != text:
+        write_state(place, {"version": 1, "source": text})
+
+
+def source_of(
+    paths: DownloadPaths, *, api_key: str | None = None, profile: str | None = None
+) -> Source:
+    """The source that a download on disk comes from.
+
+    Args:
+        paths: The download.
+        api_key: As for :func:`~mlhub_core.session.get_session`.
+        profile: As for :func:`~mlhub_core.session.get_session`.
+
+    Raises:
+        InvalidArgument: if what was written down can be none, or is of a later version.
+        StorageError: if our state cannot be read.
+    """
+    place = paths.state_dir / SOURCE_NAME
+    state = read_state(place)
+    if state is None:
+        return open_source(paths.dataset_id, api_key=api_key, profile=profile)
+    source = state.get("source")
+    if state.get("version") != 1 or not isinstance(source, str):
+        raise InvalidArgument(
+            f"{place} is of a later version: use the mlhub that made it, or name the source."
+        )
+    return open_source(source, api_key=api_key, profile=profile)
