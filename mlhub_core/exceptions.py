@@ -33,10 +33,11 @@ Those that come from requests are defined in ``request_errors``, and loaded when
 
 from __future__ import annotations
 
+import errno
 import importlib
 import pickle
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core.redact import redact, without_secrets
@@ -195,6 +196,70 @@ def storage_error(what: str, error: OSError) -> StorageError:
         "the permissions, and the same command goes on from there."
     )
     told.errno = error.errno
+    return told
+
+
+@contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Tell what the disk refuses during the block.
+
+    Args:
+        what: Such as ``write /data/x/a.tif``.
+
+    Raises:
+        StorageError: for all of it.
+    """
+    try:
+        yield
+    except MLHubException:
+        raise
+    except OSError as error:
+        raise storage_error(what, error) from error
+
+
+@contextmanager
+def system_errors(what: str) -> Iterator[None]:
+    """Tell what the system refuses during the block in the way of this library.
+
+    Most is told where it arises, with more to say. Here comes what can arise anywhere: a disk that
+    fails in the middle of something, no memory, no further thread.
+
+    Args:
+        what: Such as ``work in /data/x``.
+
+    Raises:
+        StorageError: for all of it.
+    """
+    try:
+        yield
+    except MLHubException:
+        raise
+    except Exception as error:
+        told = _refusal(what, error)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _refusal(what: str, error: Exception) -> StorageError | None:
+    """What an error of the system comes to; None where it is none."""
+    if isinstance(error, MemoryError):
+        return _exhausted(f"Cannot {what}: there is no memory left", errno.ENOMEM)
+    if isinstance(error, OSError):
+        return storage_error(f"{what} ({error.filename})" if error.filename else what, error)
+    if isinstance(error, ImportError):  # as a rule, because there is no room to load it in
+        return _exhausted(f"Cannot {what}, as a library cannot be loaded: {error}", errno.ENOMEM)
+    if "start new thread" in str(error) or "launch worker thread" in str(error):
+        return _exhausted(f"Cannot {what}: the system starts no further thread", errno.EAGAIN)
+    return None
+
+
+def _exhausted(message: str, code: int) -> StorageError:
+    told = StorageError(
+        f"{message}. Give it more (ulimit), or lower --concurrency and --workers. What is finished "
+        "is kept; the same command goes on from there."
+    )
+    told.errno = code
     return told
 
 

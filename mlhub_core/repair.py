@@ -15,8 +15,8 @@ from pathlib import Path
 from mlhub_core.carry import carry_out
 from mlhub_core.existing import existing_download
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import DownloadPaths
 from mlhub_core.net.body import digest_file
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.runner import InProcess
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets

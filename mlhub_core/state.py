@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.layout import ASSET_DB_NAME, ERR_REPORT_NAME, INDEX_NAME, STATE_DIRECTORY
+from mlhub_core.paths import ASSET_DB_NAME, ERR_REPORT_NAME, INDEX_NAME, STATE_DIRECTORY
 
 TRASH_NAME = "trash"
 """Below it lies what was the user's: links among it are moved there, and never opened."""

@@ -9,13 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlhub_core.exceptions import InvalidArgument, NotADirectory, NothingMatches, StorageError
+from mlhub_core.exceptions import (
+    InvalidArgument,
+    NotADirectory,
+    NothingMatches,
+    StorageError,
+    system_errors,
+)
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.transfer.failures import recover_failures
 from mlhub_core.transfer.ledger import check, merge_journals
 from mlhub_core.transfer.lock import directory_lock
 from mlhub_core.transfer.partials import sweep_partials
-from mlhub_core.transfer.storage import telling_refusals
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +63,7 @@ def workspace(paths: DownloadPaths) -> Iterator[None]:
     ]
     made = missing_directories(paths.output_dir) + missing_directories(paths.asset_output_dir)
     try:
-        with telling_refusals(f"work in {paths.asset_dir}"), directory_lock(paths):
+        with system_errors(f"work in {paths.asset_dir}"), directory_lock(paths):
             tidy_state(paths)
             yield
             _merge_if_possible(paths)

@@ -15,9 +15,9 @@ from mlhub_core.exceptions import (
     InvalidArgument,
     MLHubException,
     StorageError,
+    system_errors,
 )
 from mlhub_core.signals import stopping_on_signals
-from mlhub_core.transfer.storage import telling_refusals
 
 _STOPPED = "Stopped. What is finished is kept; the same command goes on there."
 
@@ -65,7 +65,7 @@ def reporting_errors(program: str) -> Iterator[Callable[[], int]]:
     with stopping_on_signals(last_line) as stopped:
         try:
             try:
-                with telling_refusals("go on"), _suppressing_broken_pipes():
+                with system_errors("go on"), _suppressing_broken_pipes():
                     yield lambda: int(status)
                 show()  # what others printed gets out while somebody can be told that it does not
             except MLHubException as error:

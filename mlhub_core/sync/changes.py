@@ -24,20 +24,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlhub_core.exceptions import StorageError
+from mlhub_core.exceptions import StorageError, storage_error
 from mlhub_core.index.build import AssetIndex, recall, remember
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.redact import redact_url
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.settled import read_settled
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.state import open_state, read_state, write_state
 from mlhub_core.stop import StopFlag
+from mlhub_core.stores.base import is_safe
 from mlhub_core.sync.compare import ADDED, CHANGED, COLUMNS, Diff, compare
 from mlhub_core.sync.prune import hold_archive, note_gone
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State, merge_journals
 from mlhub_core.transfer.names import index_batches
-from mlhub_core.transfer.storage import is_safe, storage_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

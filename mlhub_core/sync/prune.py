@@ -15,19 +15,19 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from mlhub_core.exceptions import StorageError
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.exceptions import StorageError, storage_error
 from mlhub_core.net.fetch import known_file
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.settled import indexed_archive
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.tarstream import TarStream
 from mlhub_core.state import TRASH_NAME, open_state
 from mlhub_core.stop import StopFlag
+from mlhub_core.stores.base import is_safe
 from mlhub_core.transfer.catalog_files import files_in, names_in
 from mlhub_core.transfer.ledger import entries, forget, merge_journals
 from mlhub_core.transfer.names import NameSet, save_paths
-from mlhub_core.transfer.storage import is_safe, storage_error
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import DownloadPaths
 from mlhub_core.net.fetch import known_file
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.request import DownloadRequest
 from mlhub_core.session import get_session
 from mlhub_core.settled import read_settled

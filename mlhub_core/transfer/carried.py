@@ -49,7 +49,7 @@ def take_carried(asset: Asset, path: Path, desk: Desk) -> None:
         desk.finished(asset, entry, How.ADOPTED)
         return
     body.close()
-    desk.places.move(body.path, asset.save_path)
+    desk.places.put(body.path, asset.save_path)
     desk.finished(asset, entry, How.FETCHED)
 
 

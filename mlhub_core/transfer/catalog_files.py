@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mlhub_core.exceptions import CatalogError
-from mlhub_core.layout import DownloadPaths
 from mlhub_core.net.body import digest_file
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.members import Placement
 from mlhub_core.sources.remarks import shown

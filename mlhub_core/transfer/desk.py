@@ -10,11 +10,11 @@ from typing import Protocol
 from mlhub_core.net.response import ResponseHead
 from mlhub_core.selection.partition import Asset
 from mlhub_core.settings import TransferSettings
+from mlhub_core.stores.local import LocalStore
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.fingerprint import fingerprint_of
 from mlhub_core.transfer.ledger import Entry, State
 from mlhub_core.transfer.partials import Partials
-from mlhub_core.transfer.storage import Places
 
 
 class How(Enum):
@@ -29,7 +29,7 @@ class Desk(Protocol):
     """What exchanges of one partition share."""
 
     settings: TransferSettings
-    places: Places
+    places: LocalStore
     partials: Partials
     check: Callable[[], None]
 

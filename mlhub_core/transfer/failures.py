@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from mlhub_core.exceptions import InvalidArgument, StorageError
-from mlhub_core.layout import STATE_DIRECTORY
+from mlhub_core.paths import STATE_DIRECTORY
 from mlhub_core.redact import redact, redact_url
 from mlhub_core.selection.partition import Asset
 from mlhub_core.state import open_state

@@ -394,7 +394,7 @@ class Fetch:
             return self._try_again(Again.LATER, Failure(*mismatch, host=self.host))
         sha256 = body.digest("sha256")
         body.close()
-        self._desk.places.move(body.path, self._asset.save_path)
+        self._desk.places.put(body.path, self._asset.save_path)
         self._desk.partials.forget(self._asset.save_path)
         self._noted = False
         self._body = None

@@ -13,9 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TextIO
 
-from mlhub_core.exceptions import StorageError
+from mlhub_core.exceptions import StorageError, storage_error
 from mlhub_core.state import open_state
-from mlhub_core.transfer.storage import storage_error
 
 _FIRST = 20
 """Findings of a kind that are kept in memory, to be shown."""

@@ -27,9 +27,8 @@ from urllib.parse import quote
 
 import orjson
 
-from mlhub_core.exceptions import StorageError
+from mlhub_core.exceptions import StorageError, storage_error
 from mlhub_core.state import open_state
-from mlhub_core.transfer.storage import storage_error
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlhub_core.exceptions import DirectoryBusy, StorageError
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.state import check_state_files, open_descriptor
 
 logger = logging.getLogger(__name__)

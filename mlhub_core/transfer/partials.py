@@ -15,11 +15,10 @@ from pathlib import Path
 
 import orjson
 
-from mlhub_core.exceptions import StorageError
+from mlhub_core.exceptions import StorageError, storage_error
 from mlhub_core.net.checksums import new_hash
 from mlhub_core.net.response import is_validator
 from mlhub_core.state import open_state
-from mlhub_core.transfer.storage import storage_error
 
 _PART = ".part"
 _NOTE = ".json"

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from mlhub_core.chores import Pool
 from mlhub_core.exceptions import StorageError
-from mlhub_core.layout import DownloadPaths
 from mlhub_core.net.body import digest_file, first_bytes
 from mlhub_core.net.checksums import parse_checksum
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import COLUMNS, Asset
 from mlhub_core.stop import StopFlag

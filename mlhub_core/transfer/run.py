@@ -23,6 +23,8 @@ from mlhub_core.selection.partition import Asset, Partition, read_assets
 from mlhub_core.settings import TransferSettings
 from mlhub_core.sources.remarks import shown
 from mlhub_core.stop import StopFlag
+from mlhub_core.stores.base import is_safe
+from mlhub_core.stores.local import LocalStore
 from mlhub_core.transfer.carried import is_newer, take_carried
 from mlhub_core.transfer.decide import Action, Situation, decide
 from mlhub_core.transfer.desk import How, entry_of
@@ -33,7 +35,6 @@ from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State
 from mlhub_core.transfer.partials import Partials
 from mlhub_core.transfer.result import PartitionResult
 from mlhub_core.transfer.sources import Carried, Remote, Unusable, locate, with_logins
-from mlhub_core.transfer.storage import Places, is_safe
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ class _Run:
         self.stop = stop
         self.check = stop.check
         self.partials = Partials(paths.partial_dir)
-        self.places = Places(paths.asset_dir)
+        self.places = LocalStore(paths.asset_dir)
         self._moved = 0
         self._requests = self._retries = 0
         self._listed: int | None = None
@@ -216,7 +217,7 @@ class _Run:
         if not is_safe(asset.save_path):
             self.failed(asset, Failure("save path leads out of the directory"))
             return None
-        local = self.places.size_and_mtime(asset.save_path)
+        local = self.places.stat(asset.save_path)
         if local is None and not self.partials.any():
             # As the table says for every choice, only sooner.
             return self._fetch(asset, _WHOLE, None)
@@ -294,7 +295,7 @@ class _Run:
         digests = digest_file(path, {"sha256", checksum[0]}, self.check)
         if digests[checksum[0]] != checksum[1]:
             return False
-        local = self.places.size_and_mtime(asset.save_path)
+        local = self.places.stat(asset.save_path)
         if local is None:
             return False
         self._adopt(asset, local[0], digests["sha256"], State.ADOPTED)

@@ -7,29 +7,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 
-from mlhub_core.exceptions import StorageError
-from mlhub_core.layout import (
-    ASSET_DB_NAME,
-    ERR_REPORT_NAME,
-    INDEX_NAME,
-    STATE_DIRECTORY,
-    DownloadPaths,
-)
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.stop import StopFlag
+from mlhub_core.stores.local import LocalStore
 from mlhub_core.transfer.findings import Finding, Findings, Kind
 from mlhub_core.transfer.ledger import LedgerReader
 from mlhub_core.transfer.names import NameSet, save_paths
-from mlhub_core.transfer.storage import storage_error
 
-_OWN = frozenset({STATE_DIRECTORY, INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME})
 _BATCH = 2_000
-_DEEP = 16
-"""Levels of directories from which on a directory is listed at once: each that is read bit by bit
-holds a descriptor, of which there are not many."""
 
 _NAMES = re.compile(
     r"(?i)\.ds_store|thumbs\.db|ehthumbs\.db|desktop\.ini|\.directory|\.localized|icon\r"
@@ -76,25 +64,20 @@ def check_unrecorded(
     root = str(paths.asset_dir)
     same_place = paths.catalog_dir == paths.asset_dir
     assets: NameSet | None = None
-    files = _walk(root)
-    try:
-        with closing(LedgerReader(paths.ledger_dir)) as ledger:
-            while batch := list(islice(files, _BATCH)):
-                stop.check()
-                known = ledger.find([path for path in batch if _is_text(path)])
-                unknown = [path for path in batch if path not in known]
-                if same_place:
-                    unknown = _without_catalog(unknown, catalog)
-                if unknown and assets is None:
-                    there = paths.index.is_file()
-                    assets = save_paths(paths.index, stop) if there else NameSet()
-                if unknown and assets is not None:
-                    for path, is_asset in zip(unknown, assets.holds(unknown), strict=True):
-                        findings.add(Finding(_kind_of(root, path, is_asset), path))
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise storage_error(f"look into {error.filename}", error) from error
+    files = LocalStore(paths.asset_dir).list()
+    with closing(LedgerReader(paths.ledger_dir)) as ledger:
+        while batch := list(islice(files, _BATCH)):
+            stop.check()
+            known = ledger.find([path for path in batch if _is_text(path)])
+            unknown = [path for path in batch if path not in known]
+            if same_place:
+                unknown = _without_catalog(unknown, catalog)
+            if not unknown:
+                continue
+            if assets is None:
+                assets = save_paths(paths.index, stop) if paths.index.is_file() else NameSet()
+            for path, is_asset in zip(unknown, assets.holds(unknown), strict=True):
+                findings.add(Finding(_kind_of(root, path, is_asset), path))
 
 
 def _kind_of(root: str, path: str, is_asset: bool) -> Kind:
@@ -112,23 +95,6 @@ def _without_catalog(files: list[str], catalog: NameSet | None) -> list[str]:
     if catalog is None:
         return [path for path in files if not path.lower().endswith(".json")]
     return [path for path, own in zip(files, catalog.holds(files), strict=True) if not own]
-
-
-def _walk(root: str, directory: str = "", depth: int = 0) -> Iterator[str]:
-    """Paths of all files but our own, relative to the root.
-
-    A directory is read on only when what it holds so far has been walked: a collection has as many
-    directories as items, and they are not to be held in memory.
-    """
-    with os.scandir(f"{root}/{directory}") as found:
-        for entry in found if depth < _DEEP else list(found):
-            path = directory + entry.name
-            if path in _OWN:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(root, path + "/", depth + 1)
-            elif not entry.is_dir():
-                yield path
 
 
 def is_sidecar(root: str, path: str) -> bool:

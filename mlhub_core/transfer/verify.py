@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlhub_core.exceptions import DownloadIncomplete
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.plan import counted, format_bytes
 from mlhub_core.settings import ArchiveLimits

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.transfer.storage import Places
+from mlhub_core.stores.local import LocalStore
 
 
 @pytest.fixture
@@ -18,23 +18,10 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_directories_are_made(root: Path) -> None:
-    places = Places(root)
+    places = LocalStore(root)
     for path in ("c/i/a.tif", "c/i/b.tif", "c/j/a.tif", "d/a.tif", "a.tif", "c/j/k/l/a.tif"):
         Path(places.prepare(path)).write_bytes(b"x")
-        assert places.size_and_mtime(path) is not None
-
-
-def test_what_was_absent_may_come(root: Path) -> None:
-    places = Places(root)
-    assert places.size_and_mtime("c/i/a.tif") is None
-    assert places.size_and_mtime("c/i/b.tif") is None
-    Path(places.prepare("c/i/a.tif")).write_bytes(b"abc")
-    size_and_mtime = places.size_and_mtime("c/i/a.tif")
-    assert size_and_mtime is not None
-    assert size_and_mtime[0] == 3
-    assert places.size_and_mtime("c/i/b.tif") is None
-    (root / "c/i/b.tif").write_bytes(b"b")
-    assert places.size_and_mtime("c/i/b.tif") is not None
+        assert places.stat(path) is not None
 
 
 @pytest.mark.parametrize(
@@ -46,7 +33,7 @@ def test_no_link_leads_out(root: Path, tmp_path: Path, path: str) -> None:
     (root / "c" / "d").mkdir(parents=True)
     (root / "link").symlink_to(outside)
     (root / "c" / "link").symlink_to(outside)
-    places = Places(root)
+    places = LocalStore(root)
     places.prepare("c/d/a.tif")
     with pytest.raises(StorageError, match="symbolic link"):
         places.prepare(path)
@@ -57,7 +44,7 @@ def test_a_way_back_in_does_not_make_the_way_out_safe(root: Path, tmp_path: Path
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "back").symlink_to(root)
     (root / "link").symlink_to(tmp_path / "outside")
-    places = Places(root)
+    places = LocalStore(root)
     places.prepare("link/back/a.tif")
     with pytest.raises(StorageError, match="symbolic link"):
         places.prepare("link/other/a.tif")
@@ -66,17 +53,17 @@ def test_a_way_back_in_does_not_make_the_way_out_safe(root: Path, tmp_path: Path
 def test_a_link_within_the_root_is_followed(root: Path) -> None:
     (root / "c").mkdir()
     (root / "link").symlink_to(root / "c")
-    places = Places(root)
+    places = LocalStore(root)
     Path(places.prepare("link/i/a.tif")).write_bytes(b"x")
     assert (root / "c/i/a.tif").exists()
 
 
 def test_a_directory_that_went_is_made_again(root: Path, tmp_path: Path) -> None:
-    places = Places(root)
+    places = LocalStore(root)
     places.prepare("c/i/a.tif")
     shutil.rmtree(root / "c")
     (tmp_path / "part").write_bytes(b"x")
-    places.move(str(tmp_path / "part"), "c/i/a.tif")
+    places.put(str(tmp_path / "part"), "c/i/a.tif")
     assert (root / "c/i/a.tif").read_bytes() == b"x"
     with pytest.raises(StorageError, match="was removed while this ran"):
         places.check_still_there()
@@ -87,7 +74,7 @@ def test_a_directory_that_went_is_made_again(root: Path, tmp_path: Path) -> None
 
 def test_a_file_in_the_way_is_named(root: Path) -> None:
     (root / "c").write_bytes(b"in the way")
-    places = Places(root)
+    places = LocalStore(root)
     with pytest.raises(StorageError, match=r"Cannot make the directory .*/c/i"):
         places.prepare("c/i/a.tif")
     (root / "d").mkdir()

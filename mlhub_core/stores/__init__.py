@@ -1,0 +1,1 @@
+"""Where final files go; everything of our own state stays on a local disk."""
