@@ -11,8 +11,6 @@ from mlhub_core.client.datetime_utils import (
 )
 from mlhub_core.client.downloads import ResumableDownloader, download_collection_archive
 from mlhub_core.client.endpoints import (
-    TagOrTagList,
-    TextOrTextList,
     get_catalog_info,
     get_collection,
     get_collection_archive_info,
@@ -31,8 +29,6 @@ __all__ = [
     "CatalogDownloader",
     "CatalogDownloaderConfig",
     "ResumableDownloader",
-    "TagOrTagList",
-    "TextOrTextList",
     "download_collection_archive",
     "get_catalog_info",
     "get_collection",
