@@ -29,9 +29,9 @@ def complete_collection(given: dict[str, Any]) -> dict[str, Any]:
     for name, usable in _USABLE.items():
         if name in found or name in _REQUIRED:
             found[name] = usable(found.get(name))
-    odd = [name for name, value in before.items() if value is not None and found[name] != value]
-    if odd:
-        log.warning("collection %r: read in part: %s", found["id"][:80], ", ".join(odd))
+    changed = [name for name, value in before.items() if value is not None and found[name] != value]
+    if changed:
+        log.warning("collection %r: read in part: %s", found["id"][:80], ", ".join(changed))
     extent = _fields(found.get("extent"))
     spatial, temporal = extent.get("spatial"), extent.get("temporal")
     found["extent"] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import tempfile
 import threading
@@ -117,10 +116,8 @@ class HubServer:
     def _break_off(server: uvicorn.Server) -> None:
         """Drop the connections that are left, so that an endless download does not keep us."""
         for connection in list(server.server_state.connections):
-            transport = getattr(connection, "transport", None)
-            loop = getattr(connection, "loop", None)
-            if transport is not None and loop is not None:
-                loop.call_soon_threadsafe(transport.abort)
+            if isinstance(connection, HubProtocol):
+                connection.loop.call_soon_threadsafe(connection.abort)
 
     @property
     def address(self) -> str:
@@ -165,49 +162,32 @@ class DemoHub(HubServer):
     """A hub with the demo dataset, made for the length of a ``with`` block and then removed.
 
     Args:
-        directory: Where to make it: an empty directory, or one that is not there yet. None takes
-            a temporary one.
         api_key: The key that clients must send, None for none.
     """
 
-    def __init__(self, directory: str | Path | None = None, *, api_key: str | None = None) -> None:
-        super().__init__(directory or "", api_key=api_key, demo=True)
-        self._given = None if directory is None else Path(directory)
-        self._existed = False
+    def __init__(self, *, api_key: str | None = None) -> None:
+        super().__init__("", api_key=api_key, demo=True)
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def start(self) -> None:
         """Make the demo dataset and begin to answer.
 
         Raises:
-            InvalidArgument: if the directory holds something already.
             StorageError: if the disk refuses.
         """
-        if self._given is None:
-            self.directory = Path(tempfile.mkdtemp(prefix="mlhub-demo-"))
-        else:
-            self.directory = self._given
-            self._existed = self._given.exists()
-            if self._existed and (not self._given.is_dir() or any(self._given.iterdir())):
-                raise InvalidArgument(
-                    f"{self._given} is not an empty directory: a demo hub removes what it made."
-                )
+        self._scratch = tempfile.TemporaryDirectory(prefix="mlhub-demo-")
+        self.directory = Path(self._scratch.name)
         try:
             super().start()
         except BaseException:
-            self._remove()
+            self._scratch.cleanup()
             raise
 
     def stop(self) -> None:
         """Stop answering, and remove what was made."""
-        running = self._thread is not None
         super().stop()
-        if running:
-            self._remove()
-
-    def _remove(self) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)
-        if self._existed:
-            self.directory.mkdir(exist_ok=True)
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
 
 def serve(

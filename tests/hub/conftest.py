@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from mlhub_core.hub.server import DemoHub, HubServer
-
-
-@pytest.fixture(scope="session")
-def demo_hub() -> Iterator[DemoHub]:
-    with DemoHub() as hub:
-        yield hub
+from mlhub_core.hub.server import HubServer
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +17,6 @@ def session() -> Iterator[requests.Session]:
     with requests.Session() as client:
         client.trust_env = False  # no proxy, no netrc of the machine
         yield client
-
-
-@pytest.fixture
-def recorded() -> Path:
-    place = os.environ.get("MLHUB_RECORDED")
-    if not place:
-        pytest.skip("MLHUB_RECORDED is unset")
-    return Path(place)
 
 
 def write_json(path: Path, content: Any) -> None:

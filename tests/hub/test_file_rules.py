@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.hub.files import Answer, FileState, decide
@@ -19,6 +19,7 @@ def test_the_date_of_the_file_is_the_one_the_tests_assume() -> None:
     assert FILE.last_modified == SAME
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 130), st.integers(0, 130), st.integers(0, 120))
 def test_a_range_gives_what_a_slice_gives(first: int, last: int, size: int) -> None:
     data = bytes(range(size))
@@ -34,6 +35,7 @@ def test_a_range_gives_what_a_slice_gives(first: int, last: int, size: int) -> N
         assert answer.length == len(cut)
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 130), st.integers(1, 120))
 def test_a_suffix_range_gives_the_end(count: int, size: int) -> None:
     data = bytes(range(size))
@@ -43,6 +45,7 @@ def test_a_suffix_range_gives_the_end(count: int, size: int) -> None:
     assert answer.first + answer.length == size
 
 
+@settings(max_examples=25)
 @given(st.text(max_size=40), st.integers(0, 50))
 def test_any_range_header_leaves_bytes_within_the_file(text: str, size: int) -> None:
     for header in (text, f"bytes={text}"):

@@ -52,7 +52,7 @@ def raw(hub: HubServer, target: str, method: str = "GET", **headers: str) -> tup
         connection.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, len(DATA) + 5), st.integers(0, len(DATA) + 5))
 def test_any_range_is_that_part(
     hub: HubServer, session: requests.Session, first: int, last: int
@@ -169,7 +169,7 @@ def test_nothing_else_is_served(hub: HubServer, target: str) -> None:
     assert b"not for you" not in body
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(
         st.sampled_from(["..", ".", "%2e%2e", "%2f", "/", "\\", "assets", "deep", "secret.txt"]),

@@ -21,7 +21,7 @@ def write_items(path: Path, items: list[Any], blank: str, *, ascii_only: bool) -
     path.write_bytes((blank + "".join(lines)).encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(ids, max_size=12), st.integers(1, 5), st.sampled_from(["", "\n", " \n\n"]))
 def test_pages_together_are_the_file(
     tmp_path_factory: pytest.TempPathFactory, names: list[str], limit: int, blank: str
@@ -41,7 +41,7 @@ def test_pages_together_are_the_file(
     assert len(sizes) == max(1, -(-len(items) // limit))  # no empty page at the end
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(ids, max_size=8), ids, st.booleans())
 def test_find_item_is_the_first_with_the_id(
     tmp_path_factory: pytest.TempPathFactory, names: list[str], wanted: str, ascii_only: bool
