@@ -1,4 +1,4 @@
-"""Work beside work: waiting for several things at once, and what is done while others wait."""
+"""Threads where the system has them: a pool, and waiting for several things at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from mlhub_core.stop import StopFlag
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-Chore = Callable[[StopFlag], None]
-"""Something to do; it looks at the flag, and ends when that is set."""
 
 
 class Pool(ThreadPoolExecutor):
@@ -77,36 +74,6 @@ def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(path, pre_buffer=False, **options)
-
-
-class Chores:
-    """Does what nobody waits for, in a thread of its own, for the length of a ``with`` block.
-
-    Leaving the block waits for it and raises what went wrong; leaving it by an exception stops it.
-
-    Args:
-        stop: Stops all of it when set.
-    """
-
-    def __init__(self, stop: StopFlag | None = None) -> None:
-        self._stop = StopFlag(parent=stop)
-        self._pool = Pool(1, thread_name_prefix="mlhub-chores")
-        self._begun: list[Future[None]] = []
-
-    def add(self, chore: Chore) -> None:
-        """Do something as soon as what was added before is done."""
-        self._begun.append(self._pool.submit(chore, self._stop))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                settle_all(self._begun, self._stop)
-        finally:
-            self._stop.set()
-            self._pool.shutdown(cancel_futures=True)
 
 
 def settle_all(futures: Sequence[Future[Any]], stop: StopFlag) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from mlhub_core.chores import Chores
 from mlhub_core.exceptions import StorageError
 from mlhub_core.index.schema import IDENTITY_KEY
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
@@ -33,7 +32,6 @@ def plan_assets(
     *,
     workers: int = 2,
     asset_db: Path | None = None,
-    chores: Chores | None = None,
     allow_empty: bool = False,
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
@@ -49,7 +47,6 @@ def plan_assets(
         directory: Where the plan goes; another one there is replaced.
         workers: Partitions that will run at a time.
         asset_db: Where to write the reference client's table, None to leave it out.
-        chores: What writes that table, later; None to write it before the plan is returned.
         allow_empty: Whether a filter that leaves nothing is fine.
         stop: Stops the query when set.
         on_progress: Gets rows of the index, as ``Stage.FILTER``.
@@ -73,7 +70,8 @@ def plan_assets(
         query.run(allow_empty=allow_empty)
         plan = _planned(query, dataset_id, directory, workers, made_from)
     if asset_db is not None:
-        _write_table(asset_db, query, made_from, chores)
+        with telling(index, f"{asset_db} cannot be written"):
+            write_asset_db(asset_db, query, made_from)
     return plan
 
 
@@ -102,20 +100,6 @@ def _planned(
     )
     plan.save()
     return plan
-
-
-def _write_table(
-    table: Path, query: Query, made_from: dict[str, Any], chores: Chores | None
-) -> None:
-    def write(stop: StopFlag) -> None:
-        query.stop = stop
-        with telling(query.index.path, f"{table} cannot be written"):
-            write_asset_db(table, query, made_from)
-
-    if chores is None:
-        write(query.stop)
-    else:
-        chores.add(write)
 
 
 def identity(index: Path, wanted: AssetFilter, workers: int) -> dict[str, Any]:

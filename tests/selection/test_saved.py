@@ -6,15 +6,12 @@ import csv
 import json
 import os
 import sqlite3
-import threading
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from mlhub_core.chores import Chores
 from mlhub_core.cli import main
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.hub.server import DemoHub
@@ -24,7 +21,6 @@ from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
 from mlhub_core.selection.query import plan_assets
 from mlhub_core.settings import RunSettings
-from mlhub_core.stop import StopFlag
 
 FIELDS = "demo_crops_labels"
 
@@ -99,41 +95,6 @@ def index(demo_hub: DemoHub, tmp_path_factory: pytest.TempPathFactory) -> Path:
         report = download(_request(where, dry_run=True))
     assert report.index_path is not None
     return report.index_path
-
-
-def test_the_table_is_written_beside_what_follows_the_plan(index: Path, tmp_path: Path) -> None:
-    plans: dict[str, Path] = {}
-    go_on = threading.Event()
-    table = tmp_path / "later" / "assets.db"
-
-    def wait(_: StopFlag) -> None:
-        assert go_on.wait(30)
-
-    def write(name: str, chores: Chores | None) -> None:
-        folder = tmp_path / name
-        folder.mkdir()
-        plans[name] = plan_assets(
-            "demo",
-            index,
-            AssetFilter.create(limit=3),
-            folder / "plan",
-            asset_db=folder / "assets.db",
-            chores=chores,
-        ).path
-
-    write("at once", None)
-    with Chores() as chores:
-        chores.add(wait)
-        write("later", chores)
-        assert plans["later"].exists()
-        assert not table.exists()
-        go_on.set()
-    rows = []
-    for name in plans:
-        with closing(sqlite3.connect(tmp_path / name / "assets.db")) as connection:
-            rows.append(connection.execute("SELECT * FROM assets").fetchall())
-    assert rows[0] == rows[1]
-    assert rows[0]
 
 
 def test_a_plan_is_used_again_only_where_the_same_would_come_out(
