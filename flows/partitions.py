@@ -34,6 +34,8 @@ def download_partitions(
     Raises:
         MLHubException: all that the task raises.
     """
+    if not partitions:
+        return ()
     announce(partitions)
     with (
         taking_turns(partitions, settings.transfer),

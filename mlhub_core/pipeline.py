@@ -198,7 +198,7 @@ def _have_assets(
     if index is not None:
         plan = runner(steps.filter_assets, request, paths, index, renewed)
         on_plan(plan)
-        if plan.partitions and not request.dry_run:
+        if not request.dry_run:
             results = runner.download(plan.partitions, paths, request.settings, request.if_exists)
     report = conclude(request, catalog, plan, results, time.monotonic() - started)
     runner.show(Outcome(catalog.info, paths, request.wanted, report, plan, index))

@@ -17,14 +17,13 @@ from mlhub_core.existing import existing_download
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import digest_file
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.progress import ProgressSink, ignore
-from mlhub_core.runner import InProcess
+from mlhub_core.runner import InProcess, Runner
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
 from mlhub_core.settings import RunSettings
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.unarchive import MARKER_NAME, unarchive
 from mlhub_core.state import remove_state
-from mlhub_core.stop import StopFlag
+from mlhub_core.steps import Run
 from mlhub_core.transfer.failures import ASSET_COLUMNS, merge_failures, read_failures
 from mlhub_core.transfer.findings import Finding, Kind, Part, read_findings
 from mlhub_core.transfer.ledger import mark_damaged
@@ -37,15 +36,15 @@ log = logging.getLogger(__name__)
 
 _PARTITIONS = "repair"
 _NOT_IN_INDEX = "not in the asset index"
+_RESUME = DownloadIfExistsOpts.resume
 
 
 def verify(
     directory: str | Path,
+    runner: Runner | None = None,
     *,
     repair: bool = False,
     settings: RunSettings | None = None,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
 ) -> VerifyReport:
     """Check a download: every file that the ledger knows, and every file that it does not.
 
@@ -55,10 +54,9 @@ def verify(
 
     Args:
         directory: The dataset's directory, in which ``.mlhub`` lies.
+        runner: Runs the steps; this process by default.
         repair: Whether to fetch again what is wrong.
         settings: How to fetch.
-        stop: Stops the work when set.
-        on_progress: Gets ``Stage.VERIFY``, and ``Stage.DOWNLOAD`` while repairing.
 
     Returns:
         What was found; no finding is an error.
@@ -70,28 +68,24 @@ def verify(
         Interrupted: if stopped; what is repaired by then stays so.
         CatalogError: if a repair needs the catalog archive and cannot use it.
     """
-    settings = settings or RunSettings()
+    runner, settings = runner or InProcess(), settings or RunSettings()
     paths = existing_download(directory)
     with workspace(paths):
         log.info("verify %s ...", paths.asset_dir)
-        report = check_download(paths, limits=settings.limits, stop=stop, on_progress=on_progress)
+        report = runner(_check, paths, settings)
         if not repair:
             return report
         damaged = _paths_of(report, Kind.DAMAGED, Kind.TRUNCATED)
         mark_damaged(paths.ledger_dir, (path for (path,) in damaged))
         if not report.repairable:
             return report
-        repaired = _repair(report, paths, settings, stop, on_progress)
+        repaired = _repair(runner, report, paths, settings)
         err_report = paths.err_report if paths.err_report.exists() else None
         return replace(report, repaired=repaired, err_report=err_report)
 
 
 def retry(
-    directory: str | Path,
-    *,
-    settings: RunSettings | None = None,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
+    directory: str | Path, runner: Runner | None = None, *, settings: RunSettings | None = None
 ) -> DownloadReport:
     """Fetch what ``err_report.csv`` names, and nothing else, then write it anew.
 
@@ -100,9 +94,8 @@ def retry(
 
     Args:
         directory: The dataset's directory, in which ``.mlhub`` lies.
+        runner: Runs the steps; this process by default.
         settings: How to fetch.
-        stop: Stops the work when set; the report then stays as it is.
-        on_progress: Gets ``Stage.DOWNLOAD``.
 
     Raises:
         InvalidArgument: if the directory is not that of a download, or its report or index is of
@@ -111,16 +104,16 @@ def retry(
         Interrupted: if stopped.
     """
     started = time.monotonic()
-    settings = settings or RunSettings()
+    runner, settings = runner or InProcess(), settings or RunSettings()
     paths = existing_download(directory)
     with workspace(paths):
         if next(read_failures(paths.err_report), None) is None:
             return DownloadReport(paths.dataset_id, paths.asset_dir)
         names = (_asset_of(row) for row in read_failures(paths.err_report))
-        picked = _pick(paths, names, ASSET_KEY, settings, stop)
+        picked = runner(_pick, paths, names, ASSET_KEY, settings)
         if picked.carried and not _is_unarchived(paths):
-            _carry_out(paths, picked, settings, stop, on_progress)
-        results = _fetch(picked, paths, settings, stop, on_progress)
+            runner(_take_out, paths, picked, settings)
+        results = runner.download(picked.partitions, paths, settings, _RESUME)
         unknown = sum(1 for _ in _other_failures(paths, picked))
         return _conclude(paths, picked, results, unknown, time.monotonic() - started)
 
@@ -132,11 +125,7 @@ def _paths_of(report: VerifyReport, *kinds: Kind) -> Iterator[Key]:
 
 
 def _repair(
-    report: VerifyReport,
-    paths: DownloadPaths,
-    settings: RunSettings,
-    stop: StopFlag | None,
-    on_progress: ProgressSink,
+    runner: Runner, report: VerifyReport, paths: DownloadPaths, settings: RunSettings
 ) -> DownloadReport:
     started = time.monotonic()
     wrong = [kind for kind in Kind if kind not in (Kind.FOREIGN, Kind.SIDECAR)]
@@ -145,76 +134,57 @@ def _repair(
     names = _paths_of(report, *wrong)
     picked = Picked()
     if report.repairable > report.catalog:
-        picked = _pick(paths, names, PATH_KEY, settings, stop, carried=has_archive)
+        picked = runner(_pick, paths, names, PATH_KEY, settings, has_archive)
     log.info("repair %s files ...", f"{picked.files + report.catalog:,}")
     if picked.carried and not _is_unarchived(paths):
-        _carry_out(paths, picked, settings, stop, on_progress)
+        runner(_take_out, paths, picked, settings)
     elif picked.carried or report.catalog:
-        _restore_catalog(paths, settings, stop, on_progress)
-    results = _fetch(picked, paths, settings, stop, on_progress)
+        runner(_restore_catalog, paths, settings)
+    results = runner.download(picked.partitions, paths, settings, _RESUME)
     unknown = picked.wanted - picked.files
     repaired = _conclude(paths, picked, results, unknown, time.monotonic() - started)
     restored = report.catalog
     return replace(repaired, files=repaired.files + restored, fetched=repaired.fetched + restored)
 
 
-def _fetch(
-    picked: Picked,
-    paths: DownloadPaths,
-    settings: RunSettings,
-    stop: StopFlag | None,
-    on_progress: ProgressSink,
-) -> tuple[PartitionResult, ...]:
-    if not picked.partitions:
-        return ()
-    runner = InProcess(stop=stop, on_progress=on_progress)
-    return runner.download(picked.partitions, paths, settings, DownloadIfExistsOpts.resume)
-
-
 def _is_unarchived(paths: DownloadPaths) -> bool:
     return (paths.catalog_dir / "catalog.json").is_file()
 
 
-def _carry_out(
-    paths: DownloadPaths,
-    picked: Picked,
-    settings: RunSettings,
-    stop: StopFlag | None,
-    on_progress: ProgressSink,
-) -> None:
+def _check(run: Run, paths: DownloadPaths, settings: RunSettings) -> VerifyReport:
+    return check_download(paths, limits=settings.limits, stop=run.stop, on_progress=run.on_progress)
+
+
+def _take_out(run: Run, paths: DownloadPaths, picked: Picked, settings: RunSettings) -> None:
     """Take files out of an archive that the catalog stays in, damaged ones replaced."""
     carry_out(
         picked.partitions,
         paths,
         if_exists=DownloadIfExistsOpts.overwrite,
         limits=settings.limits,
-        stop=stop,
-        on_progress=on_progress,
+        stop=run.stop,
+        on_progress=run.on_progress,
     )
 
 
-def _restore_catalog(
-    paths: DownloadPaths, settings: RunSettings, stop: StopFlag | None, on_progress: ProgressSink
-) -> None:
+def _restore_catalog(run: Run, paths: DownloadPaths, settings: RunSettings) -> None:
     """Compare the catalog on disk with its archive, and replace what differs.
 
     A damaged file may be the catalog's own as well as an asset's, and would be taken for good.
     """
-    check = (stop or StopFlag()).check
-    digest = digest_file(str(paths.archive), ["sha256"], check)["sha256"]
+    digest = digest_file(str(paths.archive), ["sha256"], run.stop.check)["sha256"]
     size = paths.archive.stat().st_size
     archive = CatalogArchive(paths.archive, paths.dataset_id, size, digest)
     remove_state(paths.state_dir / MARKER_NAME)
-    unarchive(archive, paths, limits=settings.limits, stop=stop, on_progress=on_progress)
+    unarchive(archive, paths, limits=settings.limits, stop=run.stop, on_progress=run.on_progress)
 
 
 def _pick(
+    run: Run,
     paths: DownloadPaths,
     names: Iterable[Key],
     columns: Key,
     settings: RunSettings,
-    stop: StopFlag | None,
-    *,
     carried: bool = True,
 ) -> Picked:
     return pick_assets(
@@ -224,7 +194,7 @@ def _pick(
         paths.state_dir / _PARTITIONS,
         workers=settings.workers,
         carried=carried,
-        stop=stop,
+        stop=run.stop,
     )
 
 

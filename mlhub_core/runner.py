@@ -116,6 +116,8 @@ class InProcess:
         if_exists: DownloadIfExistsOpts,
     ) -> tuple[PartitionResult, ...]:
         """See :class:`Runner`."""
+        if not partitions:
+            return ()
         return download_partitions(
             partitions,
             paths,

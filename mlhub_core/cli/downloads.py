@@ -180,11 +180,11 @@ def _transfer_options(given: argparse.Namespace) -> TransferOptions:
 def _verify(given: argparse.Namespace) -> None:
     settings = _transfer_options(given).settings()
     from mlhub_core.repair import verify
+    from mlhub_core.runner import InProcess
 
     with _running(given) as on_progress:
-        report = verify(
-            given.directory, repair=given.repair, settings=settings, on_progress=on_progress
-        )
+        runner = InProcess(on_progress=on_progress)
+        report = verify(given.directory, runner, repair=given.repair, settings=settings)
     show(*report.summary().split("\n"))
     report.raise_for_findings()
 
@@ -192,9 +192,10 @@ def _verify(given: argparse.Namespace) -> None:
 def _retry(given: argparse.Namespace) -> None:
     settings = _transfer_options(given).settings()
     from mlhub_core.repair import retry
+    from mlhub_core.runner import InProcess
 
     with _running(given) as on_progress:
-        report = retry(given.directory, settings=settings, on_progress=on_progress)
+        report = retry(given.directory, InProcess(on_progress=on_progress), settings=settings)
     if not report.files:
         show(f"Nothing to retry: no file of {report.dataset_id} failed.")
         return

@@ -139,7 +139,7 @@ def test_a_stop_leaves_the_report(tiny: Tiny) -> None:
     tiny.server.when_asked(tiny.url_path(5), stop.set)
     break_files(tiny, [5], Fault(stall=True))
     with pytest.raises(Interrupted):
-        retry(tiny.directory, settings=SETTINGS, stop=stop)
+        retry(tiny.directory, InProcess(stop=stop), settings=SETTINGS)
     assert len(rows(tiny)) == 3
     break_files(tiny, [5], GOOD)
     assert go(tiny).failed == 0

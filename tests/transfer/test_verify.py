@@ -20,6 +20,7 @@ from mlhub_core.exceptions import DirectoryBusy, DownloadIncomplete, Interrupted
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.repair import verify
+from mlhub_core.runner import InProcess
 from mlhub_core.settings import RunSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.findings import Kind, read_findings
@@ -375,7 +376,7 @@ def test_failures_of_the_download_stay_in_the_report(tiny: Tiny) -> None:
 def test_a_stop_ends_it(tiny: Tiny) -> None:
     stop = StopFlag()
     with pytest.raises(Interrupted):
-        verify(tiny.directory, stop=stop, on_progress=lambda _: stop.set())
+        verify(tiny.directory, InProcess(stop=stop, on_progress=lambda _: stop.set()))
     assert found(tiny) == {}
 
 
@@ -392,7 +393,7 @@ def test_ctrl_c_ends_it_within_a_file(tiny: Tiny) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        verify(tiny.directory, on_progress=press)
+        verify(tiny.directory, InProcess(on_progress=press))
     assert told[-1].bytes_done < length
     with directory_lock(tiny.paths):
         pass
@@ -416,7 +417,7 @@ def test_sigterm_while_repairing(tiny: Tiny, tmp_path: Path) -> None:
 
 def test_progress_ends_at_the_whole(tiny: Tiny) -> None:
     told: list[Progress] = []
-    verify(tiny.directory, on_progress=told.append)
+    verify(tiny.directory, InProcess(on_progress=told.append))
     last = told[-1]
     assert (last.stage, last.finished) == (Stage.VERIFY, True)
     assert (last.done, last.bytes_done) == (last.total, last.bytes_total)
