@@ -160,7 +160,7 @@ class FileFetcher:
 
     def _try(self) -> FetchedFile:
         ask, validator = self._next_ask()
-        with self._send(ask.fields(validator)) as response:
+        with _request(self._session, self._url, ask.fields(validator)) as response:
             fields = {name.lower(): value for name, value in response.headers.items()}
             head = ResponseHead(response.status_code, fields)
             verdict = verdict_on(head, ask)
@@ -197,18 +197,6 @@ class FileFetcher:
         # Nothing tells which state of the remote file somebody else's is from, but its time does
         # tell when it was written: a remote file that is younger is another one.
         return Ask(Asked.PROBE, offset=size, mtime=self._target.stat().st_mtime), None
-
-    def _send(self, fields: dict[str, str]) -> requests.Response:
-        # Ranges of a body that is compressed on the way would be ranges of other bytes; and Azure
-        # Blob Storage honours Range only with a version.
-        common = {
-            "Accept": "*/*",
-            "Accept-Encoding": "identity",
-            "x-ms-version": AZURE_STORAGE_VERSION,
-        }
-        return self._session.request(
-            "GET", self._url, stream=True, accept=_ANSWERS, headers={**common, **fields}
-        )
 
     def _receive(
         self, response: requests.Response, head: ResponseHead, ask: Ask, verdict: Verdict
@@ -320,6 +308,30 @@ def known_file(target: Path, state: Path) -> FetchedFile | None:
     if sha256 is None or not size or size != _size(target):
         return None
     return FetchedFile(target, size, sha256, etag)
+
+
+def is_unchanged(session: Session, url: str, file: FetchedFile) -> bool:
+    """Whether the server still has what was fetched from it, asked in one request.
+
+    Raises:
+        MLHubException: all that the session raises.
+    """
+    if file.etag is None:
+        return False
+    with _request(session, url, Ask(Asked.CHANGED).fields(file.etag)) as response:
+        return response.status_code == 304
+
+
+def _request(session: Session, url: str, fields: dict[str, str]) -> requests.Response:
+    # Ranges of a body that is compressed on the way would be ranges of other bytes; and Azure Blob
+    # Storage honours Range only with a version.
+    headers = {
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "x-ms-version": AZURE_STORAGE_VERSION,
+        **fields,
+    }
+    return session.request("GET", url, stream=True, accept=_ANSWERS, headers=headers)
 
 
 def _note_path(target: Path, state: Path) -> Path:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.net.fetch import known_file
+from mlhub_core.net.fetch import is_unchanged, known_file
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.request import DownloadRequest
 from mlhub_core.session import get_session
@@ -72,17 +72,5 @@ def is_current(
     archive = known_file(paths.archive, paths.state_dir)
     if archive is None or archive.etag is None or archive.sha256 != settled.archive:
         return False
-    with (
-        get_session(api_key=api_key, profile=profile) as session,
-        session.request(
-            "GET",
-            f"catalog/{quote(paths.dataset_id, safe='')}",
-            stream=True,
-            headers={
-                "Accept": "*/*",
-                "Accept-Encoding": "identity",
-                "If-None-Match": archive.etag,
-            },
-        ) as response,
-    ):
-        return response.status_code == 304
+    with get_session(api_key=api_key, profile=profile) as session:
+        return is_unchanged(session, f"catalog/{quote(paths.dataset_id, safe='')}", archive)
