@@ -55,7 +55,7 @@ from mlhub_core.settings import (
 
 __all__ = ["ANONYMOUS_PROFILE", "Session", "get_session"]
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("mlhub_core.session")  # as the reference client has it
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(?i:https?):")
 """How an absolute URL begins; an id with a colon is none."""
