@@ -8,7 +8,7 @@ from urllib.parse import quote
 from mlhub_core.exceptions import EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.metadata import DatasetInfo, fetch_metadata
-from mlhub_core.net.fetch import FileFetcher, known_file
+from mlhub_core.net.fetch import FileFetcher, is_unchanged, known_file
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.session import get_session
@@ -47,16 +47,8 @@ class HubDataset:
         archive = known_file(paths.archive, paths.state_dir)
         if archive is None or archive.etag is None:
             return None
-        headers = {
-            "Accept": "*/*",
-            "Accept-Encoding": "identity",
-            "If-None-Match": archive.etag,
-        }
-        with (
-            get_session(api_key=self.api_key, profile=self.profile) as session,
-            session.request("GET", _place(paths), stream=True, headers=headers) as response,
-        ):
-            return archive.sha256 if response.status_code == 304 else None
+        with get_session(api_key=self.api_key, profile=self.profile) as session:
+            return archive.sha256 if is_unchanged(session, _place(paths), archive) else None
 
     def acquire(
         self,
