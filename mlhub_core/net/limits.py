@@ -99,7 +99,9 @@ class ConnectionLimits:
 
     def host(self, name: str) -> _Host:
         """The state of a host; to be changed under the lock."""
-        return self.hosts.setdefault(name, _Host(self.limit, self.limit))
+        if name not in self.hosts:
+            self.hosts[name] = _Host(self.limit, self.limit)
+        return self.hosts[name]
 
 
 class Connections:
