@@ -20,9 +20,10 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -54,19 +55,13 @@ _BOOT = (
 )
 
 
+_Results = tuple[PartitionResult, ...]
+_Work = Callable[..., _Results]
+"""What a process is told to do; called with ``stop`` and ``on_progress``."""
+
+
 class _ProcessLost(Exception):
     """A process could not be started, or ended without an outcome; never leaves the module."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What a process is told to do; ``settings`` are its share."""
-
-    partitions: tuple[Partition, ...]
-    paths: DownloadPaths
-    if_exists: DownloadIfExistsOpts
-    settings: TransferSettings
-    log_level: int
 
 
 def processes_for(
@@ -119,26 +114,17 @@ def download_partitions(
     """
     processes = processes_for(partitions, paths, settings, if_exists)
     stop = StopFlag(parent=stop)
+    how: dict[str, Any] = {
+        "if_exists": if_exists,
+        "settings": share(settings.transfer, processes),
+        "stop": stop,
+        "on_progress": on_progress,
+    }
     if processes < 2:
-        return run.download_partitions(
-            partitions,
-            paths,
-            if_exists=if_exists,
-            settings=settings.transfer,
-            stop=stop,
-            on_progress=on_progress,
-        )
+        return run.download_partitions(partitions, paths, **how)
     with Pool(processes, thread_name_prefix="mlhub") as pool:
         futures = [
-            pool.submit(
-                download_apart,
-                partitions[number::processes],
-                paths,
-                if_exists=if_exists,
-                settings=share(settings.transfer, processes),
-                stop=stop,
-                on_progress=on_progress,
-            )
+            pool.submit(download_apart, partitions[number::processes], paths, **how)
             for number in range(processes)
         ]
         settle_all(futures, stop)
@@ -168,32 +154,27 @@ def download_apart(
         stop: Looked at several times a second.
         on_progress: Told how far it is.
     """
-    level = logging.getLogger("mlhub_core").getEffectiveLevel()
-    job = _Job(tuple(partitions), paths, if_exists, settings, level)
+    work = partial(
+        run.download_partitions, tuple(partitions), paths, if_exists=if_exists, settings=settings
+    )
     try:
-        return _ask_another(job, stop, on_progress)
+        return _elsewhere(work, descriptor_of(paths), stop, on_progress)
     except _ProcessLost as lost:
         logger.warning("%s: this one goes on", lost)
-    return run.download_partitions(
-        partitions,
-        paths,
-        if_exists=if_exists,
-        settings=settings,
-        stop=stop,
-        on_progress=on_progress,
-    )
+    return work(stop=stop, on_progress=on_progress)
 
 
-def _ask_another(
-    job: _Job, stop: StopFlag, on_progress: ProgressSink
-) -> tuple[PartitionResult, ...]:
+def _elsewhere(
+    work: _Work, lock: int | None, stop: StopFlag, on_progress: ProgressSink
+) -> _Results:
+    """Have some work done by a process that is started for it."""
     stop.check()
     ours, theirs = Pipe()
     with closing(ours):
         with closing(theirs):
-            process = _start(theirs.fileno(), descriptor_of(job.paths))
+            process = _start(theirs.fileno(), lock)
         try:
-            ours.send(job)
+            ours.send((work, logging.getLogger("mlhub_core").getEffectiveLevel()))
             outcome = _outcome(ours, stop, on_progress)
         except (EOFError, ConnectionError) as error:
             ours.close()
@@ -227,10 +208,8 @@ def _start(pipe: int, lock: int | None) -> subprocess.Popen[bytes]:
         raise _ProcessLost(f"Cannot start another process: {error.strerror}") from error
 
 
-def _outcome(
-    pipe: Connection, stop: StopFlag, on_progress: ProgressSink
-) -> tuple[PartitionResult, ...] | Exception:
-    """Listen until a process has done its job."""
+def _outcome(pipe: Connection, stop: StopFlag, on_progress: ProgressSink) -> _Results | Exception:
+    """Listen until a process has done its work."""
     stopped = False
     while True:
         if stop.is_set() and not stopped:
@@ -274,7 +253,7 @@ class _Sender(QueueHandler):
         self._sending = threading.Lock()
 
     def send(self, message: Any) -> None:
-        """Send a message to the process that gave the job."""
+        """Send a message to the process that gave the work."""
         with self._sending:
             self._pipe.send(message)
 
@@ -284,7 +263,7 @@ class _Sender(QueueHandler):
 
 
 def main(descriptor: int) -> None:
-    """Do a job for another process.
+    """Do some work for another process.
 
     Args:
         descriptor: Our end of the pipe to it.
@@ -294,15 +273,15 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with Connection(descriptor) as pipe:
-        job: _Job = pipe.recv()
+        work, level = pipe.recv()
         sender = _Sender(pipe)
         log = logging.getLogger("mlhub_core")
         log.addHandler(sender)
         log.propagate = False
-        log.setLevel(job.log_level)
+        log.setLevel(level)
         watcher = threading.Thread(target=_stop_when_told, args=(pipe, stop), daemon=True)
-        if start_thread(watcher):  # else the one above sees our end, and does the job
-            outcome = _done(job, stop, sender)
+        if start_thread(watcher):  # else the one above sees our end, and does the work
+            outcome = _done(work, stop, sender.send)
             with suppress(OSError):  # nobody is there to be told
                 sender.send(outcome)
 
@@ -313,17 +292,10 @@ def _stop_when_told(pipe: Connection, stop: StopFlag) -> None:
     stop.set()
 
 
-def _done(job: _Job, stop: StopFlag, sender: _Sender) -> tuple[PartitionResult, ...] | Exception:
-    """What a job comes to, or the exception that ended it."""
+def _done(work: _Work, stop: StopFlag, on_progress: ProgressSink) -> _Results | Exception:
+    """What some work comes to, or the exception that ended it."""
     try:
-        return run.download_partitions(
-            job.partitions,
-            job.paths,
-            if_exists=job.if_exists,
-            settings=job.settings,
-            stop=stop,
-            on_progress=sender.send,
-        )
-    except Exception as error:  # noqa: BLE001 - raised again in the process that gave the job
+        return work(stop=stop, on_progress=on_progress)
+    except Exception as error:  # noqa: BLE001 - raised again in the process that gave the work
         error.add_note(traceback.format_exc())
         return error
