@@ -87,7 +87,7 @@ def verify(
 def retry(
     directory: str | Path, runner: Runner | None = None, *, settings: RunSettings | None = None
 ) -> DownloadReport:
-    """Fetch what ``err_report.csv`` names, and nothing else, then write it anew.
+    """AssetDownload what ``err_report.csv`` names, and nothing else, then write it anew.
 
     A row that the asset index does not know, because the catalog has changed since, counts as
     failed and stays in the report.

@@ -28,8 +28,8 @@ from mlhub_core.stores.local import LocalStore
 from mlhub_core.transfer.carried import is_newer, take_carried
 from mlhub_core.transfer.decide import Action, Situation, decide
 from mlhub_core.transfer.desk import How, entry_of
+from mlhub_core.transfer.download import AssetDownload
 from mlhub_core.transfer.failures import Failure, FailureWriter
-from mlhub_core.transfer.fetch import Fetch
 from mlhub_core.transfer.fingerprint import fingerprint_of, is_unchanged
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State
 from mlhub_core.transfer.partials import Partials
@@ -115,7 +115,7 @@ def download_partitions(
     stop = stop or StopFlag()
     runs: list[_Run] = []
 
-    def exchanges() -> Generator[Fetch, None, None]:
+    def exchanges() -> Generator[AssetDownload, None, None]:
         for partition in partitions:
             run = _Run(partition, paths, if_exists, settings, stop, on_progress)
             runs.append(run)
@@ -189,7 +189,7 @@ class _Run:
 
     # Deciding
 
-    def exchanges(self) -> Generator[Fetch, None, None]:
+    def exchanges(self) -> Generator[AssetDownload, None, None]:
         """Decide about every asset in turn; what must be fetched comes out."""
         assets = _assets_of(self._partition.path)
         ledger = LedgerReader(self._paths.ledger_dir, partition=self._partition.number)
@@ -209,7 +209,7 @@ class _Run:
         finally:
             ledger.close()
 
-    def _act(self, asset: Asset, entry: Entry | None) -> Fetch | None:
+    def _act(self, asset: Asset, entry: Entry | None) -> AssetDownload | None:
         """Do what can be done without asking anybody; else say what is to be fetched."""
         asset = self._expected(asset)
         if entry is not None:
@@ -305,10 +305,12 @@ class _Run:
         entry = entry_of(asset, size, sha256, state)
         self.finished(asset, entry, How.ADOPTED)
 
-    def _fetch(self, asset: Asset, kind: Asked, local: tuple[int, float] | None) -> Fetch | None:
+    def _fetch(
+        self, asset: Asset, kind: Asked, local: tuple[int, float] | None
+    ) -> AssetDownload | None:
         source = locate(asset.href, self._paths.output_dir, self._catalog_dir, self.settings)
         if isinstance(source, Remote):
-            return Fetch(asset, source, kind, self, local)
+            return AssetDownload(asset, source, kind, self, local)
         if isinstance(source, Carried):
             take_carried(asset, source.path, self)
         elif isinstance(source, Unusable):

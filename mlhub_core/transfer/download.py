@@ -40,7 +40,7 @@ _MOST_HOLDS = 3
 """Refusals of one file, for each of its attempts, while its host grants others."""
 
 
-class Fetch:
+class AssetDownload:
     """One asset to fetch.
 
     Args:
