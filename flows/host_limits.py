@@ -17,7 +17,7 @@ from prefect.concurrency.sync import concurrency
 from flows.api_client import API_ERRORS, brief_client, warn
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import TransferSettings
-from mlhub_core.transfer.hosts import asset_hosts
+from mlhub_core.transfer.sources import asset_hosts
 
 LIMIT_PREFIX = "mlhub:"
 

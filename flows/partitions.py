@@ -17,7 +17,7 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import RunSettings, TransferSettings
-from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.report import PartitionResult
 from mlhub_core.transfer.workers import processes_for, share
 from tasks.download_partition import download_partition
 from tasks.runtime import announce

@@ -34,8 +34,7 @@ from mlhub_core.settings import RunSettings
 from mlhub_core.steps import Run
 from mlhub_core.sync.changes import Changes
 from mlhub_core.sync.report import SyncReport
-from mlhub_core.transfer.report import DownloadReport
-from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.report import DownloadReport, PartitionResult
 from tasks.access import Access
 from tasks.check_catalog import check_catalog
 from tasks.compare_indexes import compare_indexes

@@ -15,7 +15,7 @@ class DownloadIfExistsOpts(StrEnum):
     skip = "skip"
     """Keep whatever lies at the final place, ask nobody."""
     overwrite = "overwrite"
-    """AssetDownload anew; the old file is replaced once the new one is whole."""
+    """Fetch anew; the old file is replaced once the new one is whole."""
 
     @classmethod
     def of(cls, value: DownloadIfExistsOpts | str) -> DownloadIfExistsOpts:

@@ -29,8 +29,7 @@ from mlhub_core.sync.changes import forget_unfinished, index_place, prepare
 from mlhub_core.sync.question import check_request, known_paths
 from mlhub_core.sync.report import SyncReport
 from mlhub_core.transfer.failures import ASSET_COLUMNS, earlier_failures, merge_failures
-from mlhub_core.transfer.report import DownloadReport, add_up, uncompared_text
-from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.report import DownloadReport, PartitionResult, add_up, uncompared_text
 from mlhub_core.workspace import workspace
 
 log = logging.getLogger(__name__)

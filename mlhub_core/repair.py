@@ -27,8 +27,7 @@ from mlhub_core.steps import Run
 from mlhub_core.transfer.failures import ASSET_COLUMNS, merge_failures, read_failures
 from mlhub_core.transfer.findings import Finding, Kind, Part, read_findings
 from mlhub_core.transfer.ledger import mark_damaged
-from mlhub_core.transfer.report import DownloadReport, add_up, uncompared_text
-from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.report import DownloadReport, PartitionResult, add_up, uncompared_text
 from mlhub_core.transfer.verify import VerifyReport, check_download
 from mlhub_core.workspace import workspace
 
@@ -87,7 +86,7 @@ def verify(
 def retry(
     directory: str | Path, runner: Runner | None = None, *, settings: RunSettings | None = None
 ) -> DownloadReport:
-    """AssetDownload what ``err_report.csv`` names, and nothing else, then write it anew.
+    """Fetch what ``err_report.csv`` names, and nothing else, then write it anew.
 
     A row that the asset index does not know, because the catalog has changed since, counts as
     failed and stays in the report.

@@ -21,8 +21,7 @@ from mlhub_core.settings import RunSettings
 from mlhub_core.steps import Run
 from mlhub_core.stop import StopFlag
 from mlhub_core.sync.changes import Changes
-from mlhub_core.transfer.report import DownloadReport
-from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.report import DownloadReport, PartitionResult
 from mlhub_core.transfer.workers import download_partitions
 
 P = ParamSpec("P")

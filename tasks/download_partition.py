@@ -9,7 +9,7 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import TransferSettings
-from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.report import PartitionResult
 from mlhub_core.transfer.run import download_partitions
 from mlhub_core.transfer.workers import download_apart
 from tasks.remote_progress import telling

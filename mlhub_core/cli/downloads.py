@@ -53,7 +53,7 @@ def add_existing_commands(commands: Any) -> None:
     retry = commands.add_parser(
         "retry",
         help="fetch what err_report.csv names",
-        description="AssetDownload exactly the files that the last run could not have.",
+        description="Fetch exactly the files that the last run could not have.",
         fill=_add_existing_options,
     )
     retry.set_defaults(run=_retry)

@@ -117,14 +117,6 @@ class Handle:
         options: Further ones of the handle.
     """
 
-    # fmt: off
-    __slots__ = (
-        "_came", "_drained", "_fields", "_forbids", "_held", "_lines", "_looked_at", "_most_held",
-        "_paused", "_secure", "_since", "_wanted", "begun", "closes", "crash", "easy", "exchange",
-        "head", "moved", "pieces", "share",
-    )
-    # fmt: on
-
     def __init__(self, settings: TransferSettings, options: Mapping[int, str]) -> None:
         self.easy: Any = pycurl.Curl()
         self.exchange: Exchange | None = None

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from typing import Protocol
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.net.body import OTHER_BYTES, Body, Mismatch, digest_file, first_bytes
@@ -21,12 +24,13 @@ from mlhub_core.net.response import ResponseHead, digests_of, is_chunked, strong
 from mlhub_core.net.resume import ANOTHER_REST, Ask, Asked, Expected, Take, Verdict, verdict_on
 from mlhub_core.net.retry import NOT_HTTP, Again, Fault, delay_before
 from mlhub_core.selection.partition import Asset
+from mlhub_core.settings import TransferSettings
+from mlhub_core.stores.local import LocalStore
 from mlhub_core.transfer.contents import LOOKED_AT, Answer, cause_against, suffix_of
-from mlhub_core.transfer.desk import Desk, How, entry_of
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.fingerprint import fingerprint_of, is_made_by
-from mlhub_core.transfer.ledger import State
-from mlhub_core.transfer.partials import Note
+from mlhub_core.transfer.ledger import Entry, State
+from mlhub_core.transfer.partials import Note, Partials
 from mlhub_core.transfer.sources import Remote
 
 logger = logging.getLogger(__name__)
@@ -40,6 +44,35 @@ _MOST_HOLDS = 3
 """Refusals of one file, for each of its attempts, while its host grants others."""
 
 
+class How(Enum):
+    """How a file came to be there."""
+
+    FETCHED = "fetched"
+    RESUMED = "continued and fetched"
+    ADOPTED = "it lay there"
+
+
+class Run(Protocol):
+    """What the downloads of one partition share, and where they report."""
+
+    settings: TransferSettings
+    places: LocalStore
+    partials: Partials
+    check: Callable[[], None]
+
+    def asked(self, *, again: bool) -> None:
+        """A request is sent; not the first of its asset where it is another try."""
+
+    def moved(self, count: int) -> None:
+        """Bytes of a body have come."""
+
+    def finished(self, asset: Asset, entry: Entry, how: How) -> None:
+        """An asset lies at its place."""
+
+    def failed(self, asset: Asset, failure: Failure) -> None:
+        """An asset cannot be had."""
+
+
 class AssetDownload:
     """One asset to fetch.
 
@@ -47,25 +80,16 @@ class AssetDownload:
         asset: The asset.
         remote: Its URL.
         kind: What to ask for first.
-        desk: Shared by the partition.
+        run: Shared by the partition.
         local: Size and modification time of the file at the final place, for a probe.
     """
-
-    # fmt: off
-    __slots__ = (
-        "_ask", "_asked", "_asset", "_attempts", "_best", "_body", "_client", "_coding", "_desk",
-        "_digests", "_expected", "_head", "_held", "_kind", "_local", "_note_at", "_noted", "_once",
-        "_resumed", "_signed_anew", "_status", "_tail", "_total", "_unsigned", "_validator",
-        "_verdict", "host", "url",
-    )
-    # fmt: on
 
     def __init__(
         self,
         asset: Asset,
         remote: Remote,
         kind: Asked,
-        desk: Desk,
+        run: Run,
         local: tuple[int, float] | None = None,
     ) -> None:
         self.url = self._unsigned = remote.url
@@ -73,7 +97,7 @@ class AssetDownload:
         self._client = CLIENTS[remote.url.partition(":")[0].lower()]
         self._signed_anew = False
         self._asset = asset
-        self._desk = desk
+        self._run = run
         self._kind = kind
         self._local = local
         self._expected = Expected(
@@ -105,7 +129,7 @@ class AssetDownload:
 
     def fields(self) -> list[str]:
         """Header lines of the next request."""
-        self._desk.asked(again=self._asked)
+        self._run.asked(again=self._asked)
         self._asked = True
         self._attempts += 1
         self._verdict = None
@@ -142,7 +166,7 @@ class AssetDownload:
             pieces = self._past_tail(b"".join(pieces))
         before = body.size
         body.write(pieces)
-        self._desk.moved(body.size - before)
+        self._run.moved(body.size - before)
         if body.size >= self._note_at:
             self._write_note(body)
         return self._verdict is not ANOTHER_REST and not self._too_long()
@@ -165,7 +189,7 @@ class AssetDownload:
     def give_up(self, fault: Fault) -> None:
         """Fail without another request; what can be continued is there for the next run."""
         self.abandon()
-        self._desk.failed(self._asset, Failure(fault.cause, fault.detail, host=self.host))
+        self._run.failed(self._asset, Failure(fault.cause, fault.detail, host=self.host))
 
     def abandon(self) -> None:
         """The run is stopping: keep what can be continued, and nothing else."""
@@ -183,17 +207,17 @@ class AssetDownload:
 
     def _load_partial(self) -> None:
         """Take up a partial file of an earlier run; without one that fits, ask for the whole."""
-        found = self._desk.partials.read_note(self._asset.save_path)
+        found = self._run.partials.read_note(self._asset.save_path)
         if found is None or not is_made_by(found[0].source, self._asset):
             self._start_over()
             return
         note, _ = found
         self._digests = self._with_catalog(note.digests)
         algorithms = [name for name, _ in self._digests]
-        body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
-        body.load(self._desk.check, note.marks)
+        body = Body(self._run.partials.path(self._asset.save_path), algorithms)
+        body.load(self._run.check, note.marks)
         if note.marks is not None:
-            body.mark_in(self._desk.partials.note_path(self._asset.save_path))
+            body.mark_in(self._run.partials.note_path(self._asset.save_path))
         self._body = body
         self._coding = None
         self._validator = note.validator
@@ -247,7 +271,7 @@ class AssetDownload:
         self._throw_away()
         assert self._local is not None
         body = self._new_body(head, verdict)
-        body.copy_from(self._desk.places.path(self._asset.save_path), self._desk.check)
+        body.copy_from(self._run.places.path(self._asset.save_path), self._run.check)
         if body.size != self._local[0]:
             self._throw_away()
             cause = "the file here changed meanwhile"
@@ -268,12 +292,12 @@ class AssetDownload:
         self._validator = None
         self._coding = verdict.coding
         self._digests = digests = self._with_catalog(digests_of(head))
-        self._note_at = self._desk.settings.resume_threshold
+        self._note_at = self._run.settings.resume_threshold
         if verdict.coding is not None:
             self._digests = tuple(digests_of(head))  # the catalog's may be of the plain bytes
             self._note_at = _NEVER
         algorithms = [name for name, _ in digests]
-        self._body = body = Body(self._desk.partials.path(self._asset.save_path), algorithms)
+        self._body = body = Body(self._run.partials.path(self._asset.save_path), algorithms)
         return body
 
     def _with_catalog(self, digests: Iterable[Checksum]) -> tuple[Checksum, ...]:
@@ -300,7 +324,7 @@ class AssetDownload:
             total=self._total,
             digests=self._digests,
         )
-        body.mark_in(self._desk.partials.write_note(self._asset.save_path, note))
+        body.mark_in(self._run.partials.write_note(self._asset.save_path, note))
         self._noted = True
 
     # Concluding
@@ -317,7 +341,7 @@ class AssetDownload:
             assert self._body is not None
             self._body.close()
             self._kind = Asked.CONTINUE
-            if self._body.size >= self._best + self._desk.settings.resume_threshold:
+            if self._body.size >= self._best + self._run.settings.resume_threshold:
                 # It gets on: a long file over a bad line is not given up while it grows.
                 self._attempts = min(self._attempts, 1)
                 self._once = 0
@@ -337,7 +361,7 @@ class AssetDownload:
         failure = Failure(verdict.cause, verdict.detail, self._status, self.host)
         if verdict.again is Again.WHEN_LET:
             self._held += 1
-            if self._held < _MOST_HOLDS * self._desk.settings.max_attempts:
+            if self._held < _MOST_HOLDS * self._run.settings.max_attempts:
                 self._attempts -= 1
                 return Hold(verdict.cause, verdict.wait)
             return self._try_again(Again.NEVER, failure)
@@ -345,30 +369,30 @@ class AssetDownload:
 
     def _try_again(self, again: Again, failure: Failure, wait: float | None = None) -> float | None:
         self._once += again is Again.ONCE
-        enough = self._attempts >= self._desk.settings.max_attempts or self._once > 1
+        enough = self._attempts >= self._run.settings.max_attempts or self._once > 1
         if again is Again.NEVER or enough:
             self._throw_away()
-            self._desk.failed(self._asset, failure)
+            self._run.failed(self._asset, failure)
             return None
-        delay = delay_before(self._attempts, wait, self._desk.settings)
+        delay = delay_before(self._attempts, wait, self._run.settings)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s: %s; again in %.1f s", self._asset.save_path, failure.cause, delay)
         return delay
 
     def _adopt(self) -> float | None:
         """The server says that the file here is complete."""
-        desk, asset = self._desk, self._asset
+        run, asset = self._run, self._asset
         assert self._ask is not None
-        begin = first_bytes(desk.places.path(asset.save_path), LOOKED_AT)
+        begin = first_bytes(run.places.path(asset.save_path), LOOKED_AT)
         cause = cause_against(Answer(begin, self._ask.offset), asset)
         if cause:
             self._start_over()
             return self._try_again(Again.ONCE, Failure(cause, host=self.host))
-        digests = digest_file(desk.places.path(asset.save_path), ["sha256"], desk.check)
+        digests = digest_file(run.places.path(asset.save_path), ["sha256"], run.check)
         self._throw_away()
         size, sha256 = self._ask.offset, digests["sha256"]
         entry = entry_of(asset, size, sha256, State.ADOPTED, self._head)
-        desk.finished(asset, entry, How.ADOPTED)
+        run.finished(asset, entry, How.ADOPTED)
         return None
 
     def _check(self) -> float | None:
@@ -376,9 +400,9 @@ class AssetDownload:
         body = self._body
         assert body is not None
         decoded = False
-        mismatch = body.mismatch(self._total, self._digests, self._desk.check)
+        mismatch = body.mismatch(self._total, self._digests, self._run.check)
         if mismatch is None and self._coding is not None:
-            found = decoded_body(body, self._coding, self._expected, self._desk.check)
+            found = decoded_body(body, self._coding, self._expected, self._run.check)
             if isinstance(found, Mismatch):
                 mismatch = found
             else:
@@ -394,14 +418,14 @@ class AssetDownload:
             return self._try_again(Again.LATER, Failure(*mismatch, host=self.host))
         sha256 = body.digest("sha256")
         body.close()
-        self._desk.places.put(body.path, self._asset.save_path)
-        self._desk.partials.forget(self._asset.save_path)
+        self._run.places.put(body.path, self._asset.save_path)
+        self._run.partials.forget(self._asset.save_path)
         self._noted = False
         self._body = None
         state = State.VERIFIED if decoded or self._is_proven() else State.UNCHECKED
         how = How.RESUMED if self._resumed else How.FETCHED
         entry = entry_of(self._asset, body.size, sha256, state, self._head)
-        self._desk.finished(self._asset, entry, how)
+        self._run.finished(self._asset, entry, how)
         return None
 
     def _page_in_place(self, body: Body, mismatch: Mismatch | None) -> Failure | None:
@@ -439,8 +463,37 @@ class AssetDownload:
 
         A note that outlived its bytes would vouch for those of the next answer.
         """
-        self._desk.partials.discard(self._asset.save_path)
+        self._run.partials.discard(self._asset.save_path)
         self._noted = False
         if self._body is not None:
             self._body.discard()
             self._body = None
+
+
+def entry_of(
+    asset: Asset,
+    size: int,
+    sha256: str | None,
+    state: State,
+    head: ResponseHead | None = None,
+) -> Entry:
+    """What the ledger is told about a finished file.
+
+    Args:
+        asset: The asset.
+        size: Bytes.
+        sha256: Digest, None for a file that was not read.
+        state: How sure we are of it.
+        head: Of the answer that it came with, None where there was none.
+    """
+    fields = head.fields if head is not None else {}
+    return Entry(
+        asset.save_path,
+        size,
+        sha256,
+        fields.get("etag"),
+        fields.get("last-modified"),
+        fingerprint_of(asset),
+        state,
+        time.time_ns() // 1_000_000 / 1000,
+    )

@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 import orjson
@@ -25,7 +24,6 @@ _NOTE = ".json"
 _WRITTEN = ("source", "validator", "etag", "modified", "total", "digests")
 _MOST = 2**63 - 1
 _MARK = re.compile(rb"\[(\d{1,18}),\"([0-9a-f]{64})\"\]")
-_numbers = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +53,6 @@ class Note:
 class Partials:
     """The partial files of one download.
 
-    Attributes:
-        scratch: A name for a file that is written in one go, which nobody else has.
-
     Args:
         directory: ``.mlhub/partial``.
 
@@ -67,7 +62,6 @@ class Partials:
 
     def __init__(self, directory: Path) -> None:
         self._directory = str(directory)
-        self.scratch = f"{directory}/{os.getpid()}-{next(_numbers)}{_PART}"
         try:
             directory.mkdir(parents=True, exist_ok=True)
             # Read once: asking the disk about every asset would cost more than the asset.

@@ -25,15 +25,13 @@ from mlhub_core.sources.remarks import shown
 from mlhub_core.stop import StopFlag
 from mlhub_core.stores.base import is_safe
 from mlhub_core.stores.local import LocalStore
-from mlhub_core.transfer.carried import is_newer, take_carried
-from mlhub_core.transfer.decide import Action, Situation, decide
-from mlhub_core.transfer.desk import How, entry_of
-from mlhub_core.transfer.download import AssetDownload
+from mlhub_core.transfer.decide import Action, Situation, decide, is_newer, take_from_catalog
+from mlhub_core.transfer.download import AssetDownload, How, entry_of
 from mlhub_core.transfer.failures import Failure, FailureWriter
 from mlhub_core.transfer.fingerprint import fingerprint_of, is_unchanged
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State
 from mlhub_core.transfer.partials import Partials
-from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.report import PartitionResult
 from mlhub_core.transfer.sources import Carried, Remote, Unusable, locate, with_logins
 
 logger = logging.getLogger(__name__)
@@ -149,7 +147,7 @@ def _assets_of(path: Path) -> Iterator[Asset]:
 
 
 class _Run:
-    """One partition's run: the desk at which its exchanges report, and the counts."""
+    """One partition's run: where its downloads report, and the counts."""
 
     def __init__(
         self,
@@ -262,7 +260,7 @@ class _Run:
             os.utime(self.places.path(asset.save_path))
             self._writer.add(entry._replace(time=time.time()))
             return False
-        take_carried(asset, source.path, self)
+        take_from_catalog(asset, source.path, self)
         return True
 
     def _keep(self, asset: Asset, entry: Entry) -> None:
@@ -312,7 +310,7 @@ class _Run:
         if isinstance(source, Remote):
             return AssetDownload(asset, source, kind, self, local)
         if isinstance(source, Carried):
-            take_carried(asset, source.path, self)
+            take_from_catalog(asset, source.path, self)
         elif isinstance(source, Unusable):
             self.failed(asset, Failure(source.cause))
         return None

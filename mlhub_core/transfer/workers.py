@@ -40,7 +40,7 @@ from mlhub_core.stop import StopFlag
 from mlhub_core.transfer import run
 from mlhub_core.transfer.ledger import totals
 from mlhub_core.transfer.lock import descriptor_of
-from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.report import PartitionResult
 
 logger = logging.getLogger(__name__)
 

@@ -65,7 +65,7 @@ def at_tap(tap: Tap, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def settings(demo_hub: DemoHub, tap: Tap) -> RunSettings:
-    """AssetDownload assets through the tap, and in pieces that are worth resuming."""
+    """Fetch assets through the tap, and in pieces that are worth resuming."""
     mirrors = ((f"{demo_hub.address}/", f"{tap.address}/"),)
     return RunSettings(transfer=TransferSettings(mirrors=mirrors))
 

@@ -17,7 +17,7 @@ from mlhub_core.settings import TransferSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.failures import merge_failures
 from mlhub_core.transfer.ledger import Entry, LedgerReader
-from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.report import PartitionResult
 from mlhub_core.transfer.run import download_partition
 from tests.faultserver import FaultServer
 

@@ -19,8 +19,7 @@ from mlhub_core.transfer.failures import (
     merge_failures,
     read_failures,
 )
-from mlhub_core.transfer.report import DownloadReport, add_up
-from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.report import DownloadReport, PartitionResult, add_up
 
 CELLS = st.characters(blacklist_categories=["Cs"])
 ASSET = Asset("c/i/a.tif", "https://u:p@h/a,b.tif?sig=hush&x=1", "c", 'i"1"\n', "a", 5)

@@ -9,7 +9,7 @@ import pytest
 from mlhub_core.exceptions import StorageError
 from mlhub_core.selection.partition import Asset, Partition, write_assets
 from mlhub_core.settings import TransferSettings
-from mlhub_core.transfer.hosts import asset_hosts
+from mlhub_core.transfer.sources import asset_hosts
 
 HREFS = [
     "https://a.example/1.tif",

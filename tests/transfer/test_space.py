@@ -20,7 +20,7 @@ from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings
 from mlhub_core.space import check_space
 from mlhub_core.stop import StopFlag
-from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.report import PartitionResult
 from mlhub_core.workspace import tidy_state
 from tests.acceptance.kit import DATASET, collection, item, publish
 from tests.faultserver import FaultServer

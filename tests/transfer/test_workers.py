@@ -20,7 +20,7 @@ from mlhub_core.settings import MIB, RunSettings
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.ledger import Entry, LedgerWriter, State, merge_journals
 from mlhub_core.transfer.lock import directory_lock
-from mlhub_core.transfer.result import PartitionResult
+from mlhub_core.transfer.report import PartitionResult
 from mlhub_core.transfer.workers import download_apart, download_partitions, processes_for
 from mlhub_core.workspace import workspace
 from tests.faultserver import Fault
