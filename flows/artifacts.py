@@ -1,6 +1,6 @@
 """Puts what a run shows of itself into Prefect artifacts: progress, summary, failures, picture.
 
-What they say is made in :mod:`mlhub_core.show`; here they are sent. A dashboard is worth no
+What they say is made in :mod:`mlhub_core.reports`; here they are sent. A dashboard is worth no
 download: whatever goes wrong here is a warning in the log.
 """
 
@@ -26,10 +26,10 @@ from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.metadata import DatasetInfo
 from mlhub_core.redact import redact
+from mlhub_core.reports.overview import Overview
+from mlhub_core.reports.summary import failure_rows, plain, summary_markdown
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan, counted
-from mlhub_core.show.overview import Overview
-from mlhub_core.show.summary import failure_rows, plain, summary_markdown
 from mlhub_core.transfer.report import DownloadReport
 from tasks.runtime import run_hooks
 
@@ -100,8 +100,8 @@ def show_report(
 
 def _picture(info: DatasetInfo, index: AssetIndex, plan: Plan) -> str | None:
     """A URL that holds the picture: it leads to it from everywhere, and for as long as the page."""
-    from mlhub_core.show.footprints import count_footprints
-    from mlhub_core.show.picture import data_url, draw
+    from mlhub_core.reports.footprints import count_footprints
+    from mlhub_core.reports.picture import data_url, draw
 
     everything = bool(plan.funnel) and plan.files == plan.funnel[0][1]
     prints = count_footprints(index.path, plan.partitions, items=plan.items, all_chosen=everything)

@@ -19,7 +19,7 @@ from prefect import flow
 from flows.runner import run_name, run_pipeline
 from mlhub_core import pipeline
 from mlhub_core.options import DownloadOptions
-from mlhub_core.show.summary import outcome
+from mlhub_core.reports.summary import outcome
 from mlhub_core.sync.report import SyncReport
 
 

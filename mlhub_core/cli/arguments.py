@@ -224,7 +224,7 @@ def option_fields(given: argparse.Namespace, model: type[Options]) -> dict[str, 
     elif "collection_filter" in fields:
         fields["collection_filter"] = _json_file(fields["collection_filter"])
     if "bbox" in fields:
-        from mlhub_core.selection.spatial import parse_bbox
+        from mlhub_core.selection.geometry import parse_bbox
 
         fields["bbox"] = list(parse_bbox(fields["bbox"]) or ())
     if "intersects" in fields:

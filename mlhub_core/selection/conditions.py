@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from mlhub_core.buffers import mask_array, texts_of, truths, valid, values
 from mlhub_core.selection.filters import AssetFilter
-from mlhub_core.selection.spatial import BBox
+from mlhub_core.selection.geometry import BBox
 from mlhub_core.selection.temporal import TimeRange
 
 if TYPE_CHECKING:

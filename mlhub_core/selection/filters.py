@@ -11,7 +11,7 @@ from typing import Any
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.selection.cql2 import check_where
-from mlhub_core.selection.spatial import BBox, parse_bbox, parse_geojson
+from mlhub_core.selection.geometry import BBox, parse_bbox, parse_geojson
 from mlhub_core.selection.temporal import TimeRange, parse_time_range
 
 _COLLECTION_HOW = (
@@ -79,8 +79,8 @@ class AssetFilter:
             collection_filter: Asset keys by collection id, an empty list meaning every key. An
                 empty mapping is no filter, as in the reference client.
             datetime: As for :func:`~mlhub_core.selection.temporal.parse_time_range`.
-            bbox: As for :func:`~mlhub_core.selection.spatial.parse_bbox`.
-            intersects: As for :func:`~mlhub_core.selection.spatial.parse_geojson`.
+            bbox: As for :func:`~mlhub_core.selection.geometry.parse_bbox`.
+            intersects: As for :func:`~mlhub_core.selection.geometry.parse_geojson`.
             intersects_with: ``bbox`` or ``geometry``.
             media_type: One or several, such as ``image/tiff`` or ``image/*``; parameters after a
                 semicolon are compared only where they are given.

@@ -17,9 +17,9 @@ from PIL import Image
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.index.schema import box_array, geo_metadata
+from mlhub_core.reports.footprints import Bounds, Footprints, count_footprints
+from mlhub_core.reports.picture import data_url, draw
 from mlhub_core.selection.partition import Asset, Partition, write_assets
-from mlhub_core.show.footprints import Bounds, Footprints, count_footprints
-from mlhub_core.show.picture import data_url, draw
 
 Box = tuple[float, float, float, float]
 

@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.selection.spatial import bbox_geometry, parse_bbox, parse_geojson
+from mlhub_core.selection.geometry import bbox_geometry, parse_bbox, parse_geojson
 
 LONGITUDES = st.floats(-180, 180)
 LATITUDES = st.floats(-90, 90)

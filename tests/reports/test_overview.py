@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.progress import Progress, Stage
-from mlhub_core.show.overview import Overview
+from mlhub_core.reports.overview import Overview
 
 messages = st.builds(
     Progress,

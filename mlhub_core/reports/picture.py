@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from mlhub_core.show.footprints import Bounds, Footprints
+from mlhub_core.reports.footprints import Bounds, Footprints
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
