@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial, reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlhub_core.buffers import mask_array, texts_of, truths, valid, values
-from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.index.schema import BOX_FIELDS
+from mlhub_core.selection.filters import AssetFilter, TimeRange
 from mlhub_core.selection.geometry import BBox
-from mlhub_core.selection.temporal import TimeRange
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mlhub_core.selection.index_reader import IndexReader
 
     Mask = NDArray[np.bool_]
+    Boxes = NDArray[np.float64]
+    Shapes = NDArray[Any]
     Ask = Callable[[pa.RecordBatch], Mask]
 
 _IDS = ("collection_id", "item_id")
@@ -74,8 +76,6 @@ def conditions(wanted: AssetFilter, index: IndexReader) -> list[Condition]:
         where, lacking = _in_time(wanted.time)
         found.append(Condition("after the datetime filter", _of_items(where), "time", lacking))
     if wanted.intersects:
-        from mlhub_core.selection.shape import ItemsInShape
-
         shape = ItemsInShape(wanted.intersects, wanted.intersects_with)
         where = _of_items(_covers_touch(shape.bounds))
         found.append(
@@ -265,3 +265,67 @@ def _of_role(rows: pa.RecordBatch, wanted: tuple[str, ...]) -> Mask:
     owners = pc.list_parent_indices(column).filter(hits)
     matches[values(owners)] = True
     return matches
+
+
+class ItemsInShape:
+    """Items whose bounding box, or geometry, intersects a shape.
+
+    Args:
+        geojson: The shape.
+        tested: ``bbox`` or ``geometry`` of the item.
+
+    Attributes:
+        bounds: The box around the shape.
+        columns: What is looked at.
+    """
+
+    def __init__(self, geojson: str, tested: str) -> None:
+        import shapely
+
+        self._shape = shapely.from_geojson(geojson)
+        self._by_geometry = tested == "geometry"
+        self.bounds = self._shape.bounds
+        self.columns = ("item_bbox", "bbox", *(["geometry"] if self._by_geometry else []))
+
+    def __call__(self, items: pa.RecordBatch) -> NDArray[np.bool_]:
+        """Which of some items, all of which have a place."""
+        import geopandas
+        import shapely
+
+        places = footprints(item_boxes(items))
+        if self._by_geometry:
+            wkb = np.array(items.column("geometry").to_pylist(), dtype=object)
+            own = shapely.from_wkb(wkb, on_invalid="ignore")
+            is_place = ~(shapely.is_missing(own) | shapely.is_empty(own))
+            places = np.where(is_place, own, places)
+        hits = np.zeros(len(places), bool)
+        # The index prepares the shape once for all of them; GeoSeries.intersects does not.
+        index = geopandas.GeoSeries(places).sindex
+        hits[index.query(self._shape, predicate="intersects")] = True
+        return hits
+
+
+def item_boxes(items: pa.RecordBatch) -> Boxes:
+    """West, south, east, north as the item gives them, else of the box that covers it."""
+    own, cover = (_sides(items.column(name)) for name in ("item_bbox", "bbox"))
+    return np.where(np.isnan(own[0]), cover, own)
+
+
+def _sides(column: pa.StructArray) -> Boxes:
+    sides = [pc.struct_field(column, name) for name in BOX_FIELDS]
+    return np.stack([np.where(valid(side), values(side), np.nan) for side in sides])
+
+
+def footprints(boxes: Boxes) -> Shapes:
+    """Boxes as shapes; one that crosses the antimeridian becomes two, either side."""
+    import shapely
+
+    west, south, east, north = boxes
+    crossing = west > east
+    shapes: Shapes = shapely.box(west, south, np.where(crossing, 180.0, east), north)
+    if crossing.any():
+        west_end = np.full(int(crossing.sum()), -180.0)
+        other = shapely.box(west_end, south[crossing], east[crossing], north[crossing])
+        pairs = np.stack([shapes[crossing], np.asarray(other, dtype=object)], axis=1)
+        shapes[crossing] = shapely.multipolygons(pairs)
+    return shapes

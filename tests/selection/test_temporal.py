@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.selection.temporal import TimeRange, parse_time_range
+from mlhub_core.selection.filters import TimeRange, parse_time_range
 
 # A day from either end of what datetime can hold, so that zones do not lead over it.
 NAIVE = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30))
