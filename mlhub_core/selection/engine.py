@@ -25,6 +25,7 @@ from mlhub_core.exceptions import NothingMatches
 from mlhub_core.index.schema import BOX_FIELDS
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.conditions import (
+    Condition,
     all_of,
     both,
     by_item,
@@ -60,6 +61,11 @@ _MOMENTS = ["datetime", "start_datetime", "end_datetime"]
 _EXTENT = [*_MOMENTS, "bbox"]
 
 
+def hashes_of(things: list[Any]) -> Hashes:
+    """A hash of each of some things, the same for equal ones in this process."""
+    return np.fromiter(map(hash, things), np.int64, len(things))
+
+
 class Distinct:
     """Counts different things by 64-bit hashes: eight bytes each, whatever their length."""
 
@@ -68,7 +74,7 @@ class Distinct:
 
     def add(self, things: list[Any]) -> None:
         """Take some more."""
-        self._parts.append(np.fromiter(map(hash, things), np.int64, len(things)))
+        self._parts.append(hashes_of(things))
 
     def count(self) -> int:
         """How many different ones there were."""
@@ -147,28 +153,6 @@ class Summary:
         self.box = west + 0.0, south + 0.0, east + 0.0, north + 0.0  # no -0.0
 
 
-class FileCount:
-    """Counts different files. Only rows that may share theirs with others are compared."""
-
-    def __init__(self) -> None:
-        self._own = 0
-        self._shared = Distinct()
-
-    def add(self, rows: pa.RecordBatch, shared: Mask) -> None:
-        """Take some rows, and say which of them may share their file with others."""
-        self.add_own(rows.num_rows - int(np.count_nonzero(shared)))
-        if shared.any():
-            self._shared.add(rows.column("save_path").filter(mask_array(shared)).to_pylist())
-
-    def add_own(self, rows: int) -> None:
-        """Take rows whose files no other row has."""
-        self._own += rows
-
-    def count(self) -> int:
-        """How many different files there were."""
-        return self._own + self._shared.count()
-
-
 class Query:
     """One filter over one index.
 
@@ -197,8 +181,7 @@ class Query:
         self._wanted = wanted
         self._on_progress = on_progress
         self._conditions = conditions(wanted, index)
-        self._asking = [condition for condition in self._conditions if condition.asks]
-        self._left = [FileCount() for _ in self._asking]
+        self._stages: list[Mask] = []
         self._narrowed: list[tuple[str, int]] = []
 
     def run(self, *, allow_empty: bool = False) -> None:
@@ -211,34 +194,35 @@ class Query:
             NothingMatches: if there are none; says how many were left after each filter.
             Interrupted: if stopped.
         """
-        where = all_of(self._conditions)
-        total = self.index.rows
-        for group in self.index.groups(where):
-            self.chosen[group.first : group.end] = self._matching(group, where)
-            self._on_progress(Progress(Stage.FILTER, group.end, total))
-        self._on_progress(Progress(Stage.FILTER, total, total, finished=True))
+        self._stages = self._search(self._conditions, self._on_progress)
+        self.chosen = self._stages[-1].copy()
         self._narrow()
         if not allow_empty and not self._finds_something():
             raise self._nothing()
 
-    def _matching(self, group: Group, where: pc.Expression | None) -> Mask:
-        """Which rows of a row group match."""
-        if where is None and not self._asking:
-            return np.ones(group.rows, bool)
-        names = {name for condition in self._asking for name in condition.columns}
-        columns = {name: pc.field(name) for name in names | set(_shared_columns(group))}
+    def _search(self, wanted: list[Condition], on_progress: ProgressSink = ignore) -> list[Mask]:
+        """The rows that are left of all that Arrow compares, and after each that is asked."""
+        where = all_of(wanted)
+        asked = [(condition, condition.asks) for condition in wanted if condition.asks]
+        names = {name for condition, _ in asked for name in condition.columns}
+        columns = {name: pc.field(name) for name in names}
         columns["_matches"] = pc.scalar(True) if where is None else where
-        parts = []
-        for batch in self.scan(group, columns):
-            mask = truths(batch.column("_matches").fill_null(False))
-            for condition, left in zip(self._asking, self._left, strict=True):
-                if mask.any():
-                    assert condition.asks is not None
-                    mask[mask] = condition.asks(batch.filter(mask_array(mask)))
-                    rows = batch.filter(mask_array(mask))
-                    left.add(rows, self._shared(group, rows))
-            parts.append(mask)
-        return np.concatenate(parts)
+        total = self.index.rows
+        stages = [np.zeros(total, bool) for _ in range(len(asked) + 1)]
+        for group in self.index.groups(where):
+            first = group.first
+            for batch in self.scan(group, columns):
+                mask = truths(batch.column("_matches").fill_null(False))
+                end = first + len(mask)
+                stages[0][first:end] = mask
+                for stage, (_, asks) in zip(stages[1:], asked, strict=True):
+                    if mask.any():
+                        mask[mask] = asks(batch.filter(mask_array(mask)))
+                    stage[first:end] = mask
+                first = end
+            on_progress(Progress(Stage.FILTER, group.end, total))
+        on_progress(Progress(Stage.FILTER, total, total, finished=True))
+        return stages
 
     def _finds_something(self) -> bool:
         """Whether there is a match: where items are filtered, one of an item.
@@ -287,18 +271,19 @@ class Query:
             self.stop.check()
             yield batch
 
-    def files(self) -> Mask:
+    def files(self, chosen: Mask | None = None) -> Mask:
         """The matching rows without the second and further ones of a file."""
+        files = (self.chosen if chosen is None else chosen).copy()
         found: list[NDArray[np.int64]] = []
         hashes = []
         for group in self.index.groups():
             if group.shares_files:
-                for places, rows in self._rows_of(group, _shared_columns(group)):
-                    shared = self._shared(group, rows)
-                    paths = rows.column("save_path").filter(mask_array(shared)).to_pylist()
-                    hashes.append(np.fromiter(map(hash, paths), np.int64, len(paths)))
-                    found.append(places[shared])
-        files = self.chosen.copy()
+                for places, rows in self._rows_of(group, ["common_asset", "save_path"], files):
+                    if self.index.paths_differ:
+                        shared = truths(rows.column("common_asset"))
+                        places, rows = places[shared], rows.filter(mask_array(shared))
+                    hashes.append(hashes_of(rows.column("save_path").to_pylist()))
+                    found.append(places)
         if found:
             places = np.concatenate(found)
             _, first = np.unique(np.concatenate(hashes), return_index=True)
@@ -327,40 +312,23 @@ class Query:
             summary.add(rows)
         return summary
 
-    def _shared(self, group: Group, rows: pa.RecordBatch) -> Mask:
-        """The rows of a batch whose files may be those of others too."""
-        if not group.shares_files:
-            return np.zeros(rows.num_rows, bool)
-        if self.index.paths_differ:
-            return truths(rows.column("common_asset"))
-        return np.ones(rows.num_rows, bool)
-
     # What was left out
 
     def funnel(self) -> tuple[tuple[str, int], ...]:
         """How many different files were left after each filter, the whole dataset first."""
-        stages = [("in the dataset", self._count_files(None))]
+        left = [("in the dataset", self._count_files(np.ones(self.index.rows, bool)))]
         compared = [condition for condition in self._conditions if not condition.asks]
         for number, condition in enumerate(compared, start=1):
-            stages.append((condition.name, self._count_files(all_of(compared[:number]))))
-        for condition, left in zip(self._asking, self._left, strict=True):
-            stages.append((condition.name, left.count()))
-        return (*stages, *self._narrowed)
+            is_last = number == len(self._conditions)
+            found = self._stages[0] if is_last else self._search(compared[:number])[0]
+            left.append((condition.name, self._count_files(found)))
+        asked = [condition for condition in self._conditions if condition.asks]
+        for condition, found in zip(asked, self._stages[1:], strict=True):
+            left.append((condition.name, self._count_files(found)))
+        return (*left, *self._narrowed)
 
-    def _count_files(self, where: pc.Expression | None) -> int:
-        files = FileCount()
-        for group in self.index.groups(where):
-            self.stop.check()
-            if not group.shares_files:
-                files.add_own(group.count(where))
-                continue
-            for rows in self.scan(group, _shared_columns(group), where):
-                files.add(rows, self._shared(group, rows))
-        return files.count()
-
-    def _files(self) -> int:
-        """How many different files the matching rows are."""
-        return int(np.count_nonzero(self.files()))
+    def _count_files(self, chosen: Mask) -> int:
+        return int(np.count_nonzero(self.files(chosen)))
 
     def lacking(self, what: str) -> int:
         """Items that a filter left out because they have no ``place``, or no ``time``."""
@@ -400,13 +368,13 @@ class Query:
         wanted = self._wanted
         if wanted.sample is not None:
             self._sample(wanted.sample, wanted.seed)
-            self._narrowed.append(("after the sample", self._files()))
+            self._narrowed.append(("after the sample", self._count_files(self.chosen)))
         if wanted.limit is not None:
             self._limit(wanted.limit)
-            self._narrowed.append(("after the limit", self._files()))
+            self._narrowed.append(("after the limit", self._count_files(self.chosen)))
         if wanted.with_sources:
             self._add_sources(dict(wanted.collections or ()))
-            self._narrowed.append(("with their sources", self._files()))
+            self._narrowed.append(("with their sources", self._count_files(self.chosen)))
 
     def _sample(self, size: int, seed: int) -> None:
         smallest = np.empty(0, np.uint64)
@@ -469,10 +437,6 @@ def rank(seed: int, collection_id: str, item_id: str | None) -> int:
     """A number that depends on ids and seed alone; the smallest ones make the sample."""
     text = f"{seed}\0{collection_id}\0{item_id}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
-
-
-def _shared_columns(group: Group) -> list[str]:
-    return ["common_asset", "save_path"] if group.shares_files else []
 
 
 def _items(rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -55,12 +55,6 @@ class Group:
         """The number of the row behind its last one."""
         return self.first + self.rows
 
-    def count(self, where: pc.Expression | None) -> int:
-        """How many of its rows match; what statistics decide is not read."""
-        if where is None:
-            return self.rows
-        return int(self.fragment.count_rows(filter=where, use_threads=False))
-
 
 class IndexReader:
     """The asset index, open for a query.

@@ -13,7 +13,7 @@ from mlhub_core.cli.downloads import add_download_options
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.options import DownloadOptions
 from mlhub_core.selection.filters import AssetFilter
-from tests.selection.test_spatial import GEOMETRIES, bboxes
+from tests.selection.test_geometry import GEOMETRIES, bboxes
 
 NAMES = st.text(min_size=1, max_size=6)
 MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
