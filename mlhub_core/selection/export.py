@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from mlhub_core.selection.engine import Query
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.index_reader import open_index
 from mlhub_core.selection.partition import gathered
-from mlhub_core.selection.plan import counted, format_bytes, moment_text
+from mlhub_core.selection.plan import SHOWN_PATHS, Plan, moment_text
+from mlhub_core.selection.query import plan_of
 from mlhub_core.stop import StopFlag
 
 STDOUT = "-"
@@ -40,7 +41,16 @@ _CSV_COLUMNS = [
     "start_datetime",
     "end_datetime",
 ]
-_SHOWN_PATHS = 5
+_COUNTS = (
+    "files",
+    "items",
+    "known_bytes",
+    "unknown_sizes",
+    "box",
+    "funnel",
+    "without_place",
+    "without_time",
+)
 _GROUP_ROWS = 100_000
 
 
@@ -50,52 +60,29 @@ class Found:
 
     Attributes:
         rows: Rows that match.
-        files: Different files among them.
-        items: Different items.
-        known_bytes: Sum of the sizes of the files that the catalog gives.
-        unknown_sizes: Files whose size it does not give.
-        collections: ``(id, items)`` of each collection.
-        span: First and last moment, as texts; None without any.
-        box: West, south, east, north around the items; None without a place.
-        funnel: ``(name, files)``: what was left after each filter.
-        without_place: Items that a spatial filter left out because they have no place.
-        without_time: Items that a temporal filter left out because they have no time.
+        plan: What they add up to; it has no partitions.
         first: The first paths.
     """
 
     rows: int
-    files: int
-    items: int
-    known_bytes: int
-    unknown_sizes: int
-    collections: tuple[tuple[str, int], ...]
-    span: tuple[str, str] | None
-    box: tuple[float, float, float, float] | None
-    funnel: tuple[tuple[str, int], ...]
-    without_place: int
-    without_time: int
+    plan: Plan
     first: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-serialisable form."""
-        return {**asdict(self), "collections": dict(self.collections)}
+        plan = self.plan
+        return {
+            "rows": self.rows,
+            **{name: getattr(plan, name) for name in _COUNTS},
+            "collections": dict(plan.collections),
+            "span": plan.span and tuple(map(moment_text, plan.span)),
+            "first": self.first,
+        }
 
     def describe(self) -> list[str]:
         """What a person wants to know, a line each."""
-        size = f"{format_bytes(self.known_bytes)} known"
-        if self.unknown_sizes:
-            size += f", {counted(self.unknown_sizes, 'file')} of unknown size"
-        lines = [f"{counted(self.files, 'file')} of {counted(self.items, 'item')}, {size}"]
-        lines += [f"  {left:>12,} files: {name}" for name, left in self.funnel]
-        for count, what in ((self.without_place, "place"), (self.without_time, "time")):
-            if count:
-                lines.append(f"  left out without a {what}: {counted(count, 'item')}")
-        lines += [f"  {name}: {counted(count, 'item')}" for name, count in self.collections]
-        if self.span:
-            lines.append(f"  from {self.span[0]} to {self.span[1]}")
-        if self.box:
-            lines.append("  within " + ",".join(f"{side:g}" for side in self.box))
-        return lines + [f"  {path}" for path in self.first]
+        paths = [f"  {path}" for path in self.first]
+        return [*self.plan.describe(), *self.plan.extent(), *paths]
 
 
 def query_index(
@@ -159,22 +146,9 @@ def _found(query: Query) -> Found:
         sizes = rows.column("file_size")
         known += pc.sum(sizes).as_py() or 0
         unknown += sizes.null_count
-        first += rows.column("save_path")[: _SHOWN_PATHS - len(first)].to_pylist()
-    summary = query.summary()
-    return Found(
-        rows=summary.rows,
-        files=int(np.count_nonzero(files)),
-        items=summary.items,
-        known_bytes=known,
-        unknown_sizes=unknown,
-        collections=summary.collections,
-        span=summary.span and (moment_text(summary.span[0]), moment_text(summary.span[1])),
-        box=summary.box,
-        funnel=query.funnel(),
-        without_place=query.lacking("place"),
-        without_time=query.lacking("time"),
-        first=tuple(first),
-    )
+        first += rows.column("save_path")[: SHOWN_PATHS - len(first)].to_pylist()
+    plan = plan_of(query, "", Path(), (), files, known_bytes=known, unknown_sizes=unknown)
+    return Found(int(np.count_nonzero(query.chosen)), plan, tuple(first))
 
 
 def _write(query: Query, output: str) -> None:

@@ -117,13 +117,18 @@ class Plan:
                 lines.append(f"  left out without a {what}: {counted(count, 'item')}")
         return lines
 
-    def details(self) -> list[str]:
-        """More of what is in it: items by collection, time, place, the first paths."""
+    def extent(self) -> list[str]:
+        """Items by collection, time and place."""
         lines = [f"  {name}: {counted(count, 'item')}" for name, count in self.collections]
         if self.span:
             lines.append("  from {} to {}".format(*map(moment_text, self.span)))
         if self.box:
             lines.append("  within " + ",".join(f"{side:g}" for side in self.box))
+        return lines
+
+    def details(self) -> list[str]:
+        """More of what is in it: items by collection, time, place, the first paths."""
+        lines = self.extent()
         paths = [asset.save_path for part in self.partitions[:1] for asset in _first(part)]
         lines += [f"  {path}" for path in paths]
         if self.files > len(paths):
@@ -158,11 +163,11 @@ def _parse(data: str) -> Plan:
         raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
 
 
-_SHOWN_PATHS = 5
+SHOWN_PATHS = 5
 
 
 def _first(partition: Partition) -> list[Any]:
-    return list(islice(read_assets(partition.path), _SHOWN_PATHS))
+    return list(islice(read_assets(partition.path), SHOWN_PATHS))
 
 
 def moment_text(moment: int) -> str:

@@ -6,9 +6,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.index.schema import IDENTITY_KEY
@@ -17,8 +15,13 @@ from mlhub_core.selection.asset_db import is_current, write_asset_db
 from mlhub_core.selection.engine import Query
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.index_reader import IndexReader, open_index, telling
+from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import PLAN_NAME, Plan, reusable, seal
 from mlhub_core.stop import StopFlag
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PLAN_VERSION = 1
 """Raised whenever the same index and filter give another plan: older ones are then made anew."""
@@ -68,38 +71,59 @@ def plan_assets(
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True, exist_ok=True)
         query.run(allow_empty=allow_empty)
-        plan = _planned(query, dataset_id, directory, workers, made_from)
+        files = query.files()
+        partitions = query.cut(files, directory, workers)
+        plan = plan_of(
+            query,
+            dataset_id,
+            directory,
+            partitions,
+            files,
+            known_bytes=sum(part.known_bytes for part in partitions),
+            unknown_sizes=sum(part.unknown_sizes for part in partitions),
+            made_from=made_from,
+            seals=tuple(seal(part.path) for part in partitions),
+        )
+        plan.save()
     if asset_db is not None:
         with telling(index, f"{asset_db} cannot be written"):
             write_asset_db(asset_db, query, made_from)
     return plan
 
 
-def _planned(
-    query: Query, dataset_id: str, directory: Path, workers: int, made_from: dict[str, Any]
+def plan_of(
+    query: Query,
+    dataset_id: str,
+    directory: Path,
+    partitions: tuple[Partition, ...],
+    files: NDArray[np.bool_],
+    **more: Any,
 ) -> Plan:
-    files = query.files()
-    partitions = query.cut(files, directory, workers)
+    """What the matching rows of a query add up to.
+
+    Args:
+        query: The query, run.
+        dataset_id: The dataset.
+        directory: Where the partition files lie.
+        partitions: The files, in batches.
+        files: Which rows: each file once.
+        more: Further attributes.
+    """
     summary = query.summary()
-    plan = Plan(
+    return Plan(
         dataset_id,
         directory,
         partitions,
-        files=int(np.count_nonzero(files)),
+        files=int(files.sum()),
         items=summary.items,
-        known_bytes=sum(part.known_bytes for part in partitions),
-        unknown_sizes=sum(part.unknown_sizes for part in partitions),
         funnel=query.funnel(),
         without_place=query.lacking("place"),
         without_time=query.lacking("time"),
         collections=summary.collections,
         span=summary.span,
         box=summary.box,
-        made_from=made_from,
-        seals=tuple(seal(part.path) for part in partitions),
+        **more,
     )
-    plan.save()
-    return plan
 
 
 def identity(index: Path, wanted: AssetFilter, workers: int) -> dict[str, Any]:
