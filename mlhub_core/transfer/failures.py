@@ -12,17 +12,17 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TextIO
 
-from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.exceptions import InvalidArgument, storage_errors
 from mlhub_core.paths import STATE_DIRECTORY
 from mlhub_core.redact import redact, redact_url
 from mlhub_core.selection.partition import Asset
 from mlhub_core.state import open_state
+from mlhub_core.transfer.report import PartitionResult
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 HEADER = ("error", "dataset", "collection", "item", "asset key", "URL")
 """Columns of ``err_report.csv``."""
@@ -51,14 +51,6 @@ class Failure:
     host: str = ""
 
 
-class HasFailures(Protocol):
-    """A partition's result, as far as this module needs it."""
-
-    @property
-    def failures_path(self) -> Path | None:
-        """The partition's segment, None when nothing failed."""
-
-
 class FailureWriter:
     """Writes one partition's failures as they happen; the file appears with the first.
 
@@ -72,10 +64,8 @@ class FailureWriter:
         self.count = 0
         self._dataset_id = dataset_id
         self._file: TextIO | None = None
-        try:
+        with storage_errors(f"write {path}"):
             path.unlink(missing_ok=True)
-        except OSError as error:
-            raise _storage(path, error) from error
 
     def add(self, asset: Asset, failure: Failure) -> None:
         """Record that an asset failed for good.
@@ -94,14 +84,12 @@ class FailureWriter:
             asset.asset_key,
             redact_url(asset.href),
         )
-        try:
+        with storage_errors(f"write {self.path}"):
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = open_state(self.path, "w", errors="replace", newline="")
                 csv.writer(self._file).writerow(_SEGMENT)
             csv.writer(self._file).writerow(row)
-        except OSError as error:
-            raise _storage(self.path, error) from error
         self.count += 1
 
     def flush(self) -> None:
@@ -111,23 +99,19 @@ class FailureWriter:
             StorageError: if the disk refuses.
         """
         if self._file is not None:
-            try:
+            with storage_errors(f"write {self.path}"):
                 self._file.flush()
-            except OSError as error:
-                raise _storage(self.path, error) from error
 
     def close(self) -> None:
         """Flush and close."""
         if self._file is not None:
-            try:
+            with storage_errors(f"write {self.path}"):
                 self._file.close()
-            except OSError as error:
-                raise _storage(self.path, error) from error
             self._file = None
 
 
 def merge_failures(
-    results: Iterable[HasFailures], err_report: Path, *, kept: Iterable[Iterable[str]] = ()
+    results: Iterable[PartitionResult], err_report: Path, *, kept: Iterable[Iterable[str]] = ()
 ) -> Counter[tuple[str, str]]:
     """Write ``err_report.csv`` out of the partitions' segments, and remove these.
 
@@ -174,33 +158,29 @@ def _merge(
     # Beside the segments, under .mlhub: nothing of ours lies anywhere else.
     beside = segments[0].parent if segments else err_report.parent / STATE_DIRECTORY
     temporary = beside / (err_report.name + ".tmp")
-    try:
-        rows = iter(kept)
-        first = next(rows, None)
-        if not segments and first is None:
-            err_report.unlink(missing_ok=True)
-            return counts
+    with storage_errors(f"write {err_report}"):
         beside.mkdir(parents=True, exist_ok=True)
+        written = False
         with open_state(temporary, "w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(HEADER)
-            for row in rows if first is None else chain([first], rows):
+            for *others, url in kept:
                 # Earlier versions left more of a URL than is shown today.
-                *others, url = row
                 writer.writerow(map(_defused, (*others, redact_url(url))))
+                written = True
             for row in _segment_rows(segments):
                 cause, detail = row["cause"], row["detail"]
                 counts[cause, row["host"]] += 1
                 error = f"{cause}: {detail}" if detail else cause
                 asset = (row[name] for name in HEADER[1:])
                 writer.writerow(map(_defused, (redact(error), *asset)))
-        os.replace(temporary, err_report)
+        if written or segments:
+            os.replace(temporary, err_report)
+        else:
+            temporary.unlink()
+            err_report.unlink(missing_ok=True)
         for segment in segments:
             segment.unlink(missing_ok=True)
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise _storage(err_report, error) from error
     return counts
 
 
@@ -211,8 +191,13 @@ def read_failures(err_report: Path) -> Iterator[list[str]]:
         InvalidArgument: if it is not a report of ours.
         StorageError: if it cannot be read.
     """
+    if not err_report.exists():
+        return
     try:
-        with open_state(err_report, encoding="utf-8-sig", errors="replace", newline="") as file:
+        with (
+            storage_errors(f"read {err_report}"),
+            open_state(err_report, encoding="utf-8-sig", errors="replace", newline="") as file,
+        ):
             rows = csv.reader(file)
             if tuple(next(rows, HEADER)) != HEADER:
                 raise InvalidArgument(
@@ -220,17 +205,11 @@ def read_failures(err_report: Path) -> Iterator[list[str]]:
                     "this download. Run the download again, which writes it anew."
                 )
             yield from (list(map(_restored, row)) for row in rows if len(row) == len(HEADER))
-    except FileNotFoundError:
-        return
     except csv.Error as error:
         raise InvalidArgument(
             f"{err_report} is not readable as CSV ({error}): run the download again, which writes "
             "it anew."
         ) from error
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(f"Cannot read {err_report}: {error.strerror or error}.") from error
 
 
 def earlier_failures(err_report: Path) -> Iterator[list[str]]:
@@ -242,28 +221,25 @@ def earlier_failures(err_report: Path) -> Iterator[list[str]]:
     try:
         yield from read_failures(err_report)
     except InvalidArgument as error:
-        aside = err_report.parent / STATE_DIRECTORY / f"{err_report.name}.unread"
-        logger.warning("%s It is kept as %s.", error, aside)
-        try:
-            os.replace(err_report, aside)
-        except OSError as refused:
-            raise _storage(aside, refused) from refused
+        unread = err_report.parent / STATE_DIRECTORY / f"{err_report.name}.unread"
+        log.warning("%s It is kept as %s.", error, unread)
+        with storage_errors(f"write {unread}"):
+            os.replace(err_report, unread)
 
 
 def _segment_rows(segments: Iterable[Path]) -> Iterator[dict[str, str]]:
     """Rows of segments; the last one of a run that was killed may be half a row, and is left."""
     for segment in segments:
         try:
-            with open_state(segment, errors="replace", newline="") as file:
+            with (
+                storage_errors(f"read {segment}"),
+                open_state(segment, errors="replace", newline="") as file,
+            ):
                 for row in csv.DictReader(file):
                     if len(row) == len(_SEGMENT) and None not in row.values():
                         yield row
         except csv.Error as error:
-            logger.warning("%s is damaged (%s): the rest of it is left out.", segment, error)
-        except OSError as error:
-            if isinstance(error, StorageError):
-                raise
-            raise StorageError(f"Cannot read {segment}: {error.strerror or error}.") from error
+            log.warning("%s is damaged (%s): the rest of it is left out.", segment, error)
 
 
 def _defused(cell: str) -> str:
@@ -273,10 +249,3 @@ def _defused(cell: str) -> str:
 
 def _restored(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
-
-
-def _storage(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"Cannot write {path}: {error.strerror}. Make room or fix the permissions; the same "
-        "command goes on from there."
-    )

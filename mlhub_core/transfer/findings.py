@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TextIO
 
-from mlhub_core.exceptions import StorageError, storage_error
+from mlhub_core.exceptions import StorageError, storage_error, storage_errors
 from mlhub_core.state import open_state
 
 _FIRST = 20
@@ -89,10 +89,8 @@ class Findings:
         self.of_catalog = 0
         self.first: list[Finding] = []
         self._file: TextIO | None = None
-        try:
+        with storage_errors(f"write {path}"):
             path.unlink(missing_ok=True)
-        except OSError as error:
-            raise storage_error(f"write {path}", error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -104,10 +102,8 @@ class Findings:
         trace: TracebackType | None,
     ) -> None:
         if self._file is not None:
-            try:
+            with storage_errors(f"write {self.path}"):
                 self._file.close()
-            except OSError as refused:
-                raise storage_error(f"write {self.path}", refused) from refused
 
     def add(self, finding: Finding) -> None:
         """Take one in.
@@ -119,15 +115,13 @@ class Findings:
         self.of_catalog += finding.part is Part.CATALOG
         if self.counts[finding.kind] <= _FIRST:
             self.first.append(finding)
-        try:
+        with storage_errors(f"write {self.path}"):
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 # Names of foreign files need not be UTF-8.
                 self._file = open_state(self.path, "w", errors="surrogateescape", newline="")
                 csv.writer(self._file).writerow(_HEADER)
             csv.writer(self._file).writerow(finding)
-        except OSError as error:
-            raise storage_error(f"write {self.path}", error) from error
 
     def add_all(self, findings: Iterable[Finding]) -> None:
         """Take some in.

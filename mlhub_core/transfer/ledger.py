@@ -17,7 +17,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from enum import StrEnum
 from itertools import islice
 from operator import itemgetter
@@ -27,7 +27,7 @@ from urllib.parse import quote
 
 import orjson
 
-from mlhub_core.exceptions import StorageError, storage_error
+from mlhub_core.exceptions import StorageError, storage_error, storage_errors
 from mlhub_core.state import open_state
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class LedgerWriter:
         Raises:
             StorageError: if the disk refuses.
         """
-        with _writing(self._path):
+        with storage_errors(f"write the ledger {self._path}"):
             if self._file is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = open_state(self._path, "ab")
@@ -167,7 +167,7 @@ class LedgerWriter:
             StorageError: if the disk refuses.
         """
         if self._file is not None:
-            with _writing(self._path):
+            with storage_errors(f"write the ledger {self._path}"):
                 self._file.flush()
 
     def close(self) -> None:
@@ -177,17 +177,9 @@ class LedgerWriter:
             StorageError: if the disk refuses.
         """
         if self._file is not None:
-            with _writing(self._path):
+            with storage_errors(f"write the ledger {self._path}"):
                 self._file.close()
             self._file = None
-
-
-@contextmanager
-def _writing(journal: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(f"write the ledger {journal}", error) from error
 
 
 class LedgerReader:
@@ -295,11 +287,9 @@ def merge_journals(directory: Path) -> int:
                 batch.sort(key=itemgetter(0))  # what has the same path keeps its order
                 connection.executemany(_REPLACE.format("files"), map(_row_of, batch))
                 merged += len(batch)
-    try:
+    with storage_errors(f"tidy the ledger {directory}"):
         for journal in journals:
             journal.unlink()
-    except OSError as error:
-        raise storage_error(f"tidy the ledger {directory}", error) from error
     return merged
 
 
@@ -356,12 +346,10 @@ def forget(directory: Path, paths: Iterable[str]) -> None:
 
 def _journals(directory: Path, partition: int | None = None) -> list[Path]:
     """The journals of all partitions or of one, the oldest first."""
-    try:
-        names = sorted(name for name in os.listdir(directory) if name.endswith(_JOURNAL))
-    except FileNotFoundError:
+    if not directory.exists():
         return []
-    except OSError as error:
-        raise storage_error(f"read the ledger {directory}", error) from error
+    with storage_errors(f"read the ledger {directory}"):
+        names = sorted(name for name in os.listdir(directory) if name.endswith(_JOURNAL))
     own = "" if partition is None else f"-{partition:05d}-"
     return [directory / name for name in names if own in name]
 
@@ -372,16 +360,10 @@ def _read(journals: Iterable[Path]) -> Iterator[Entry]:
     A torn line, as a kill or a power failure leaves it, is left out.
     """
     for journal in journals:
-        try:
-            with open_state(journal, "rb") as file:
-                for line in file:
-                    entry = _entry_in(line)
-                    if entry is not None:
-                        yield entry
-        except FileNotFoundError:
+        if not journal.exists():
             continue  # merged since it was listed
-        except OSError as error:
-            raise storage_error(f"read the ledger {journal}", error) from error
+        with storage_errors(f"read the ledger {journal}"), open_state(journal, "rb") as file:
+            yield from filter(None, map(_entry_in, file))
 
 
 def _entry_in(line: bytes) -> Entry | None:
@@ -450,14 +432,11 @@ def _set_aside(table: Path, what: str) -> str:
         StorageError: if the disk refuses.
     """
     damaged = table.with_name(table.name + ".damaged")
-    try:
+    with storage_errors(f"set the damaged {table} aside"):
         for suffix in ("-journal", "-wal", "-shm"):
             table.with_name(table.name + suffix).unlink(missing_ok=True)
-        os.replace(table, damaged)
-    except FileNotFoundError:
-        pass  # a sibling was quicker
-    except OSError as error:
-        raise storage_error(f"set the damaged {table} aside", error) from error
+        with suppress(FileNotFoundError):  # a sibling was quicker
+            os.replace(table, damaged)
     lines = what.splitlines() or ["unreadable"]
     return (
         f"{table} is damaged ({lines[-1]}) and was renamed to {damaged.name}: each file that is "

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
-from mlhub_core.exceptions import StorageError, storage_error
+from mlhub_core.exceptions import storage_errors
 from mlhub_core.net.checksums import new_hash
 from mlhub_core.net.response import is_validator
 from mlhub_core.state import open_state
@@ -62,12 +63,10 @@ class Partials:
 
     def __init__(self, directory: Path) -> None:
         self._directory = str(directory)
-        try:
+        with storage_errors(f"use {directory}"):
             directory.mkdir(parents=True, exist_ok=True)
             # Read once: asking the disk about every asset would cost more than the asset.
             self._notes = {name for name in os.listdir(directory) if name.endswith(_NOTE)}
-        except OSError as error:
-            raise storage_error(f"use {directory}", error) from error
 
     def any(self) -> bool:
         """Whether any partial file can be continued."""
@@ -109,11 +108,8 @@ class Partials:
         """
         stem = self._stem(save_path)
         data = {name: getattr(note, name) for name in _WRITTEN}
-        try:
-            with open_state(stem + _NOTE, "wb") as file:
-                file.write(orjson.dumps(data) + b"\n")
-        except OSError as error:
-            raise storage_error(f"write {stem}{_NOTE}", error) from error
+        with storage_errors(f"write {stem}{_NOTE}"), open_state(stem + _NOTE, "wb") as file:
+            file.write(orjson.dumps(data) + b"\n")
         self._notes.add(stem.rpartition("/")[2] + _NOTE)
         return stem + _NOTE
 
@@ -157,12 +153,10 @@ def sweep_partials(directory: Path) -> int:
     Raises:
         StorageError: if the disk refuses.
     """
-    try:
-        names = set(os.listdir(directory))
-    except FileNotFoundError:
+    if not directory.exists():
         return 0
-    except OSError as error:
-        raise storage_error(f"read {directory}", error) from error
+    with storage_errors(f"read {directory}"):
+        names = set(os.listdir(directory))
     removed = 0
     for name in names:
         stem, dot, suffix = name.rpartition(".")
@@ -229,9 +223,5 @@ def _marks(data: bytes) -> tuple[tuple[int, str], ...]:
 
 
 def _unlink(path: str) -> None:
-    try:
+    with storage_errors(f"remove {path}"), suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise StorageError(f"Cannot remove {path}: {error.strerror}.") from error
