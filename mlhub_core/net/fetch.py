@@ -205,13 +205,13 @@ class FileFetcher:
         total, digests = (verdict.total, digests_of(head)) if plain else (None, [])
         body = Body(str(self._partial), [name for name, _ in digests])
         offset = ask.offset if verdict.take is Take.APPEND else 0
-        if not offset:  # a note for this answer must not vouch for what is here
-            self._drop_partial()
-        elif ask.kind is Asked.CONTINUE:
+        if offset and ask.kind is Asked.CONTINUE:
             body.load(self._check)
-        else:  # the original stays until we are done
-            self._room.take(offset)
-            body.copy_from(str(self._target), self._check)
+        else:
+            self._drop_partial()  # no note may vouch for bytes that it does not know
+            if offset:  # the original stays until we are done
+                self._room.take(offset)
+                body.copy_from(str(self._target), self._check)
         _write_note(self._partial_note, -1, None, strong_etag(head.get("etag")) if plain else None)
         self._write(response, body, total)
         if total is not None and body.size != total:
