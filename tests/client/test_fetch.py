@@ -102,6 +102,12 @@ def test_it_comes_whole_whatever_happens(
     place.check(OLD, place.fetch())
 
 
+def test_a_digest_of_packed_bytes_is_none_of_the_file(place: Place, server: FaultServer) -> None:
+    server.put(PATH, OLD)
+    server.always(PATH, Fault(gzip=True, headers=(("Content-MD5", "1B2M2Y8AsgTpgAmY7PhCfg=="),)))
+    place.check(OLD, place.fetch())
+
+
 def test_a_broken_off_body_is_continued_not_fetched_again(
     place: Place, server: FaultServer
 ) -> None:
