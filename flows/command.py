@@ -101,8 +101,8 @@ def _run_sync(given: argparse.Namespace, options: DownloadOptions) -> None:
 
 def _ask_hub(request: DownloadRequest, options: DownloadOptions) -> None:
     """Ask for the dataset and its collections: what is misspelt is found out here."""
-    from mlhub_core.metadata import fetch_metadata
     from mlhub_core.pipeline import check_collections
+    from mlhub_core.sources.mlhub import fetch_metadata
 
     info = fetch_metadata(request.dataset, profile=options.profile)
     check_collections(request.wanted, info)

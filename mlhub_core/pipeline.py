@@ -17,13 +17,13 @@ from mlhub_core import steps
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.metadata import DatasetInfo
 from mlhub_core.request import DownloadRequest
 from mlhub_core.runner import InProcess, Outcome, Runner
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settled import settle
 from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.base import DatasetInfo
 from mlhub_core.sources.unarchive import Unarchived
 from mlhub_core.sync.changes import forget_unfinished, index_place, prepare
 from mlhub_core.sync.question import check_request, known_paths

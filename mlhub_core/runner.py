@@ -12,12 +12,12 @@ from mlhub_core.console import ensure_handler
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.metadata import DatasetInfo
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings
+from mlhub_core.sources.base import DatasetInfo
 from mlhub_core.steps import Run
 from mlhub_core.stop import StopFlag
 from mlhub_core.sync.changes import Changes

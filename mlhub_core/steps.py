@@ -9,13 +9,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from mlhub_core import metadata
 from mlhub_core.carry import carry_out
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index import build
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.metadata import DatasetInfo
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan, counted, load_saved, save_plan
@@ -23,6 +21,7 @@ from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import mlhub
 from mlhub_core.sources import unarchive as extract
 from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.base import DatasetInfo
 from mlhub_core.sources.unarchive import Unarchived
 from mlhub_core.space import check_space
 from mlhub_core.stop import StopFlag
@@ -56,7 +55,7 @@ class Run:
 
 def fetch_metadata(run: Run, dataset: str) -> DatasetInfo:
     """What the hub says about a dataset."""
-    return metadata.fetch_metadata(dataset, api_key=run.find_key(), profile=run.profile)
+    return mlhub.fetch_metadata(dataset, api_key=run.find_key(), profile=run.profile)
 
 
 def check_catalog(run: Run, request: DownloadRequest, paths: DownloadPaths, pruning: bool) -> bool:

@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mlhub_core import steps
-from mlhub_core.metadata import DatasetInfo
+from mlhub_core.sources.base import DatasetInfo
 from tasks.runtime import run_hooks
 
 

@@ -64,8 +64,8 @@ def _list_datasets(options: argparse.Namespace) -> None:
 
 def _show_dataset(options: argparse.Namespace) -> None:
     from mlhub_core.client.endpoints import get_dataset
-    from mlhub_core.metadata import fetch_metadata
     from mlhub_core.selection.plan import format_bytes
+    from mlhub_core.sources.mlhub import fetch_metadata
 
     if options.json:
         found = get_dataset(options.dataset, profile=options.profile)

@@ -1,4 +1,4 @@
-"""What the endpoint functions share: fetching one JSON object that may not exist."""
+"""Answers of the hub: fetching one JSON object or a list of them, and reading their fields."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from mlhub_core.exceptions import APIError, EntityDoesNotExist, InvalidArgument
 from mlhub_core.redact import redact
 from mlhub_core.session import get_session
 from mlhub_core.settings import ApiSettings
+
+_MOST_BYTES = 2**63 - 1
 
 
 def segment(label: str, value: str, *, safe: str = "") -> str:
@@ -111,3 +113,15 @@ def fetch_list(
     if not isinstance(answer, list):
         raise APIError(f"{redact(path)} did not answer with a list of JSON objects.")
     return [identified(entry, path) for entry in answer]
+
+
+def types_of(collection: dict[str, Any]) -> tuple[str, ...]:
+    """What a collection is to its dataset, as that lists it."""
+    types = collection.get("types")
+    return tuple(kind for kind in types if isinstance(kind, str)) if isinstance(types, list) else ()
+
+
+def count_of(value: Any) -> int | None:
+    """A number of bytes, None where it is none."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and 0 <= value <= _MOST_BYTES else None

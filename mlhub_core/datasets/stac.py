@@ -10,11 +10,10 @@ from typing import Any, ClassVar, Self
 import pystac
 
 from mlhub_core import client
-from mlhub_core.client.answers import identified, reading_stac
+from mlhub_core.client.answers import count_of, identified, reading_stac
 from mlhub_core.datasets.lenient import complete_collection
 from mlhub_core.exceptions import EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.metadata import count_of
 
 
 class _HubObject(pystac.STACObject):

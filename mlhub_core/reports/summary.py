@@ -10,10 +10,10 @@ import re
 from urllib.parse import quote
 
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.metadata import DatasetInfo
 from mlhub_core.redact import redact
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan, counted, format_bytes
+from mlhub_core.sources.base import DatasetInfo
 from mlhub_core.transfer.report import DownloadReport
 
 _MARKUP = re.compile(r"([\\`*_\[\]#|~$^])")

@@ -32,7 +32,7 @@ from mlhub_core.state import open_state
 from mlhub_core.stop import StopFlag
 
 if TYPE_CHECKING:
-    from mlhub_core.metadata import DatasetInfo
+    from mlhub_core.sources.base import DatasetInfo
     from mlhub_core.sources.unarchive import Unarchived
 
 _ENDINGS = (".tar.gz", ".tgz", ".tar")
@@ -144,7 +144,7 @@ class LocalArchive:
 
     def describe(self) -> DatasetInfo:
         """Say what the dataset is: what the archive's first file says, and its size."""
-        from mlhub_core.metadata import DatasetInfo
+        from mlhub_core.sources.base import DatasetInfo
 
         title = None
         catalog = CatalogArchive(self.path, self.dataset_id, 0, "")

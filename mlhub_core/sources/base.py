@@ -8,6 +8,7 @@ code that knows the protocol only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mlhub_core.exceptions import InvalidArgument
@@ -20,11 +21,50 @@ from mlhub_core.state import read_state, remove_state, write_state
 from mlhub_core.stop import StopFlag
 
 if TYPE_CHECKING:
-    from mlhub_core.metadata import DatasetInfo
     from mlhub_core.sources.unarchive import Unarchived
 
 SOURCE_NAME = "source.json"
 """In the state of a download: what it came from, where that is no hub."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection as its dataset lists it.
+
+    Attributes:
+        id: Its id.
+        types: ``source_imagery``, ``labels``, or both.
+        license: In plain text, None when not given.
+    """
+
+    id: str
+    types: tuple[str, ...] = ()
+    license: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """A dataset as its source describes it.
+
+    Attributes:
+        id: Its id; also the name of its directory.
+        title: None when not given.
+        doi: None when there is none.
+        citation: How to cite it.
+        registry_url: Its page.
+        collections: What it consists of.
+        stac_catalog_size: Bytes of the catalog archive, None when unknown.
+        estimated_dataset_size: Bytes of all assets, None when unknown.
+    """
+
+    id: str
+    title: str | None = None
+    doi: str | None = None
+    citation: str | None = None
+    registry_url: str | None = None
+    collections: tuple[CollectionInfo, ...] = ()
+    stac_catalog_size: int | None = None
+    estimated_dataset_size: int | None = None
 
 
 class Catalog(Protocol):

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
-from mlhub_core.exceptions import EntityDoesNotExist
+from mlhub_core.client.answers import count_of, types_of
+from mlhub_core.client.endpoints import get_catalog_info, get_dataset
+from mlhub_core.exceptions import APIError, EntityDoesNotExist, HubUnreachable
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.metadata import DatasetInfo, fetch_metadata
 from mlhub_core.net.fetch import FileFetcher, is_unchanged, known_file
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.redact import without_secrets
 from mlhub_core.session import get_session
-from mlhub_core.settings import ArchiveLimits
+from mlhub_core.settings import ApiSettings, ArchiveLimits
 from mlhub_core.sources.archive import CatalogArchive, is_archive
-from mlhub_core.sources.base import note_source
+from mlhub_core.sources.base import CollectionInfo, DatasetInfo, note_source
 from mlhub_core.stop import StopFlag
+
+log = logging.getLogger(__name__)
+
+_FOR_SHOW = ApiSettings(connect_timeout=5, read_timeout=10, max_attempts=2)
+"""How the hub is asked for what a run can do without."""
+_MARKDOWN_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +140,72 @@ def fetch_catalog(
 
 def _place(paths: DownloadPaths) -> str:
     return f"catalog/{quote(paths.dataset_id, safe='')}"
+
+
+def fetch_metadata(
+    dataset_id_or_doi: str, *, api_key: str | None = None, profile: str | None = None
+) -> DatasetInfo:
+    """Ask the hub about a dataset: the dataset itself, and the sizes of its catalog and data.
+
+    Sizes are for show: a hub that does not tell them, for whatever reason, may still have the
+    catalog.
+
+    Raises:
+        EntityDoesNotExist: if the hub has no such dataset.
+        MLHubException: all that the session raises.
+    """
+    dataset = get_dataset(dataset_id_or_doi, api_key=api_key, profile=profile)
+    info = read_info(dataset)
+    try:
+        sizes = get_catalog_info(info.id, api_key=api_key, profile=profile, settings=_FOR_SHOW)
+    except EntityDoesNotExist:
+        return info
+    except (APIError, HubUnreachable) as error:
+        log.warning("The sizes of %s are not known: %s", info.id, error)
+        return info
+    return read_info(dataset, sizes)
+
+
+def read_info(dataset: dict[str, Any], sizes: dict[str, Any] | None = None) -> DatasetInfo:
+    """Read the API's objects; what is missing or of the wrong type is None.
+
+    Raises:
+        APIError: if the object has no id.
+    """
+    dataset_id = _text(dataset.get("id"))
+    if dataset_id is None:
+        raise APIError("The hub answered with a dataset that has no id.")
+    listed = dataset.get("collections")
+    sizes = sizes or {}
+    return DatasetInfo(
+        dataset_id,
+        _words(dataset.get("title")),
+        _text(dataset.get("doi")),
+        _words(dataset.get("citation")),
+        _text(dataset.get("registry")),
+        tuple(
+            CollectionInfo(
+                entry["id"],
+                types_of(entry),
+                _plain(_words(entry.get("license"))),
+            )
+            for entry in (listed if isinstance(listed, list) else ())
+            if isinstance(entry, dict) and _text(entry.get("id"))
+        ),
+        count_of(sizes.get("stac_catalog_size")),
+        count_of(sizes.get("estimated_dataset_size")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _words(value: Any) -> str | None:
+    """A text for people; some hubs repeat in it what was asked, the key included."""
+    text = _text(value)
+    return text and without_secrets(text)
+
+
+def _plain(text: str | None) -> str | None:
+    return text and _MARKDOWN_LINK.sub(r"\1", text)

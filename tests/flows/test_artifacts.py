@@ -19,10 +19,10 @@ from flows.dataset_tags import tagged
 from flows.host_limits import taking_turns
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.metadata import DatasetInfo
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.settings import TransferSettings
+from mlhub_core.sources.base import DatasetInfo
 from mlhub_core.transfer.report import DownloadReport
 from tasks.runtime import new_run
 from tests.faultserver import FaultServer, status

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.metadata import CollectionInfo, DatasetInfo
 from mlhub_core.reports.summary import failure_rows, outcome, plain, summary_markdown
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
+from mlhub_core.sources.base import CollectionInfo, DatasetInfo
 from mlhub_core.transfer.report import DownloadReport
 
 HERE = Path("/data/demo")
