@@ -14,7 +14,8 @@ from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.extraction import Job, extract_here
+from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.unarchive import Extraction
 from mlhub_core.stop import StopFlag
 
 log = logging.getLogger(__name__)
@@ -67,19 +68,14 @@ def carry_out(
     except OSError as error:
         raise StorageError(f"Cannot read {paths.archive}: {error.strerror or error}.") from error
     log.info("take %s files out of %s ...", f"{len(wanted):,}", paths.archive.name)
-    job = Job(
-        archive=paths.archive,
-        dataset_id=paths.dataset_id,
-        directory=paths.catalog_dir,
-        within=paths.output_dir,
+    extraction = Extraction(
+        CatalogArchive(paths.archive, paths.dataset_id, size, ""),
+        paths,
+        limits or ArchiveLimits(),
         keep_same=not overwrite,
-        limits=limits or ArchiveLimits(),
+        is_wanted=_membership(wanted),
     )
-
-    def report(packed_read: int, files: int) -> None:
-        on_progress(Progress(Stage.UNARCHIVE, files, bytes_done=packed_read, bytes_total=size))
-
-    done = extract_here(job, stop, report, _membership(wanted))
+    done = extraction.run(stop, on_progress)
     on_progress(Progress(Stage.UNARCHIVE, done.files, bytes_done=size, finished=True))
     return done.files
 

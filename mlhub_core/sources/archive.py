@@ -26,8 +26,7 @@ from mlhub_core.sources.base import note_source
 from mlhub_core.sources.documents import Document, Kind, parse_document
 from mlhub_core.sources.members import Placement, relative_name
 from mlhub_core.sources.remarks import shown
-from mlhub_core.sources.tarheader import Kind as MemberKind
-from mlhub_core.sources.tarstream import Member, TarStream
+from mlhub_core.sources.tar import Member, MemberKind, TarStream
 from mlhub_core.state import open_state
 from mlhub_core.stop import StopFlag
 

@@ -14,28 +14,60 @@ the marker stands: flushing each would cost more than extracting all of them aga
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlhub_core.exceptions import FETCH_ANEW, CatalogError
+from mlhub_core.exceptions import FETCH_ANEW, ArchiveLimitExceeded, CatalogError, StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
-from mlhub_core.settings import ArchiveLimits
+from mlhub_core.room import Room
+from mlhub_core.settings import MIB, ArchiveLimits
 from mlhub_core.sources.archive import CatalogArchive
-from mlhub_core.sources.extraction import Job, Unarchived, extract_here
+from mlhub_core.sources.members import Placement
+from mlhub_core.sources.remarks import Remarks
+from mlhub_core.sources.tar import Member, MemberKind, TarStream
+from mlhub_core.sources.tree import Outcome, Tree
 from mlhub_core.state import read_state, remove_state, write_state
 from mlhub_core.stop import StopFlag
-
-__all__ = ["MARKER_NAME", "Unarchived", "unarchive"]
 
 log = logging.getLogger(__name__)
 
 MARKER_NAME = "unarchived.json"
 MARKER_VERSION = 1
 """Raised when files would be placed elsewhere than before: older trees are then gone over again."""
+
+_REMARKS_KEPT = 100
+_IN_MEMORY = 8 * MIB
+"""Files up to this size are read whole and compared with what lies there; larger ones written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unarchived:
+    """The catalog on disk.
+
+    Attributes:
+        directory: Where it lies.
+        files: Files of the archive that lie there.
+        bytes: Their sizes together.
+        written: Files that this run wrote.
+        kept: Files that were there already, the same.
+        oddities: The first members that were left out, and why.
+        oddity_count: How many there were.
+    """
+
+    directory: Path
+    files: int
+    bytes: int
+    written: int
+    kept: int
+    oddities: tuple[str, ...] = ()
+    oddity_count: int = 0
 
 
 def unarchive(
@@ -65,26 +97,27 @@ def unarchive(
         Interrupted: if ``stop`` is set.
     """
     marker = paths.state_dir / MARKER_NAME
-    if if_exists is not DownloadIfExistsOpts.overwrite:
-        done = _already_done(marker, archive, paths)
-        if done is not None:
-            on_progress(_progress(archive, archive.size, done.files, finished=True))
-            return done
-    remove_state(marker)
-    job = Job(
-        archive=archive.path,
-        dataset_id=archive.dataset_id,
-        directory=paths.catalog_dir,
-        within=paths.output_dir,
-        keep_same=if_exists is not DownloadIfExistsOpts.overwrite,
-        limits=limits or ArchiveLimits(),
+    overwrite = if_exists is DownloadIfExistsOpts.overwrite
+    done = None if overwrite else _already_done(marker, archive, paths)
+    if done is None:
+        remove_state(marker)
+        extraction = Extraction(archive, paths, limits or ArchiveLimits(), keep_same=not overwrite)
+        done = extraction.run(stop, on_progress)
+        _check(done, archive, paths)
+        write_state(marker, _marker(archive, paths, done))
+    on_progress(
+        Progress(
+            Stage.UNARCHIVE,
+            done=done.files,
+            bytes_done=archive.size,
+            bytes_total=archive.size,
+            finished=True,
+        )
     )
+    return done
 
-    def report(packed_read: int, members: int) -> None:
-        on_progress(_progress(archive, packed_read, members))
 
-    done = extract_here(job, stop, report)
-    on_progress(_progress(archive, archive.size, done.files, finished=True))
+def _check(done: Unarchived, archive: CatalogArchive, paths: DownloadPaths) -> None:
     if done.oddity_count:
         log.warning(
             "%s: %d members of the archive were left out or replaced, such as %s",
@@ -97,20 +130,115 @@ def unarchive(
             f"{archive.path} holds no {archive.dataset_id}/catalog.json: it is not the catalog of "
             f"this dataset: {FETCH_ANEW}."
         )
-    write_state(marker, _marker(archive, paths, done))
-    return done
 
 
-def _progress(
-    archive: CatalogArchive, packed_read: int, members: int, *, finished: bool = False
-) -> Progress:
-    return Progress(
-        Stage.UNARCHIVE,
-        done=members,
-        bytes_done=packed_read,
-        bytes_total=archive.size,
-        finished=finished,
-    )
+class Extraction:
+    """One pass over an archive that writes its files below the catalog's directory.
+
+    Args:
+        archive: The archive.
+        paths: Where everything goes.
+        limits: Caps.
+        keep_same: Leave files alone that have their content already.
+        is_wanted: Which files to extract, by their paths in the directory; None takes all.
+    """
+
+    def __init__(
+        self,
+        archive: CatalogArchive,
+        paths: DownloadPaths,
+        limits: ArchiveLimits,
+        *,
+        keep_same: bool = True,
+        is_wanted: Callable[[str], bool] | None = None,
+    ) -> None:
+        self._archive = archive
+        self._directory = paths.catalog_dir
+        self._limits = limits
+        self._keep_same = keep_same
+        self._is_wanted = is_wanted
+        self._tree = Tree(paths.catalog_dir, paths.output_dir)
+        self._room = Room(paths.catalog_dir, limits.keep_free)
+        self._remarks = Remarks(_REMARKS_KEPT)
+        self._written = self._kept = self._bytes = 0
+
+    def run(self, stop: StopFlag | None = None, on_progress: ProgressSink = ignore) -> Unarchived:
+        """Extract.
+
+        Args:
+            stop: Ends the work early.
+            on_progress: Told the bytes of the archive read and the files so far.
+
+        Raises:
+            ArchiveCorrupt: if the archive is broken off or damaged.
+            ArchiveLimitExceeded: if it holds more than the caps allow.
+            StorageError: if the disk refuses.
+            Interrupted: if ``stop`` is set.
+        """
+
+        def report(packed_read: int) -> None:
+            on_progress(
+                Progress(
+                    Stage.UNARCHIVE,
+                    done=self._written + self._kept,
+                    bytes_done=packed_read,
+                    bytes_total=self._archive.size,
+                )
+            )
+
+        if stop is not None:
+            stop.check()
+        path, limits = self._archive.path, self._limits
+        try:
+            with TarStream(path, limits, stop=stop, on_read=report) as stream:
+                self._extract(stream)
+        except (ArchiveLimitExceeded, StorageError) as error:
+            if isinstance(error, ArchiveLimitExceeded) or error.errno == errno.ENOSPC:
+                self._tree.give_back()
+            raise
+        return Unarchived(
+            directory=self._directory,
+            files=self._written + self._kept,
+            bytes=self._bytes,
+            written=self._written,
+            kept=self._kept,
+            oddities=self._remarks.first,
+            oddity_count=self._remarks.count,
+        )
+
+    def _extract(self, stream: TarStream) -> None:
+        placement = Placement(self._archive.dataset_id)
+        for member in stream:
+            if member.kind is not MemberKind.FILE:
+                # Directories are made for the files in them; an empty one says nothing.
+                if self._is_wanted is None and member.kind is not MemberKind.DIRECTORY:
+                    self._remarks.add(member.name, f"a {member.kind}, not extracted")
+                continue
+            path, why = placement.place(member.name)
+            if self._is_wanted is not None and not self._is_wanted(path):
+                continue
+            if why:
+                self._remarks.add(member.name, f"not extracted: {why}")
+            else:
+                self._file(path, member, stream)
+
+    def _file(self, path: str, member: Member, stream: TarStream) -> None:
+        self._room.take(member.size)
+        if member.size <= _IN_MEMORY:
+            outcome = self._tree.put(path, stream.read(), keep_same=self._keep_same)
+        else:
+            outcome = self._tree.put_pieces(path, stream.pieces())
+        if outcome is Outcome.WRITTEN:
+            self._written += 1
+        elif outcome is Outcome.KEPT:
+            self._kept += 1
+        elif outcome is Outcome.REPLACED:
+            self._remarks.add(member.name, outcome.value)
+            return
+        else:
+            self._remarks.add(member.name, f"not extracted: {outcome.value}")
+            return
+        self._bytes += member.size
 
 
 def _marker(archive: CatalogArchive, paths: DownloadPaths, done: Unarchived) -> dict[str, Any]:

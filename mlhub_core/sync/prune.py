@@ -21,7 +21,7 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.settled import indexed_archive
 from mlhub_core.sources.archive import CatalogArchive
-from mlhub_core.sources.tarstream import TarStream
+from mlhub_core.sources.tar import TarStream
 from mlhub_core.state import TRASH_NAME, open_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.stores.base import is_safe

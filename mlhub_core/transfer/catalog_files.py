@@ -15,8 +15,7 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.members import Placement
 from mlhub_core.sources.remarks import shown
-from mlhub_core.sources.tarheader import Kind as MemberKind
-from mlhub_core.sources.tarstream import Member, TarStream
+from mlhub_core.sources.tar import Member, MemberKind, TarStream
 from mlhub_core.sources.unarchive import MARKER_NAME
 from mlhub_core.state import read_state
 from mlhub_core.stop import StopFlag

@@ -19,8 +19,7 @@ from mlhub_core.exceptions import (
     StorageError,
 )
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.tarheader import Kind
-from mlhub_core.sources.tarstream import Member, TarStream
+from mlhub_core.sources.tar import Member, MemberKind, TarStream
 from mlhub_core.stop import StopFlag
 from tests.index.kit import tar_bytes
 
@@ -89,7 +88,7 @@ def test_reads_what_tarfile_writes(
             "t": lambda: gzip.compress(data, 1) + b"\0" * 700,
         }[packing]()
     )
-    ours = [(m.name.rstrip("/"), m.kind is Kind.FILE, got) for m, got in read_all(file)]
+    ours = [(m.name.rstrip("/"), m.kind is MemberKind.FILE, got) for m, got in read_all(file)]
     assert ours == [(n.rstrip("/"), regular, got) for n, regular, got in by_tarfile(data)]
 
 
@@ -226,8 +225,8 @@ def test_v7(tmp_path: Path) -> None:
     data = header(b"dir/", b"0", b"\0") + header(b"dir/f", b"3", b"\0") + b"abc".ljust(512, b"\0")
     got = one(tmp_path, data + END)
     assert [(m.name, m.kind, content) for m, content in got] == [
-        ("dir/", Kind.DIRECTORY, b""),
-        ("dir/f", Kind.FILE, b"abc"),
+        ("dir/", MemberKind.DIRECTORY, b""),
+        ("dir/f", MemberKind.FILE, b"abc"),
     ]
 
 
@@ -250,7 +249,10 @@ def test_gnu_sparse_map_is_passed_over(tmp_path: Path) -> None:
     extension = bytearray(512)
     data = checksummed(bytes(sparse)) + bytes(extension) + b"abc".ljust(512, b"\0")
     got = one(tmp_path, data + header(b"next", b"0") + END)
-    assert [(m.name, m.kind) for m, _ in got] == [("hole", Kind.SPARSE), ("next", Kind.FILE)]
+    assert [(m.name, m.kind) for m, _ in got] == [
+        ("hole", MemberKind.SPARSE),
+        ("next", MemberKind.FILE),
+    ]
 
 
 def pax(flag: bytes, *records: tuple[str, str]) -> bytes:
@@ -367,4 +369,4 @@ def test_a_long_name_may_be_cut_off_behind_a_slash(tmp_path: Path, form: int, cu
     path = tmp_path / "x.tar"
     path.write_bytes(tar_bytes({name: b"content"}, format=form))
     [(member, data)] = read_all(path)
-    assert (member.name, member.kind, data) == (name, Kind.FILE, b"content")
+    assert (member.name, member.kind, data) == (name, MemberKind.FILE, b"content")
