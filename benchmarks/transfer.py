@@ -18,7 +18,7 @@ from benchmarks.memory import tree
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import RunSettings, TransferSettings
-from mlhub_core.transfer.lock import directory_lock
+from mlhub_core.state import directory_lock
 from mlhub_core.transfer.workers import download_partitions
 
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""Files of our own state: where they may lie, how they are opened, small JSON files whole or not.
+"""Our own state in a dataset's directory: how its files are opened and written, and who holds it.
 
 The output directory, the one for assets and the dataset's directory are the user's: they may be
 symbolic links to anywhere. What lies below the dataset's directory and is ours may not: whoever can
@@ -9,19 +9,40 @@ ourselves is never opened through a link, should one appear later.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import logging
 import os
+import socket
 import stat
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mlhub_core.exceptions import StorageError
-from mlhub_core.paths import ASSET_DB_NAME, ERR_REPORT_NAME, INDEX_NAME, STATE_DIRECTORY
+from mlhub_core.exceptions import DirectoryBusy, StorageError, storage_error, storage_errors
+from mlhub_core.paths import (
+    ASSET_DB_NAME,
+    ERR_REPORT_NAME,
+    INDEX_NAME,
+    STATE_DIRECTORY,
+    DownloadPaths,
+)
+
+log = logging.getLogger(__name__)
 
 TRASH_NAME = "trash"
 """Below it lies what was the user's: links among it are moved there, and never opened."""
 
+_HELD: dict[str, int] = {}
+"""Descriptors of the locks that this process holds, by path."""
+_LEFTOVERS_SECONDS = 5.0
+"""How long the processes of a killed run take at most to notice that it is gone."""
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+"""What file systems say that have no locks: Lustre without ``-o flock``, NFS without its daemon,
+many that are made of an object store."""
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -62,7 +83,7 @@ def check_state_files(asset_dir: Path) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise _refused("look at", path, error) from error
+            raise storage_error(f"look at {path}", error) from error
         wanted = stat.S_ISDIR if name == STATE_DIRECTORY else stat.S_ISREG
         if not wanted(mode):
             raise _not_ours(path, "directory" if name == STATE_DIRECTORY else "file")
@@ -73,18 +94,16 @@ def check_state_files(asset_dir: Path) -> None:
 
 def _entries(directory: Path | str) -> Iterator[os.DirEntry[str]]:
     """All that is below a directory of ours, apart from what was pruned."""
-    try:
-        with os.scandir(directory) as found:
-            for entry in found:
-                yield entry
-                if entry.is_dir(follow_symlinks=False) and entry.name != TRASH_NAME:
-                    yield from _entries(entry.path)
-    except (FileNotFoundError, NotADirectoryError):
-        return  # not there yet, or removed meanwhile by the run that holds the lock
-    except StorageError:
-        raise
-    except OSError as error:
-        raise _refused("read", directory, error) from error
+    # It need not be there yet, or be removed meanwhile by the run that holds the lock.
+    with (
+        storage_errors(f"read {directory}"),
+        suppress(FileNotFoundError, NotADirectoryError),
+        os.scandir(directory) as found,
+    ):
+        for entry in found:
+            yield entry
+            if entry.is_dir(follow_symlinks=False) and entry.name != TRASH_NAME:
+                yield from _entries(entry.path)
 
 
 def _not_ours(path: Path, kind: str) -> StorageError:
@@ -96,30 +115,17 @@ def _not_ours(path: Path, kind: str) -> StorageError:
     )
 
 
-def _refused(what: str, path: Path | str, error: OSError) -> StorageError:
-    told = StorageError(
-        f"Cannot {what} {path}: {error.strerror or error}. Make room, or give yourself the "
-        "permission, and run the same command again; or name another output directory."
-    )
-    told.errno = error.errno
-    return told
-
-
 def read_state(path: Path) -> dict[str, Any] | None:
     """Read a small JSON file; None where there is none, or nothing of use.
 
     Raises:
         StorageError: if it is there and cannot be read.
     """
-    try:
-        with open_state(path, "rb") as file:
-            state = json.loads(file.read())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, RecursionError):
-        return None  # written by somebody else, or before a power failure: as good as none
-    except OSError as error:
-        raise _refused("read", path, error) from error
+    state = None
+    # Written by somebody else, or before a power failure, it is as good as none.
+    as_none = FileNotFoundError, NotADirectoryError, ValueError, RecursionError
+    with storage_errors(f"read {path}"), suppress(*as_none), open_state(path, "rb") as file:
+        state = json.loads(file.read())
     return state if isinstance(state, dict) else None
 
 
@@ -130,15 +136,13 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
         StorageError: if the disk refuses.
     """
     part = path.with_name(path.name + ".part")
-    try:
+    with storage_errors(f"write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open_state(part, "w") as file:
             json.dump(state, file, indent=1, ensure_ascii=True)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError as error:
-        raise _refused("write", path, error) from error
 
 
 def remove_state(path: Path) -> None:
@@ -147,7 +151,117 @@ def remove_state(path: Path) -> None:
     Raises:
         StorageError: if the disk refuses.
     """
-    try:
+    with storage_errors(f"remove {path}"):
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def directory_lock(paths: DownloadPaths) -> Iterator[None]:
+    """Hold ``.mlhub/lock`` for the length of the block.
+
+    The operating system drops the lock with the process, so what a killed run leaves is no
+    obstacle. The file stays: removing it would let two runs lock two files of one name.
+
+    Raises:
+        DirectoryBusy: if another run holds it; the message names its process.
+        StorageError: if the directory cannot be written, or state in it is not plain files; or at
+            the end, if the directory is another one by then.
+    """
+    check_state_files(paths.asset_dir)
+    try:
+        paths.state_dir.mkdir(parents=True, exist_ok=True)
+        fd = open_descriptor(paths.lock, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise _refused("remove", path, error) from error
+        raise StorageError(
+            f"Cannot write in {paths.asset_dir}: {error.strerror}. Name another output directory."
+        ) from error
+    try:
+        _lock(fd, paths)
+        _HELD[str(paths.lock)] = fd
+        _sign(fd)
+        yield
+        _check_still_there(fd, paths)
+    finally:
+        if _HELD.get(str(paths.lock)) == fd:
+            del _HELD[str(paths.lock)]
+        os.close(fd)
+
+
+def _check_still_there(fd: int, paths: DownloadPaths) -> None:
+    """Check that the lock that is held is the one that lies in the directory.
+
+    Where the directory was removed or replaced while a run went on, so was what the run had put
+    there, and no count of files tells.
+    """
+    try:
+        there = os.path.samestat(os.stat(paths.lock), os.fstat(fd))
+    except OSError:
+        there = False
+    if not there:
+        raise StorageError(
+            f"{paths.asset_dir}, or {paths.state_dir.name} in it, was removed or replaced while "
+            "this ran: what was fetched before is gone with it. The same command fetches it again."
+        )
+
+
+def _sign(fd: int) -> None:
+    """Write down who holds the lock, for messages of others."""
+    if os.fstat(fd).st_nlink > 1:
+        return  # a file of somebody else's may be the same one, by a hard link
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+
+
+def _lock(fd: int, paths: DownloadPaths) -> None:
+    deadline = time.monotonic() + _LEFTOVERS_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if _is_alive(_holder(fd)) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+    except BlockingIOError as error:
+        words = _holder(fd)
+        holder = f"process {words[0]} on {words[1]}" if len(words) == 2 else "another process"
+        raise DirectoryBusy(
+            f"{paths.asset_dir} is in use by {holder}. Wait for it, stop it, or use another "
+            "output directory."
+        ) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise StorageError(f"Cannot lock {paths.lock}: {error.strerror}.") from error
+        log.warning(
+            "The file system of %s has no locks (%s): see to it that no other run works there.",
+            paths.asset_dir,
+            error.strerror,
+        )
+
+
+def _holder(fd: int) -> list[str]:
+    """Process and host of whoever took the lock, as far as the file says."""
+    return os.pread(fd, 200, 0).decode("utf-8", "replace").split()
+
+
+def _is_alive(holder: list[str]) -> bool:
+    """Whether that process is there; yes where nobody can tell."""
+    if len(holder) != 2 or holder[1] != socket.gethostname() or not holder[0].isdigit():
+        return True
+    try:
+        os.kill(int(holder[0]), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def descriptor_of(paths: DownloadPaths) -> int | None:
+    """The descriptor of a lock that is held, None where it is not.
+
+    The lock lasts as long as any process has the descriptor: whoever works on a run's behalf in
+    another process inherits it.
+    """
+    return _HELD.get(str(paths.lock))

@@ -17,9 +17,9 @@ from mlhub_core.exceptions import (
     system_errors,
 )
 from mlhub_core.layout import DownloadPaths
+from mlhub_core.state import directory_lock
 from mlhub_core.transfer.failures import recover_failures
 from mlhub_core.transfer.ledger import check, merge_journals
-from mlhub_core.transfer.lock import directory_lock
 from mlhub_core.transfer.partials import sweep_partials
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from mlhub_core.exceptions import DirectoryBusy, DownloadIncomplete, NothingMatc
 from mlhub_core.hub.server import DemoHub, HubServer
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import RunSettings
-from mlhub_core.transfer.lock import directory_lock
+from mlhub_core.state import directory_lock
 
 LABELS, PLOTS = "demo_crops_labels", "demo_crops_plots"
 

@@ -9,12 +9,12 @@ import pytest
 
 from mlhub_core.exceptions import DirectoryBusy, StorageError
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.transfer.lock import directory_lock
+from mlhub_core.state import directory_lock
 
 HOLD = """
 import sys
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.transfer.lock import directory_lock
+from mlhub_core.state import directory_lock
 with directory_lock(DownloadPaths.of("ds", sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

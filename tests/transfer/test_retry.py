@@ -15,9 +15,9 @@ from mlhub_core.progress import Progress
 from mlhub_core.repair import retry
 from mlhub_core.request import DownloadRequest
 from mlhub_core.runner import InProcess
+from mlhub_core.state import directory_lock
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.failures import HEADER
-from mlhub_core.transfer.lock import directory_lock
 from mlhub_core.transfer.report import DownloadReport
 from tests.acceptance.kit import DATASET, catalog_members, collection, item, publish
 from tests.faultserver import Fault, FaultServer, status

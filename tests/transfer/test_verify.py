@@ -22,10 +22,10 @@ from mlhub_core.progress import Progress, Stage
 from mlhub_core.repair import verify
 from mlhub_core.runner import InProcess
 from mlhub_core.settings import RunSettings
+from mlhub_core.state import directory_lock
 from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.findings import Kind, read_findings
 from mlhub_core.transfer.ledger import State, entries
-from mlhub_core.transfer.lock import directory_lock
 from mlhub_core.workspace import tidy_state
 from tests.acceptance.kit import catalog_members, collection, tar_gz
 from tests.faultserver import FaultServer, stall, status
