@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from mlhub_core.exceptions import StorageError, storage_error
+from mlhub_core.exceptions import storage_errors
 from mlhub_core.net.checksums import Checksum, new_hash
 from mlhub_core.state import open_descriptor, open_state
 
@@ -70,7 +69,7 @@ class Body:
 
     def spill(self) -> None:
         """Move what is held in memory to the partial file."""
-        with _telling(f"write {self.path}"):
+        with storage_errors(f"write {self.path}"):
             if self._file is None:
                 mode = "ab" if self._on_disk else "wb"
                 self._file = open_state(self.path, mode, buffering=0)
@@ -96,7 +95,7 @@ class Body:
     def _mark(self, note: str) -> None:
         self._marked = self.size
         line = f'[{self.size},"{self.digest(_SHA256)}"]\n'
-        with _telling(f"write {note}"):
+        with storage_errors(f"write {note}"):
             descriptor = open_descriptor(note, os.O_WRONLY | os.O_APPEND)
             try:
                 os.write(descriptor, line.encode())
@@ -105,7 +104,7 @@ class Body:
 
     def copy_from(self, source: str, check: Callable[[], None]) -> None:
         """Append the content of another file."""
-        with _telling(f"read {source}"), open(source, "rb", buffering=0) as file:
+        with storage_errors(f"read {source}"), open(source, "rb", buffering=0) as file:
             while block := file.read(_BLOCK):
                 check()
                 self.write((block,))
@@ -121,7 +120,7 @@ class Body:
                 believes all of them.
         """
         with (
-            _telling(f"read {self.path}"),
+            storage_errors(f"read {self.path}"),
             open_state(self.path, "r+b", buffering=0) as file,
         ):
             if marks is None:
@@ -158,7 +157,7 @@ class Body:
 
     def tail(self, count: int) -> bytes:
         """The last bytes of what has been loaded or closed."""
-        with _telling(f"read {self.path}"), open_state(self.path, "rb", buffering=0) as file:
+        with storage_errors(f"read {self.path}"), open_state(self.path, "rb", buffering=0) as file:
             file.seek(self.size - count)
             return bytes(file.read(count))
 
@@ -168,7 +167,7 @@ class Body:
             yield bytes(self._held)
             return
         self.close()
-        with _telling(f"read {self.path}"), open_state(self.path, "rb", buffering=0) as file:
+        with storage_errors(f"read {self.path}"), open_state(self.path, "rb", buffering=0) as file:
             while block := file.read(_BLOCK):
                 check()
                 yield block
@@ -195,7 +194,7 @@ class Body:
     def _close_file(self) -> None:
         if self._file is not None:
             file, self._file = self._file, None
-            with _telling(f"write {self.path}"):  # NFS tells of a full disk here
+            with storage_errors(f"write {self.path}"):  # NFS tells of a full disk here
                 file.close()
 
     def discard(self) -> None:
@@ -204,7 +203,7 @@ class Body:
         self._close_file()
         if self._on_disk:
             self._on_disk = False
-            with _telling(f"remove {self.path}"):
+            with storage_errors(f"remove {self.path}"):
                 try:
                     os.unlink(self.path)
                 except FileNotFoundError:
@@ -230,16 +229,6 @@ class Body:
         return None
 
 
-@contextmanager
-def _telling(what: str) -> Iterator[None]:
-    try:
-        yield
-    except StorageError:
-        raise
-    except OSError as error:
-        raise storage_error(what, error) from error
-
-
 def _hashers(algorithms: Iterable[str]) -> dict[str, Any]:
     return {name: new_hash(name) for name in algorithms}
 
@@ -255,7 +244,7 @@ def first_bytes(path: str, count: int) -> bytes:
     Raises:
         StorageError: if it cannot be read.
     """
-    with _telling(f"read {path}"), open(path, "rb", buffering=0) as file:
+    with storage_errors(f"read {path}"), open(path, "rb", buffering=0) as file:
         return file.read(count)
 
 
@@ -266,7 +255,7 @@ def digest_file(path: str, algorithms: Iterable[str], check: Callable[[], None])
         StorageError: if it cannot be read.
     """
     hashers = _hashers(algorithms)
-    with _telling(f"read {path}"), open(path, "rb", buffering=0) as file:
+    with storage_errors(f"read {path}"), open(path, "rb", buffering=0) as file:
         while block := file.read(_BLOCK):
             check()
             _update(hashers, block)
