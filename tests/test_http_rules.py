@@ -4,7 +4,7 @@ import base64
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.net.response import (
@@ -42,6 +42,7 @@ def test_lengths(text: str, length: int | None) -> None:
     assert parse_length(text) == length
 
 
+@settings(max_examples=30, deadline=None)
 @given(sizes, sizes, sizes)
 def test_content_range_there_and_back(first: int, more: int, behind: int) -> None:
     last = first + more
@@ -54,6 +55,7 @@ def test_content_range_there_and_back(first: int, more: int, behind: int) -> Non
     assert parse_unsatisfied_range(f"bytes */{total}") == total
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.text(max_size=30) | st.none())
 def test_any_header_is_read_or_left(text: str | None) -> None:
     parse_content_range(text)
@@ -120,6 +122,7 @@ def test_how_long_a_server_wants_to_be_left_alone(
     )
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(WAIT_FIELDS | {"date"})), st.text(max_size=30)))
 def test_any_wait_is_read_or_left(fields: dict[str, str]) -> None:
     assert (parse_wait(fields) or 0.0) >= 0.0
@@ -158,6 +161,7 @@ def test_strong_etags(text: str, tag: str | None) -> None:
     assert strong_etag(text) == tag
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 4 * 10**9))
 def test_dates_there_and_back(seconds: int) -> None:
     assert parse_http_date(http_date(seconds)) == seconds
@@ -184,6 +188,7 @@ def test_a_date_without_a_clock_to_compare_is_weak() -> None:
     assert strong_validator(None, None, http_date(0)) is None
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.binary(min_size=16, max_size=16))
 def test_md5_there_and_back(digest: bytes) -> None:
     assert parse_md5(base64.b64encode(digest).decode()) == digest.hex()
