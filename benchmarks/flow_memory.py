@@ -36,7 +36,7 @@ _BY_BAND = r"rewrite _(B[0-9A]+)\.tif$ /$1.tif break;"
 _NAMES = {
     "flows.download_dataset": "the flow",
     "server_process.py": "the Prefect server",
-    "mlhub_core.transfer.hand": "a process that fetches",
+    "mlhub_core.transfer.workers": "a process that fetches",
     "mlhub_core.index": "a process that reads the archive",
     "mlhub_core.sources": "a process that unarchives it",
 }
