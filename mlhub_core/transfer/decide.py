@@ -26,17 +26,23 @@ And files that the catalog archive carries: they are taken from there.
 from __future__ import annotations
 
 import os
+import time
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.net.body import OTHER_BYTES, Body
+from mlhub_core.net.body import OTHER_BYTES, Body, digest_file
 from mlhub_core.net.checksums import parse_checksum
+from mlhub_core.net.resume import Asked
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.partition import Asset
-from mlhub_core.transfer.download import How, Run, entry_of
+from mlhub_core.stores.base import is_safe
+from mlhub_core.transfer.download import AssetDownload, How, Run, entry_of
 from mlhub_core.transfer.failures import Failure
+from mlhub_core.transfer.fingerprint import fingerprint_of, is_unchanged
 from mlhub_core.transfer.ledger import Entry, State
+from mlhub_core.transfer.sources import Carried, Remote, Unusable, locate
 
 
 class Action(Enum):
@@ -48,6 +54,10 @@ class Action(Enum):
     PROBE = "ask for what is missing of what lies there"
     CONTINUE = "ask for what is missing of our partial file"
     FETCH = "fetch the whole file"
+
+
+_ASKED = {Action.PROBE: Asked.PROBE, Action.CONTINUE: Asked.CONTINUE}
+"""What a host is asked for; for all other actions the whole file."""
 
 
 class Situation(NamedTuple):
@@ -110,7 +120,140 @@ def _known(now: Situation) -> bool:
     return entry.state is not State.UNCHECKED and now.unchanged is True
 
 
-def take_from_catalog(asset: Asset, path: Path, run: Run) -> None:
+class Decider:
+    """Decides about the assets of a partition, and does what needs no network.
+
+    Args:
+        run: Told of what is done; it knows what lies here.
+        paths: Where everything goes.
+        if_exists: What to do about files that lie there already.
+    """
+
+    def __init__(self, run: Run, paths: DownloadPaths, if_exists: DownloadIfExistsOpts) -> None:
+        self._run = run
+        self._paths = paths
+        self._if_exists = if_exists
+
+    def download_of(self, asset: Asset, entry: Entry | None) -> AssetDownload | None:
+        """What is to be fetched for an asset; None where that was not needed, or cannot be.
+
+        Args:
+            asset: The asset.
+            entry: What the ledger says of it, None where nothing.
+
+        Raises:
+            StorageError: if the disk refuses.
+        """
+        asset = self._expected(asset)
+        if entry is not None:
+            asset = asset._replace(fingerprint=fingerprint_of(asset))  # once, for all who ask
+        if not is_safe(asset.save_path):
+            self._run.failed(asset, Failure("save path leads out of the directory"))
+            return None
+        local = self._run.places.stat(asset.save_path)
+        if local is None and not self._run.partials.any():
+            # As the table says for every choice, only sooner.
+            return self._fetch(asset, Asked.WHOLE, None)
+        action = decide(self._situation(asset, entry, local))
+        if action is Action.KEEP:
+            assert entry is not None
+            if not self._is_taken_anew(asset, entry):
+                self._keep(asset, entry)
+            return None
+        if action is Action.ADOPT:
+            assert local is not None
+            self._adopt(asset, local[0], None, State.UNCHECKED)
+            return None
+        if action is Action.COMPARE:
+            if self._compares(asset):
+                return None
+            partial = self._run.partials.read_note(asset.save_path) is not None
+            action = Action.CONTINUE if partial else Action.FETCH
+        if action is Action.PROBE and self._run.places.leads_out(asset.save_path):
+            action = Action.FETCH  # what a link out of the directory leads to is not copied
+        return self._fetch(asset, _ASKED.get(action, Asked.WHOLE), local)
+
+    def _expected(self, asset: Asset) -> Asset:
+        """An asset without what of the catalog is not to be compared."""
+        settings = self._run.settings
+        if not (settings.ignore_file_size or settings.ignore_checksum):
+            return asset
+        return asset._replace(
+            fingerprint=fingerprint_of(asset),
+            file_size=None if settings.ignore_file_size else asset.file_size,
+            checksum=None if settings.ignore_checksum else asset.checksum,
+        )
+
+    def _is_taken_anew(self, asset: Asset, entry: Entry) -> bool:
+        """Take an asset out of the catalog again, if that has other bytes for it by now."""
+        if "://" in asset.href:
+            return False
+        source = self._locate(asset)
+        if not isinstance(source, Carried) or not _is_newer(source.path, entry):
+            return False
+        if digest_file(str(source.path), ["sha256"], self._run.check)["sha256"] == entry.sha256:
+            os.utime(self._run.places.path(asset.save_path))
+            self._run.record(entry._replace(time=time.time()))
+            return False
+        _take_from_catalog(asset, source.path, self._run)
+        return True
+
+    def _keep(self, asset: Asset, entry: Entry) -> None:
+        self._run.kept(asset, entry)
+        found = fingerprint_of(asset)
+        if entry.source != found and is_unchanged(entry, asset):
+            # What the first edition recorded says less: from now on, changes will be seen.
+            self._run.record(entry._replace(source=found))
+
+    def _situation(
+        self, asset: Asset, entry: Entry | None, local: tuple[int, float] | None
+    ) -> Situation:
+        return Situation(
+            if_exists=self._if_exists,
+            local_size=None if local is None else local[0],
+            entry=entry,
+            unchanged=None if entry is None else is_unchanged(entry, asset),
+            partial=self._run.partials.read_note(asset.save_path) is not None,
+            size=asset.file_size,
+            checksum=parse_checksum(asset.checksum),
+        )
+
+    def _compares(self, asset: Asset) -> bool:
+        """Whether the file that lies there has the digest of the catalog; then it is recorded."""
+        checksum = parse_checksum(asset.checksum)
+        assert checksum is not None
+        path = self._run.places.path(asset.save_path)
+        digests = digest_file(path, {"sha256", checksum[0]}, self._run.check)
+        if digests[checksum[0]] != checksum[1]:
+            return False
+        local = self._run.places.stat(asset.save_path)
+        if local is None:
+            return False
+        self._adopt(asset, local[0], digests["sha256"], State.ADOPTED)
+        return True
+
+    def _adopt(self, asset: Asset, size: int, sha256: str | None, state: State) -> None:
+        entry = entry_of(asset, size, sha256, state)
+        self._run.finished(asset, entry, How.ADOPTED)
+
+    def _fetch(
+        self, asset: Asset, asked: Asked, local: tuple[int, float] | None
+    ) -> AssetDownload | None:
+        source = self._locate(asset)
+        if isinstance(source, Remote):
+            return AssetDownload(asset, source, asked, self._run, local)
+        if isinstance(source, Carried):
+            _take_from_catalog(asset, source.path, self._run)
+        elif isinstance(source, Unusable):
+            self._run.failed(asset, Failure(source.cause))
+        return None
+
+    def _locate(self, asset: Asset) -> Remote | Carried | Unusable:
+        paths = self._paths
+        return locate(asset.href, paths.output_dir, paths.catalog_dir, self._run.settings)
+
+
+def _take_from_catalog(asset: Asset, path: Path, run: Run) -> None:
     """Copy an asset out of the unarchived catalog, or record why that cannot be.
 
     It is not linked: a later unarchive that rewrites the catalog's file must not change the asset
@@ -149,7 +292,7 @@ def take_from_catalog(asset: Asset, path: Path, run: Run) -> None:
     run.finished(asset, entry, How.FETCHED)
 
 
-def is_newer(path: Path, entry: Entry) -> bool:
+def _is_newer(path: Path, entry: Entry) -> bool:
     """Whether a file of the unarchived catalog was written after an asset was taken from it."""
     try:
         status = path.stat()

@@ -36,7 +36,6 @@ from mlhub_core.transfer.sources import Remote
 logger = logging.getLogger(__name__)
 
 _NEVER = sys.maxsize
-_WHOLE = Asked.WHOLE
 _OVERLAP = 4096
 """Bytes of a partial file that are asked for once more, to be compared: a host may say that it
 sends the rest, and send the beginning."""
@@ -65,6 +64,12 @@ class Run(Protocol):
 
     def moved(self, count: int) -> None:
         """Bytes of a body have come."""
+
+    def kept(self, asset: Asset, entry: Entry) -> None:
+        """A file is here and as it has to be: nobody was asked."""
+
+    def record(self, entry: Entry) -> None:
+        """Write down in the ledger what is known of a file."""
 
     def finished(self, asset: Asset, entry: Entry, how: How) -> None:
         """An asset lies at its place."""
@@ -136,7 +141,7 @@ class AssetDownload:
         self._status = None
         self._tail = b""
         self.url, lines = self._client.request(self._unsigned, self.host)
-        if self._kind is _WHOLE:
+        if self._kind is Asked.WHOLE:
             self._ask = None  # only made where an answer has to be judged
             return lines
         if self._kind is Asked.CONTINUE and self._body is None:
@@ -244,8 +249,8 @@ class AssetDownload:
 
     def _ask_for_whole(self) -> Ask:
         if self._coding is not None:  # lengths of coded bytes say nothing of others
-            return Ask(_WHOLE, self._expected)
-        return Ask(_WHOLE, self._expected, 0, self._total, *self._validators())
+            return Ask(Asked.WHOLE, self._expected)
+        return Ask(Asked.WHOLE, self._expected, 0, self._total, *self._validators())
 
     def _validators(self) -> tuple[str | None, str | None]:
         """ETag and date that the bytes here came with."""

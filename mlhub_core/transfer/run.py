@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -13,26 +12,22 @@ from pathlib import Path
 from mlhub_core.exceptions import StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
-from mlhub_core.net.body import digest_file
 from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.net.http import Loop
 from mlhub_core.net.limits import ConnectionLimits, limits_for
-from mlhub_core.net.resume import Asked
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Asset, Partition, read_assets
 from mlhub_core.settings import TransferSettings
 from mlhub_core.sources.remarks import shown
 from mlhub_core.stop import StopFlag
-from mlhub_core.stores.base import is_safe
 from mlhub_core.stores.local import LocalStore
-from mlhub_core.transfer.decide import Action, Situation, decide, is_newer, take_from_catalog
-from mlhub_core.transfer.download import AssetDownload, How, entry_of
+from mlhub_core.transfer.decide import Decider
+from mlhub_core.transfer.download import AssetDownload, How
 from mlhub_core.transfer.failures import Failure, FailureWriter
-from mlhub_core.transfer.fingerprint import fingerprint_of, is_unchanged
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State
 from mlhub_core.transfer.partials import Partials
 from mlhub_core.transfer.report import PartitionResult
-from mlhub_core.transfer.sources import Carried, Remote, Unusable, locate, with_logins
+from mlhub_core.transfer.sources import with_logins
 
 logger = logging.getLogger(__name__)
 
@@ -42,35 +37,6 @@ _CHECK_EVERY = 256
 """Assets decided about between two looks at the stop flag."""
 _FLUSH_SECONDS = 0.05
 _PROGRESS_SECONDS = 0.1
-
-# Members of enumerations, which take their time to look up.
-_ADOPTED, _FETCHED, _RESUMED = How.ADOPTED, How.FETCHED, How.RESUMED
-_UNCHECKED = State.UNCHECKED
-_WHOLE = Asked.WHOLE
-_KINDS = {Action.PROBE: Asked.PROBE, Action.CONTINUE: Asked.CONTINUE}
-
-
-def download_partition(
-    partition: Partition,
-    paths: DownloadPaths,
-    *,
-    if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-    settings: TransferSettings | None = None,
-    limits: ConnectionLimits | None = None,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
-) -> PartitionResult:
-    """Have all files of one partition; see :func:`download_partitions`."""
-    (result,) = download_partitions(
-        (partition,),
-        paths,
-        if_exists=if_exists,
-        settings=settings,
-        limits=limits,
-        stop=stop,
-        on_progress=on_progress,
-    )
-    return result
 
 
 def download_partitions(
@@ -169,7 +135,6 @@ class _Run:
         """Assets in the list, once all of them are decided about."""
         self._partition = partition
         self._paths = paths
-        self._catalog_dir = paths.catalog_dir  # once: it is made anew each time it is asked for
         self._if_exists = if_exists
         self._on_progress = on_progress
         self._started = time.monotonic()
@@ -179,7 +144,6 @@ class _Run:
             ("fetched", "kept", "adopted", "resumed", "unchecked", "uncompared"), 0
         )
         self._uncompared_example = ""
-        self._debugging = logger.isEnabledFor(logging.DEBUG)
         self._bytes_here = 0
         self._writer = LedgerWriter(paths.ledger_dir, partition.number)
         segment = paths.failures_dir / f"{partition.number:05d}.csv"
@@ -190,6 +154,7 @@ class _Run:
     def exchanges(self) -> Generator[AssetDownload, None, None]:
         """Decide about every asset in turn; what must be fetched comes out."""
         assets = _assets_of(self._partition.path)
+        decider = Decider(self, self._paths, self._if_exists)
         ledger = LedgerReader(self._paths.ledger_dir, partition=self._partition.number)
         listed = 0
         try:
@@ -200,122 +165,14 @@ class _Run:
                     if number % _CHECK_EVERY == 0:
                         self.stop.check()
                         self.tick()
-                    fetch = self._act(asset, entries.get(asset.save_path))
-                    if fetch is not None:
-                        yield fetch
+                    download = decider.download_of(asset, entries.get(asset.save_path))
+                    if download is not None:
+                        yield download
             self._listed = listed
         finally:
             ledger.close()
 
-    def _act(self, asset: Asset, entry: Entry | None) -> AssetDownload | None:
-        """Do what can be done without asking anybody; else say what is to be fetched."""
-        asset = self._expected(asset)
-        if entry is not None:
-            asset = asset._replace(fingerprint=fingerprint_of(asset))  # once, for all who ask
-        if not is_safe(asset.save_path):
-            self.failed(asset, Failure("save path leads out of the directory"))
-            return None
-        local = self.places.stat(asset.save_path)
-        if local is None and not self.partials.any():
-            # As the table says for every choice, only sooner.
-            return self._fetch(asset, _WHOLE, None)
-        action = decide(self._situation(asset, entry, local))
-        if action is Action.KEEP:
-            assert entry is not None
-            if not self._is_carried_anew(asset, entry):
-                self._keep(asset, entry)
-            return None
-        if action is Action.ADOPT:
-            assert local is not None
-            self._adopt(asset, local[0], None, State.UNCHECKED)
-            return None
-        if action is Action.COMPARE:
-            if self._compares(asset):
-                return None
-            partial = self.partials.read_note(asset.save_path) is not None
-            action = Action.CONTINUE if partial else Action.FETCH
-        if action is Action.PROBE and self.places.leads_out(asset.save_path):
-            action = Action.FETCH  # what a link out of the directory leads to is not copied
-        return self._fetch(asset, _KINDS.get(action, _WHOLE), local)
-
-    def _expected(self, asset: Asset) -> Asset:
-        """An asset without what of the catalog is not to be compared."""
-        settings = self.settings
-        if not (settings.ignore_file_size or settings.ignore_checksum):
-            return asset
-        return asset._replace(
-            fingerprint=fingerprint_of(asset),
-            file_size=None if settings.ignore_file_size else asset.file_size,
-            checksum=None if settings.ignore_checksum else asset.checksum,
-        )
-
-    def _is_carried_anew(self, asset: Asset, entry: Entry) -> bool:
-        """Take an asset out of the catalog again, if that has other bytes for it by now."""
-        if "://" in asset.href:
-            return False
-        source = locate(asset.href, self._paths.output_dir, self._catalog_dir, self.settings)
-        if not isinstance(source, Carried) or not is_newer(source.path, entry):
-            return False
-        if digest_file(str(source.path), ["sha256"], self.check)["sha256"] == entry.sha256:
-            os.utime(self.places.path(asset.save_path))
-            self._writer.add(entry._replace(time=time.time()))
-            return False
-        take_from_catalog(asset, source.path, self)
-        return True
-
-    def _keep(self, asset: Asset, entry: Entry) -> None:
-        self._counts["kept"] += 1
-        self._bytes_here += entry.size
-        self._note_uncompared(asset)
-        found = fingerprint_of(asset)
-        if entry.source != found and is_unchanged(entry, asset):
-            # What the first edition recorded says less: from now on, changes will be seen.
-            self._writer.add(entry._replace(source=found))
-
-    def _situation(
-        self, asset: Asset, entry: Entry | None, local: tuple[int, float] | None
-    ) -> Situation:
-        return Situation(
-            if_exists=self._if_exists,
-            local_size=None if local is None else local[0],
-            entry=entry,
-            unchanged=None if entry is None else is_unchanged(entry, asset),
-            partial=self.partials.read_note(asset.save_path) is not None,
-            size=asset.file_size,
-            checksum=parse_checksum(asset.checksum),
-        )
-
-    def _compares(self, asset: Asset) -> bool:
-        """Whether the file that lies there has the digest of the catalog; then it is recorded."""
-        checksum = parse_checksum(asset.checksum)
-        assert checksum is not None
-        path = self.places.path(asset.save_path)
-        digests = digest_file(path, {"sha256", checksum[0]}, self.check)
-        if digests[checksum[0]] != checksum[1]:
-            return False
-        local = self.places.stat(asset.save_path)
-        if local is None:
-            return False
-        self._adopt(asset, local[0], digests["sha256"], State.ADOPTED)
-        return True
-
-    def _adopt(self, asset: Asset, size: int, sha256: str | None, state: State) -> None:
-        entry = entry_of(asset, size, sha256, state)
-        self.finished(asset, entry, How.ADOPTED)
-
-    def _fetch(
-        self, asset: Asset, kind: Asked, local: tuple[int, float] | None
-    ) -> AssetDownload | None:
-        source = locate(asset.href, self._paths.output_dir, self._catalog_dir, self.settings)
-        if isinstance(source, Remote):
-            return AssetDownload(asset, source, kind, self, local)
-        if isinstance(source, Carried):
-            take_from_catalog(asset, source.path, self)
-        elif isinstance(source, Unusable):
-            self.failed(asset, Failure(source.cause))
-        return None
-
-    # What exchanges report
+    # What downloads report
 
     def asked(self, *, again: bool) -> None:
         """A request is sent; not the first of its asset where it is another try."""
@@ -326,20 +183,28 @@ class _Run:
         """Bytes of a body have come."""
         self._moved += count
 
+    def kept(self, asset: Asset, entry: Entry) -> None:
+        """A file is here and as it has to be: nobody was asked."""
+        self._note_uncompared(asset)
+        self._counts["kept"] += 1
+        self._bytes_here += entry.size
+
+    def record(self, entry: Entry) -> None:
+        """Write down in the ledger what is known of a file."""
+        self._writer.add(entry)
+
     def finished(self, asset: Asset, entry: Entry, how: How) -> None:
         """An asset lies at its place."""
-        if asset.checksum is not None:
-            self._note_uncompared(asset)
-        self._writer.add(entry)
+        self._note_uncompared(asset)
+        self.record(entry)
         self._bytes_here += entry.size
-        if how is _ADOPTED:
+        if how is How.ADOPTED:
             self._counts["adopted"] += 1
         else:
             self._counts["fetched"] += 1
-            self._counts["resumed"] += how is _RESUMED
-            self._counts["unchecked"] += entry.state is _UNCHECKED
-        if self._debugging:
-            logger.debug("%s: %s, %d bytes", asset.save_path, how.value, entry.size)
+            self._counts["resumed"] += how is How.RESUMED
+            self._counts["unchecked"] += entry.state is State.UNCHECKED
+        logger.debug("%s: %s, %d bytes", asset.save_path, how.value, entry.size)
 
     def _note_uncompared(self, asset: Asset) -> None:
         """Count a file whose checksum cannot be read: nobody should believe it was compared."""

@@ -18,7 +18,7 @@ from mlhub_core.stop import StopFlag
 from mlhub_core.transfer.failures import merge_failures
 from mlhub_core.transfer.ledger import Entry, LedgerReader
 from mlhub_core.transfer.report import PartitionResult
-from mlhub_core.transfer.run import download_partition
+from mlhub_core.transfer.run import download_partitions
 from tests.faultserver import FaultServer
 
 QUICK = {
@@ -83,8 +83,8 @@ class Kit:
         stop: StopFlag | None = None,
         on_progress: ProgressSink = ignore,
     ) -> PartitionResult:
-        return download_partition(
-            self.partition(),
+        (result,) = download_partitions(
+            [self.partition()],
             self.paths,
             if_exists=DownloadIfExistsOpts.of(if_exists),
             settings=self.settings,
@@ -92,6 +92,7 @@ class Kit:
             stop=stop,
             on_progress=on_progress,
         )
+        return result
 
     def errors(self, *results: PartitionResult) -> dict[str, str]:
         """The errors of ``err_report.csv`` by item id."""

@@ -28,11 +28,11 @@ from pathlib import Path
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import TransferSettings
-from mlhub_core.transfer.run import download_partition
+from mlhub_core.transfer.run import download_partitions
 print("ready", flush=True)
 sys.stdin.readline()
-download_partition(
-    Partition(1, 1, Path(sys.argv[2]), int(sys.argv[3])),
+download_partitions(
+    [Partition(1, 1, Path(sys.argv[2]), int(sys.argv[3]))],
     DownloadPaths.of("ds", sys.argv[1]),
     settings=TransferSettings(resume_threshold=100_000, concurrency=int(sys.argv[4])),
 )

@@ -11,7 +11,7 @@ import pytest
 
 from mlhub_core.net.limits import ConnectionLimits
 from mlhub_core.progress import Progress, Stage
-from mlhub_core.transfer.run import download_partition
+from mlhub_core.transfer.run import download_partitions
 from tests.faultserver import Fault, FaultServer, reset_before, reset_within, status, truncate
 from tests.transfer.kit import Kit, content, quick
 
@@ -25,10 +25,12 @@ def test_two_partitions_share_the_connections_of_a_host(kit: Kit, server: FaultS
     halves = [kit.partition(1, kit.assets[:100]), kit.partition(2, kit.assets[100:])]
     with ThreadPoolExecutor(2) as pool:
         futures = [
-            pool.submit(download_partition, half, kit.paths, settings=kit.settings, limits=limits)
+            pool.submit(
+                download_partitions, [half], kit.paths, settings=kit.settings, limits=limits
+            )
             for half in halves
         ]
-        results = [future.result() for future in futures]
+        results = [result for future in futures for result in future.result()]
     assert [result.fetched for result in results] == [100, 100]
     assert server.most_open <= 4
 
@@ -67,8 +69,8 @@ def test_one_connection_for_two_partitions_starves_neither(kit: Kit, server: Fau
     with ThreadPoolExecutor(2) as pool:
         list(
             pool.map(
-                lambda half: download_partition(
-                    half, kit.paths, settings=kit.settings, limits=limits
+                lambda half: download_partitions(
+                    [half], kit.paths, settings=kit.settings, limits=limits
                 ),
                 halves,
             )

@@ -245,16 +245,16 @@ def test_a_full_disk(kit: Kit, server: FaultServer) -> None:
 
 
 def test_a_list_that_is_gone(kit: Kit, server: FaultServer) -> None:
-    from mlhub_core.transfer.run import download_partition
+    from mlhub_core.transfer.run import download_partitions
 
     kit.want("/a.tif")
     partition = kit.partition()
     partition.path.unlink()
     with pytest.raises(StorageError, match="plans anew"):
-        download_partition(partition, kit.paths)
+        download_partitions([partition], kit.paths)
     partition.path.write_bytes(b"no parquet")
     with pytest.raises(StorageError, match="plans anew"):
-        download_partition(partition, kit.paths)
+        download_partitions([partition], kit.paths)
 
 
 def test_too_many_open_files(kit: Kit, server: FaultServer) -> None:
