@@ -53,11 +53,15 @@ def main(arguments: Sequence[str] | None = None, flow: str = DOWNLOAD) -> int:
     """
     with reporting_errors(flow) as status:
         given = build_parser(flow).parse_args(arguments)
+        from mlhub_core.sources.archive import LocalArchive
+
         options = download_options(given, demo=False)
         options.check_public()
         set_verbosity(quiet=given.quiet, verbose=given.verbose)
-        # A flow run started here and one retried elsewhere must mean the same directory.
+        # A flow run started here and one retried elsewhere must mean the same places.
         here = {"output_dir": str(user_path(options.output_dir or "."))}
+        if LocalArchive.is_meant(options.dataset):
+            here["dataset"] = str(user_path(options.dataset.strip()))
         (_run_sync if flow == SYNC else _run)(given, options.model_copy(update=here))
     return status()
 
@@ -83,12 +87,13 @@ def _run(given: argparse.Namespace, options: DownloadOptions) -> None:
 
 
 def _run_sync(given: argparse.Namespace, options: DownloadOptions) -> None:
-    from mlhub_core.sync.question import check_request, known_paths
+    from mlhub_core.sources.base import open_source
+    from mlhub_core.sync.current import check_request, known_paths
 
     request = options.request(dry_run=given.dry_run)
     check_request(request)
     with demo_hub() if "demo" in given else nullcontext():
-        known = known_paths(request)
+        known = known_paths(request, open_source(request.dataset))
         if known is None or not known.index.exists():
             # Where a download is, the flow's one question to the hub must stay the only one.
             _ask_hub(request, options)
@@ -102,9 +107,9 @@ def _run_sync(given: argparse.Namespace, options: DownloadOptions) -> None:
 def _ask_hub(request: DownloadRequest, options: DownloadOptions) -> None:
     """Ask for the dataset and its collections: what is misspelt is found out here."""
     from mlhub_core.pipeline import check_collections
-    from mlhub_core.sources.mlhub import fetch_metadata
+    from mlhub_core.sources.base import open_source
 
-    info = fetch_metadata(request.dataset, profile=options.profile)
+    info = open_source(request.dataset, profile=options.profile).describe()
     check_collections(request.wanted, info)
 
 

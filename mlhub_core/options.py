@@ -55,7 +55,7 @@ class WhatOptions(Options):
     """What to download."""
 
     dataset: str = Field(min_length=1, title="Dataset", examples=["nasa_marine_debris"])
-    """Id of the dataset, or its DOI."""
+    """Id of the dataset, or its DOI; or the path of a catalog archive, which needs no hub."""
     catalog_only: bool = False
     """Stop when the catalog is unarchived."""
     plan: str | None = None

@@ -21,12 +21,10 @@ from mlhub_core.request import DownloadRequest
 from mlhub_core.runner import InProcess, Outcome, Runner
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
-from mlhub_core.settled import settle
-from mlhub_core.sources.archive import CatalogArchive
-from mlhub_core.sources.base import DatasetInfo
+from mlhub_core.sources.base import Catalog, DatasetInfo, open_source
 from mlhub_core.sources.unarchive import Unarchived
 from mlhub_core.sync.changes import forget_unfinished, index_place, prepare
-from mlhub_core.sync.question import check_request, known_paths
+from mlhub_core.sync.current import check_request, known_paths, note_complete
 from mlhub_core.sync.report import SyncReport
 from mlhub_core.transfer.failures import ASSET_COLUMNS, earlier_failures, merge_failures
 from mlhub_core.transfer.report import DownloadReport, PartitionResult, add_up, uncompared_text
@@ -70,7 +68,7 @@ def download(
     log.info("%s: %s", info.id, info.title or "(no title)")
     with workspace(paths), runner.showing(info.id):
         limits = request.settings.limits
-        archive = runner(steps.fetch_catalog, paths, request.if_exists, limits)
+        archive = runner(steps.fetch_catalog, request.dataset, paths, request.if_exists, limits)
         unarchived, index = _unpack(runner, request, archive, paths, request.if_exists)
         catalog = _Catalog(info, paths, unarchived, index)
         return _have_assets(runner, request, catalog, started, on_plan=on_plan)
@@ -102,7 +100,7 @@ def sync(
     started = time.monotonic()
     runner = runner or InProcess()
     check_request(request)
-    known = known_paths(request)
+    known = known_paths(request, open_source(request.dataset))
     if known is not None and runner(steps.check_catalog, request, known, prune):
         return _nothing_to_do(known)
     info = runner(steps.fetch_metadata, request.dataset)
@@ -113,7 +111,7 @@ def sync(
     with workspace(paths), runner.showing(info.id):
         maybe_gone = prepare(paths)
         limits, resume = request.settings.limits, DownloadIfExistsOpts.resume
-        archive = runner(steps.fetch_catalog, paths, resume, limits)
+        archive = runner(steps.fetch_catalog, request.dataset, paths, resume, limits)
         place = index_place(paths, archive)
         unarchived, beside = _unpack(runner, request, archive, paths, resume, place)
         index, changes = runner(steps.compare_indexes, paths, archive, beside, limits)
@@ -125,7 +123,7 @@ def sync(
         pruned = runner(steps.prune_files, paths, limits) if prune else None
         if not report.failed:
             gone = pruned is None and (maybe_gone or bool(changes and changes.removed))
-            settle(paths, request.wanted.digest(), gone=gone)
+            note_complete(paths, request.wanted.digest(), gone=gone)
             forget_unfinished(paths)
         return SyncReport(info.id, paths.asset_dir, changes=changes, download=report, pruned=pruned)
 
@@ -154,7 +152,7 @@ class _Catalog:
 def _unpack(
     runner: Runner,
     request: DownloadRequest,
-    archive: CatalogArchive,
+    archive: Catalog,
     paths: DownloadPaths,
     if_exists: DownloadIfExistsOpts,
     place: DownloadPaths | None = None,
@@ -225,7 +223,7 @@ def conclude(
     if sums["uncompared"]:
         log.warning("%s", uncompared_text(sums["uncompared"], sums["uncompared_example"]))
     if plan and wanted is not None and not sums["failed"] and sums["files"] == plan.files:
-        settle(paths, wanted.digest())
+        note_complete(paths, wanted.digest())
     readers = [reader for reader in (catalog.unarchived, index) if reader]
     report = DownloadReport(
         dataset_id=catalog.info.id,

@@ -18,14 +18,11 @@ from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan, counted, load_saved, save_plan
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources import mlhub
-from mlhub_core.sources import unarchive as extract
-from mlhub_core.sources.archive import CatalogArchive
-from mlhub_core.sources.base import DatasetInfo
+from mlhub_core.sources.base import Catalog, DatasetInfo, Source, open_source
 from mlhub_core.sources.unarchive import Unarchived
 from mlhub_core.space import check_space
 from mlhub_core.stop import StopFlag
-from mlhub_core.sync import changes, prune, question
+from mlhub_core.sync import changes, current, prune
 from mlhub_core.sync.changes import Changes
 
 log = logging.getLogger(__name__)
@@ -52,28 +49,32 @@ class Run:
     profile: str | None = None
     find_key: Callable[[], str | None] = _no_key
 
+    def source(self, text: str) -> Source:
+        """The source that a text means."""
+        return open_source(text, api_key=self.find_key(), profile=self.profile)
+
 
 def fetch_metadata(run: Run, dataset: str) -> DatasetInfo:
-    """What the hub says about a dataset."""
-    return mlhub.fetch_metadata(dataset, api_key=run.find_key(), profile=run.profile)
+    """What the source says about a dataset."""
+    return run.source(dataset).describe()
 
 
 def check_catalog(run: Run, request: DownloadRequest, paths: DownloadPaths, pruning: bool) -> bool:
     """Whether everything is here, and the catalog is still the same."""
-    return question.is_current(
-        request, paths, prune=pruning, api_key=run.find_key(), profile=run.profile
-    )
+    return current.is_current(request, paths, run.source(request.dataset), prune=pruning)
 
 
 def fetch_catalog(
-    run: Run, paths: DownloadPaths, if_exists: DownloadIfExistsOpts, limits: ArchiveLimits
-) -> CatalogArchive:
-    """The catalog archive, on disk and verified."""
-    return mlhub.fetch_catalog(
+    run: Run,
+    dataset: str,
+    paths: DownloadPaths,
+    if_exists: DownloadIfExistsOpts,
+    limits: ArchiveLimits,
+) -> Catalog:
+    """The catalog, on disk and whole."""
+    return run.source(dataset).acquire(
         paths,
         if_exists=if_exists,
-        api_key=run.find_key(),
-        profile=run.profile,
         limits=limits,
         stop=run.stop,
         on_progress=run.on_progress,
@@ -82,15 +83,14 @@ def fetch_catalog(
 
 def unarchive(
     run: Run,
-    archive: CatalogArchive,
+    archive: Catalog,
     paths: DownloadPaths,
     if_exists: DownloadIfExistsOpts,
     limits: ArchiveLimits,
-) -> Unarchived:
-    """The catalog, out of its archive."""
-    log.info("unarchive %s ...", archive.path.name)
-    return extract.unarchive(
-        archive,
+) -> Unarchived | None:
+    """The catalog, out of its archive; None where there is nothing to unpack."""
+    log.info("unarchive %s ...", archive.dataset_id)
+    return archive.unpack(
         paths,
         if_exists=if_exists,
         limits=limits,
@@ -100,7 +100,7 @@ def unarchive(
 
 
 def index_assets(
-    run: Run, archive: CatalogArchive, paths: DownloadPaths, limits: ArchiveLimits
+    run: Run, archive: Catalog, paths: DownloadPaths, limits: ArchiveLimits
 ) -> AssetIndex:
     """The asset index, made of the catalog archive."""
     log.info("create stac asset list ...")
@@ -112,7 +112,7 @@ def index_assets(
 def compare_indexes(
     run: Run,
     paths: DownloadPaths,
-    archive: CatalogArchive,
+    archive: Catalog,
     index: AssetIndex,
     limits: ArchiveLimits,
 ) -> tuple[AssetIndex, Changes | None]:

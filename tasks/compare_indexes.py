@@ -9,7 +9,7 @@ from mlhub_core import steps
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.base import Catalog
 from mlhub_core.sync.changes import Changes
 from tasks.runtime import run_hooks
 
@@ -21,7 +21,7 @@ from tasks.runtime import run_hooks
     persist_result=False,
 )
 def compare_indexes(
-    paths: DownloadPaths, archive: CatalogArchive, index: AssetIndex, limits: ArchiveLimits
+    paths: DownloadPaths, archive: Catalog, index: AssetIndex, limits: ArchiveLimits
 ) -> tuple[AssetIndex, Changes | None]:
     """See :func:`mlhub_core.steps.compare_indexes`."""
     with run_hooks() as hooks:

@@ -9,7 +9,7 @@ from mlhub_core import steps
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.base import Catalog
 from tasks.runtime import run_hooks
 
 
@@ -19,9 +19,7 @@ from tasks.runtime import run_hooks
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def index_assets(
-    archive: CatalogArchive, paths: DownloadPaths, limits: ArchiveLimits
-) -> AssetIndex:
+def index_assets(archive: Catalog, paths: DownloadPaths, limits: ArchiveLimits) -> AssetIndex:
     """See :func:`mlhub_core.steps.index_assets`."""
     with run_hooks() as hooks:
         return steps.index_assets(hooks.run, archive, paths, limits)

@@ -9,7 +9,7 @@ from mlhub_core import steps
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.base import Catalog
 from mlhub_core.sources.unarchive import Unarchived
 from tasks.runtime import run_hooks
 
@@ -21,11 +21,11 @@ from tasks.runtime import run_hooks
     persist_result=False,
 )
 def unarchive(
-    archive: CatalogArchive,
+    archive: Catalog,
     paths: DownloadPaths,
     if_exists: DownloadIfExistsOpts,
     limits: ArchiveLimits,
-) -> Unarchived:
+) -> Unarchived | None:
     """See :func:`mlhub_core.steps.unarchive`."""
     with run_hooks() as hooks:
         return steps.unarchive(hooks.run, archive, paths, if_exists, limits)

@@ -117,6 +117,7 @@ class Dataset:
         self.collection_descriptions = collections or []
         self.extra_fields = extra
         self.session_kwargs: dict[str, Any] = {"api_key": api_key, "profile": profile}
+        self._source = id
 
     def __str__(self) -> str:
         return without_secrets(f"{self.id}: {self.title}")
@@ -157,6 +158,29 @@ class Dataset:
         )
         known = {"id", "collections", *_TEXTS}
         dataset.extra_fields = {name: found[name] for name in found if name not in known}
+        return dataset
+
+    @classmethod
+    def open(
+        cls, source: str | Path, *, api_key: str | None = None, profile: str | None = None
+    ) -> Dataset:
+        """A dataset from wherever it comes: its id or DOI, or the path of a catalog archive.
+
+        An archive (a ``tar.gz``) needs no hub, and no key.
+
+        Raises:
+            InvalidArgument: if there is no such file.
+            CatalogError: if the archive cannot be read.
+            MLHubException: for an id or DOI, as for :meth:`fetch`.
+        """
+        from mlhub_core.sources.archive import LocalArchive
+
+        if not LocalArchive.is_meant(str(source)):
+            return cls.fetch(str(source), api_key=api_key, profile=profile)
+        archive = LocalArchive.of(source)
+        info = archive.describe()
+        dataset = cls(info.id, title=info.title)
+        dataset._source = str(archive.path)
         return dataset
 
     @classmethod
@@ -295,7 +319,7 @@ class Dataset:
         if not isinstance(settings, RunSettings | None):
             raise InvalidArgument(f"settings is {settings!r}: give a RunSettings.")
         request = DownloadRequest(
-            dataset=self.id,
+            dataset=self._source,
             output_dir=output_dir,
             asset_output_dir=asset_output_dir,
             catalog_only=catalog_only,

@@ -29,12 +29,12 @@ from mlhub_core.index.build import AssetIndex, recall, remember
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.redact import redact_url
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.settled import read_settled
-from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.base import Catalog
 from mlhub_core.state import open_state, read_state, write_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.stores.base import is_safe
 from mlhub_core.sync.compare import ADDED, CHANGED, COLUMNS, Diff, compare
+from mlhub_core.sync.current import read_complete
 from mlhub_core.sync.prune import hold_archive, note_gone
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State, merge_journals
 from mlhub_core.transfer.names import index_batches
@@ -88,11 +88,11 @@ def prepare(paths: DownloadPaths) -> bool:
         StorageError: if our state cannot be read.
     """
     hold_archive(paths, paths.state_dir / _DIRECTORY)
-    before = read_settled(paths)
+    before = read_complete(paths)
     return paths.ledger_dir.exists() if before is None else before.gone
 
 
-def index_place(paths: DownloadPaths, archive: CatalogArchive) -> DownloadPaths:
+def index_place(paths: DownloadPaths, archive: Catalog) -> DownloadPaths:
     """Where to build the index of an archive.
 
     Args:
@@ -120,7 +120,7 @@ def _is_comparable(index: Path) -> bool:
 
 def adopt_index(
     paths: DownloadPaths,
-    archive: CatalogArchive,
+    archive: Catalog,
     index: AssetIndex,
     *,
     limits: ArchiveLimits | None = None,
@@ -145,7 +145,7 @@ def adopt_index(
         Interrupted: if stopped.
     """
     directory = paths.state_dir / _DIRECTORY
-    note_gone(paths, directory, archive, limits or ArchiveLimits(), stop)
+    note_gone(paths, directory, limits or ArchiveLimits(), stop)
     if index.path == paths.index:
         return index, _unfinished(directory)
     diff = compare(paths.index, index.path, stop=stop)

@@ -19,12 +19,11 @@ from mlhub_core.exceptions import StorageError, storage_error
 from mlhub_core.net.fetch import known_file
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.settled import indexed_archive
-from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.tar import TarStream
 from mlhub_core.state import TRASH_NAME, open_state
 from mlhub_core.stop import StopFlag
 from mlhub_core.stores.base import is_safe
+from mlhub_core.sync.current import indexed_archive
 from mlhub_core.transfer.catalog_files import files_in, names_in
 from mlhub_core.transfer.ledger import entries, forget, merge_journals
 from mlhub_core.transfer.names import NameSet, save_paths
@@ -61,7 +60,6 @@ def hold_archive(paths: DownloadPaths, directory: Path) -> None:
 def note_gone(
     paths: DownloadPaths,
     directory: Path,
-    archive: CatalogArchive,
     limits: ArchiveLimits,
     stop: StopFlag | None = None,
 ) -> None:
@@ -70,7 +68,6 @@ def note_gone(
     Args:
         paths: The download, its lock held.
         directory: Where a sync keeps what it has not finished.
-        archive: The archive that is there now.
         limits: Caps.
         stop: Looked at now and then.
 
@@ -83,13 +80,13 @@ def note_gone(
     try:
         if not held.exists():
             return
-        if not held.samefile(archive.path):
-            now = names_in(archive.path, archive.dataset_id, limits, stop)
+        if not held.samefile(paths.archive):
+            now = names_in(paths.archive, paths.dataset_id, limits, stop)
             with (
                 open_state(paths.state_dir / _CATALOG_LIST, "a") as file,
                 TarStream(held, limits, stop=stop) as stream,
             ):
-                names = (path for path, _ in files_in(stream, archive.dataset_id))
+                names = (path for path, _ in files_in(stream, paths.dataset_id))
                 gone = _missing(names, now)
                 file.writelines(f"{path}\n" for path in gone if "\n" not in path)
         held.unlink()

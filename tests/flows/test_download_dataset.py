@@ -16,6 +16,7 @@ from prefect.states import State
 
 from flows.download_dataset import download_dataset
 from flows.prefect_api import drain
+from flows.sync_dataset import sync_dataset
 from mlhub_core.exceptions import (
     ArchiveCorrupt,
     DownloadIncomplete,
@@ -25,7 +26,8 @@ from mlhub_core.exceptions import (
 from mlhub_core.options import DownloadOptions
 from mlhub_core.transfer.report import DownloadReport
 from tests import prefect_home
-from tests.faultserver import status
+from tests.acceptance.kit import catalog_members, collection, item, tar_gz
+from tests.faultserver import FaultServer, status
 from tests.flows.conftest import Files, Mirror
 
 PLOTS = "demo_crops_plots"
@@ -228,3 +230,16 @@ def test_of_two_that_fail_the_cause_is_told(mirror: Mirror, tmp_path: Path) -> N
     state = run(tmp_path, if_exists="skip")
     with pytest.raises(ArchiveCorrupt):
         state.result()
+
+
+def test_a_catalog_archive_of_this_machine(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLHUB_ROOT_URL", "http://127.0.0.1:9/")
+    url = server.put("/a.tif", b"picture")
+    path = tmp_path / "mine.tar.gz"
+    path.write_bytes(tar_gz(catalog_members(collection(), item("a", {"image": url}))))
+    options = DownloadOptions(dataset=str(path), output_dir=str(tmp_path / "out"))
+    report = download_dataset(options)
+    assert (report.fetched, report.failed) == (1, 0)
+    assert sync_dataset(options).current
