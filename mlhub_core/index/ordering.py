@@ -4,8 +4,8 @@ Place and time are cut into as many steps of equally many items each, and the st
 Z-curve), so that a row group spans a part of all three whatever they are like: a predicate on any
 of them leaves most row groups out.
 
-As long as items are few they stay in memory. Beyond that they are written to disk as they come,
-then dealt out to buckets of neighbours, each of which fits in memory and is put in order there.
+Items are written to disk as they come, then dealt out to buckets of neighbours, each of which fits
+in memory and is put in order there.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ _BITS = 10
 _WIDE = 180.0
 """Degrees of longitude from which on a box is put with those that have none, at the end: in a row
 group of neighbours it would hide that they are neighbours."""
-_IN_MEMORY = 128 * 1024 * 1024
-"""Bytes of items in memory until they are too many for it."""
 _BUCKET = 56 * 1024 * 1024
 """Bytes of a bucket, about; ordered and multiplied out it takes four times that."""
 _MAX_BUCKETS = 200
@@ -136,31 +134,22 @@ class Spool:
 
     Args:
         path: Where files go that begin with this name.
-        in_memory: Bytes of items kept in memory.
         bucket: Bytes of a bucket, about.
     """
 
-    def __init__(self, path: Path, in_memory: int = _IN_MEMORY, bucket: int = _BUCKET) -> None:
+    def __init__(self, path: Path, bucket: int = _BUCKET) -> None:
         self._path = path
-        self._in_memory = in_memory
         self._bucket = bucket
-        self._batches: list[pa.RecordBatch] = []
-        self._held = 0
         self._bytes = 0
         self._positions: list[Positions] = []
         self._file = ItemFile(path)
-        self._is_on_disk = False
-        self._buckets: list[ItemFile] = []
+        self._buckets = [self._file]
 
     def add(self, items: pa.RecordBatch) -> None:
         """Take a batch."""
         self._positions.append(positions(items))
-        self._batches.append(items)
-        self._held += items.nbytes
         self._bytes += items.nbytes
-        # Once they are too many, there is no use in keeping any.
-        if self._is_on_disk or self._held > self._in_memory:
-            self._spill()
+        self._file.write(items)
 
     def in_order(self) -> Iterator[tuple[pa.RecordBatch, Order]]:
         """All items, in batches of some size, each with the order of what is in it; once."""
@@ -169,17 +158,13 @@ class Spool:
         # Equal ones in the order they came in.
         order = np.argsort(keys(np.concatenate(self._positions, axis=1)), kind="stable")
         self._positions.clear()
-        if not self._is_on_disk:
-            items = pa.concat_batches(self._batches)
-            self._batches.clear()
-            yield items, order
-            return
         rank = np.empty_like(order)
         rank[order] = np.arange(len(order))
         del order
         count = min(_MAX_BUCKETS, -(-self._bytes // self._bucket))
         bucket_of = (rank * count // len(rank)).astype(np.int16)
-        self._deal(bucket_of, count)
+        if count > 1:
+            self._deal(bucket_of, count)
         for number, bucket in enumerate(self._buckets):
             items = pa.concat_batches(list(bucket.read()))
             bucket.remove()
@@ -189,13 +174,6 @@ class Spool:
         """Remove all files."""
         for file in (self._file, *self._buckets):
             file.remove()
-
-    def _spill(self) -> None:
-        self._is_on_disk = True
-        for batch in self._batches:
-            self._file.write(batch)
-        self._batches.clear()
-        self._held = 0
 
     def _deal(self, bucket_of: Any, count: int) -> None:
         """Write each item to its bucket."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
-from itertools import chain
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 Numbers = list[float]
@@ -24,14 +24,6 @@ _Z = 1000
 _MAX_DEPTH = 8
 """Geometry collections within geometry collections."""
 _WORLD_WEST, _WORLD_EAST = -180.0, 180.0
-
-
-_PLAIN = {float, int}
-_EXACT = 2.0**53
-_RING = struct.Struct("<BIII")
-"""The head of a polygon of one ring: byte order, type, rings, positions."""
-_RECTANGLE = struct.Struct("<BIII10d")
-"""A polygon of one ring of five positions."""
 
 
 class InvalidPlace(ValueError):
@@ -60,10 +52,6 @@ def parse_bbox(value: Any) -> Bounds:
     Raises:
         InvalidPlace: if it is anything else; says why.
     """
-    if type(value) is list and len(value) == 4 and _are_plain(value):
-        west, south, east, north = map(float, value)
-        if south <= north:
-            return west, south, east, north
     if not isinstance(value, list) or len(value) not in (4, 6):
         raise InvalidPlace("bbox is not four or six numbers")
     half = len(value) // 2
@@ -82,10 +70,7 @@ def parse_geometry(value: Any) -> Shape:
     Raises:
         InvalidPlace: if it is no geometry; says why.
     """
-    quick = _plain_polygon(value)
-    if quick is not None:
-        return quick
-    builder = _Builder(_has_heights(value, 0))
+    builder = _Builder(_has_heights(value))
     kind = builder.geometry(value, 0)
     wkb = b"".join(builder.parts)
     return Shape(wkb, builder.bounds(), kind + (" Z" if builder.heights else ""))
@@ -100,10 +85,6 @@ def covering(bbox: Bounds | None, shape: Shape | None) -> Bounds | None:
     Returns:
         West, south, east, north with west <= east; None for an item without a place.
     """
-    if bbox is not None and (shape is None or bbox == shape.bounds):
-        west, _, east, _ = bbox
-        if _WORLD_WEST <= west <= east <= _WORLD_EAST:
-            return bbox
     boxes = [box for box in (bbox, shape.bounds if shape else None) if box is not None]
     if not boxes:
         return None
@@ -122,76 +103,23 @@ def _number(value: Any) -> float:
     raise InvalidPlace(f"{str(value)[:20]!r} is not a number to place anything by")
 
 
-def _are_plain(numbers: list[Any]) -> bool:
-    """Whether all are numbers, finite, and whole ones small enough to be exact."""
-    kinds = {*map(type, numbers)}
-    if not kinds <= _PLAIN:
-        return False
-    # A whole number may be too large for a float, or for the sum.
-    if int in kinds and max(map(abs, numbers)) >= _EXACT:
-        return False
-    return math.isfinite(sum(numbers))
-
-
-def _plain_polygon(value: Any) -> Shape | None:
-    """A polygon of one ring in two dimensions, as most are; None of all else, right or wrong."""
-    try:
-        if value["type"] != "Polygon":
-            return None
-        (ring,) = value["coordinates"]
-        if len(ring) == 5:
-            quick = _plain_rectangle(ring)
-            if quick is not None:
-                return quick
-        if {*map(len, ring)} != {2} or {*map(type, ring)} != {list} or ring[0] != ring[-1]:
-            return None
-        flat = [*chain.from_iterable(ring)]
-    except (KeyError, TypeError, ValueError):
-        return None
-    if len(ring) < 4 or not _are_plain(flat):
-        return None
-    flat = [*map(float, flat)]
-    x, y = flat[::2], flat[1::2]
-    wkb = _RING.pack(1, _POLYGON, 1, len(ring)) + struct.pack(f"<{len(flat)}d", *flat)
-    return Shape(wkb, (min(x), min(y), max(x), max(y)), "Polygon")
-
-
-def _plain_rectangle(ring: list[Any]) -> Shape | None:
-    """A ring of four corners, all of them fractions: what grids of tiles are made of."""
-    (x0, y0), (x1, y1), (x2, y2), (x3, y3), (x4, y4) = ring
-    kinds = {*map(type, (x0, y0, x1, y1, x2, y2, x3, y3, x4, y4))}
-    if kinds != {float} or {*map(type, ring)} != {list} or x0 != x4 or y0 != y4:
-        return None
-    if not math.isfinite(x0 + y0 + x1 + y1 + x2 + y2 + x3 + y3):
-        return None
-    west, east = min(x0, x1, x2, x3), max(x0, x1, x2, x3)
-    south, north = min(y0, y1, y2, y3), max(y0, y1, y2, y3)
-    wkb = _RECTANGLE.pack(1, _POLYGON, 1, 5, x0, y0, x1, y1, x2, y2, x3, y3, x4, y4)
-    return Shape(wkb, (west, south, east, north), "Polygon")
-
-
-def _has_heights(value: Any, depth: int) -> bool:
+def _has_heights(geometry: Any) -> bool:
     """Whether all positions have a height; where some have not, none is kept."""
-    heights, positions = _count_heights(value, depth)
-    return bool(positions) and heights == positions
+    found = [len(position) > 2 for position in _positions(geometry, 0)]
+    return bool(found) and all(found)
 
 
-def _count_heights(value: Any, depth: int) -> tuple[int, int]:
+def _positions(value: Any, depth: int) -> Iterator[list[Any]]:
     if depth > _MAX_DEPTH:
         raise InvalidPlace("geometry is nested too deeply")
     if isinstance(value, dict):
-        value = value.get("coordinates", value.get("geometries"))
-        return _count_heights(value, depth + 1)
-    if not isinstance(value, list) or not value:
-        return 0, 0
-    if isinstance(value[0], int | float):
-        return int(len(value) > 2), 1
-    heights = positions = 0
-    for part in value:
-        more_heights, more_positions = _count_heights(part, depth + 1)
-        heights += more_heights
-        positions += more_positions
-    return heights, positions
+        parts = value.get("coordinates", value.get("geometries"))
+        yield from _positions(parts, depth + 1)
+    elif isinstance(value, list) and value and isinstance(value[0], int | float):
+        yield value
+    elif isinstance(value, list):
+        for part in value:
+            yield from _positions(part, depth + 1)
 
 
 class _Builder:

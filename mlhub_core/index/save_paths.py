@@ -253,7 +253,7 @@ def taken_in_item(
     Its JSON has its id for a name in every catalog that keeps the rules; that name is never an
     asset's, wherever this item's JSON may lie.
     """
-    held = {case_key(item_name(item_id) + ".json")}
+    held = {case_key(directory_name(item_id) + ".json")}
     parent, _, own = json_path.rpartition("/")
     if parent == directory:
         held.add(case_key(own))

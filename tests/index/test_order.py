@@ -35,8 +35,8 @@ def entries(count: int, seed: int = 1) -> list[Item]:
     return found
 
 
-def spooled(path: Path, items: list[Item], in_memory: int) -> list[dict[str, Any]]:
-    spool, rows = Spool(path, in_memory, in_memory), ItemBatch()
+def spooled(path: Path, items: list[Item], bucket: int) -> list[dict[str, Any]]:
+    spool, rows = Spool(path, bucket), ItemBatch()
     for number, item in enumerate(items):
         rows.add("coll", item, f"coll/{item.item_id}", ASSETS, NAMES)
         if number % 100 == 99 or number == len(items) - 1:
@@ -50,7 +50,7 @@ def spooled(path: Path, items: list[Item], in_memory: int) -> list[dict[str, Any
 
 
 @pytest.mark.parametrize("count", [1, 99, 600])
-def test_the_same_whatever_fits_in_memory(tmp_path: Path, count: int) -> None:
+def test_the_same_however_many_buckets(tmp_path: Path, count: int) -> None:
     items = entries(count)
     wanted = spooled(tmp_path / "s", items, 10**9)
     assert spooled(tmp_path / "s", items, 20_000) == wanted
