@@ -142,9 +142,9 @@ def check_files(directory: Path, count: int, shuffled: bool) -> None:
     """Every file that the ledger knows, then every file that it does not."""
     paths = DownloadPaths.of(_DATASET, directory)
     with Findings(paths.state_dir / "findings.csv") as findings:
-        checked = check_recorded(paths, findings)
+        files, _, _ = check_recorded(paths, findings)
         check_unrecorded(paths, None, findings)
-    assert checked.files == count // _PER_ITEM * _PER_ITEM
+    assert files == count // _PER_ITEM * _PER_ITEM
     assert not findings.counts
 
 

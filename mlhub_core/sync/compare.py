@@ -44,7 +44,7 @@ COLUMNS = (
 """What is read of an index. One that says when assets were updated is read for that instead of for
 the properties."""
 
-BATCH_ROWS = 65_536
+_BATCH_ROWS = 16_384
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _hashes(index: Path, dated: bool, stop: StopFlag) -> Iterator[_Hashes]:
     columns = [*COLUMNS[:-1], "updated" if dated else "properties"]
     yield _hashed([])
     with open_parquet(index) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False):
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns, use_threads=False):
             stop.check()
             values = [batch.column(name).to_pylist() for name in columns]
             if not dated:

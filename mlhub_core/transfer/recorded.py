@@ -12,8 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from mlhub_core.chores import Pool
 from mlhub_core.exceptions import StorageError
@@ -39,21 +37,6 @@ _INDEX_ROWS = 2_000
 _PROGRESS_SECONDS = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What was looked at.
-
-    Attributes:
-        files: Files that the ledger knows.
-        bytes: Their sizes together, by the ledger.
-        sizes_only: Those of which only the size could be compared: the ledger has no digest.
-    """
-
-    files: int
-    bytes: int
-    sizes_only: int
-
-
 def check_recorded(
     paths: DownloadPaths,
     findings: Findings,
@@ -61,7 +44,7 @@ def check_recorded(
     threads: int | None = None,
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
-) -> Checked:
+) -> tuple[int, int, int]:
     """Check every file that the ledger knows: there, as long, with the same digest.
 
     Call it under the directory's lock, with the journals merged. A few threads read the files,
@@ -73,6 +56,10 @@ def check_recorded(
         threads: Files read at a time; None for one a processor, four at most.
         stop: Looked at after every MiB.
         on_progress: Gets files and bytes, as ``Stage.VERIFY``.
+
+    Returns:
+        How many files the ledger knows, their sizes together, and how many of them have no digest
+        there, so that only their size could be compared.
 
     Raises:
         Interrupted: if ``stop`` is set.
@@ -101,7 +88,7 @@ def check_recorded(
                 future.cancel()
             raise
     reader.tell(finished=True)
-    return Checked(files, size, sizes_only)
+    return files, size, sizes_only
 
 
 def _batches(all_entries: Iterator[Entry]) -> Iterator[list[Entry]]:
@@ -180,21 +167,9 @@ class _Reader:
         )
 
 
-class Uncompared(NamedTuple):
-    """Files whose checksum in the catalog cannot be read.
-
-    Attributes:
-        files: How many.
-        example: The first of them, with its checksum.
-    """
-
-    files: int = 0
-    example: str = ""
-
-
 def check_outdated(
     paths: DownloadPaths, findings: Findings, *, stop: StopFlag | None = None
-) -> Uncompared:
+) -> tuple[int, str]:
     """Compare what the ledger knows with what the index says.
 
     Found are files that are as they were fetched, and not what the catalog says: changed since, or
@@ -205,15 +180,18 @@ def check_outdated(
         findings: Gets them, as outdated or damaged.
         stop: Looked at now and then.
 
+    Returns:
+        Of how many files the checksum in the catalog cannot be read, and the first of them with it.
+
     Raises:
         Interrupted: if ``stop`` is set.
         StorageError: if the disk refuses.
     """
     if not paths.index.is_file():
-        return Uncompared()
+        return 0, ""
     stop = stop or StopFlag()
     ledger = LedgerReader(paths.ledger_dir)
-    uncompared = Uncompared()
+    uncompared, example = 0, ""
     common: dict[str, bool] = {}
     try:
         for columns in index_batches(paths.index, (*COLUMNS, "common_asset"), stop, _INDEX_ROWS):
@@ -224,8 +202,8 @@ def check_outdated(
                 if entry is None:
                     continue
                 if asset.checksum is not None and parse_checksum(asset.checksum) is None:
-                    example = f"{asset.checksum[:80]!r} of {asset.save_path}"
-                    uncompared = Uncompared(uncompared.files + 1, uncompared.example or example)
+                    uncompared += 1
+                    example = example or f"{asset.checksum[:80]!r} of {asset.save_path}"
                 outdated = _is_outdated(paths, entry, asset, stop)
                 if is_common:  # of many items, which may describe it differently
                     common[asset.save_path] = common.get(asset.save_path, True) and outdated
@@ -236,7 +214,7 @@ def check_outdated(
     finally:
         ledger.close()
     findings.add_all([_outdated(path) for path, outdated in common.items() if outdated])
-    return uncompared
+    return uncompared, example
 
 
 def _is_outdated(paths: DownloadPaths, entry: Entry, asset: Asset, stop: StopFlag) -> bool:

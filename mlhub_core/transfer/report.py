@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from mlhub_core.exceptions import DownloadIncomplete
+from mlhub_core.selection.plan import format_bytes
 from mlhub_core.sources.remarks import lacking
 
 _CAUSES_SHOWN = 10
@@ -160,7 +161,7 @@ class DownloadReport:
         if self.catalog_only:
             return "the catalog is here; no assets were asked for."
         here = self.files - self.failed
-        parts = [f"{self.fetched:,} fetched ({_bytes(self.fetched_bytes)})"]
+        parts = [f"{self.fetched:,} fetched ({format_bytes(self.fetched_bytes)})"]
         if self.kept:
             parts.append(f"{self.kept:,} were here already")
         if self.adopted:
@@ -213,31 +214,11 @@ def uncompared_text(count: int, example: str) -> str:
 
 def add_up(results: Iterable[PartitionResult]) -> dict[str, Any]:
     """Sums over partitions, under the names that :class:`DownloadReport` has for them."""
-    names = (
-        "files",
-        "fetched",
-        "fetched_bytes",
-        "kept",
-        "adopted",
-        "resumed",
-        "unchecked",
-        "failed",
-        "uncompared",
-        "retries",
-        "requests",
-    )
+    apart = ("number", "failures_path", "seconds", "uncompared_example")
+    names = [field.name for field in fields(PartitionResult) if field.name not in apart]
     totals: dict[str, Any] = {**dict.fromkeys(names, 0), "uncompared_example": ""}
     for result in results:
         totals["uncompared_example"] = totals["uncompared_example"] or result.uncompared_example
         for name in names:
             totals[name] += getattr(result, name)
     return totals
-
-
-def _bytes(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

@@ -173,20 +173,22 @@ def check_download(
     """
     started = time.monotonic()
     with Findings(paths.state_dir / FINDINGS_NAME) as findings:
-        checked = check_recorded(paths, findings, stop=stop, on_progress=on_progress)
+        files, size, sizes_only = check_recorded(
+            paths, findings, stop=stop, on_progress=on_progress
+        )
         catalog = check_catalog(paths, findings, limits=limits, stop=stop)
-        uncompared = check_outdated(paths, findings, stop=stop)
+        uncompared, example = check_outdated(paths, findings, stop=stop)
         check_unrecorded(paths, catalog, findings, stop=stop)
     counts: dict[str, Any] = {kind.value: findings.counts[kind] for kind in Kind}
     return VerifyReport(
         dataset_id=paths.dataset_id,
         directory=paths.asset_dir,
-        files=checked.files,
-        bytes=checked.bytes,
-        sizes_only=checked.sizes_only,
+        files=files,
+        bytes=size,
+        sizes_only=sizes_only,
         **counts,
-        uncompared=uncompared.files,
-        uncompared_example=uncompared.example,
+        uncompared=uncompared,
+        uncompared_example=example,
         catalog=findings.of_catalog,
         first=tuple(findings.first),
         listing=findings.path if findings.counts else None,
