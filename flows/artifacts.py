@@ -100,11 +100,10 @@ def show_report(
 
 def _picture(info: DatasetInfo, index: AssetIndex, plan: Plan) -> str | None:
     """A URL that holds the picture: it leads to it from everywhere, and for as long as the page."""
-    from mlhub_core.reports.footprints import count_footprints
-    from mlhub_core.reports.picture import data_url, draw
+    from mlhub_core.reports.map import count_footprints, data_url, draw
 
     everything = bool(plan.funnel) and plan.files == plan.funnel[0][1]
-    prints = count_footprints(index.path, plan.partitions, items=plan.items, all_chosen=everything)
+    prints = count_footprints(index.path, plan.partitions, all_chosen=everything)
     if prints is None:
         return None
     chosen, every = counted(plan.items, "item"), counted(index.items, "item")

@@ -1,7 +1,7 @@
-"""Draws footprints as an SVG: a frame with degrees, and inside it the grid as a small PNG.
+"""A map of a selection: how many footprints cover each cell of a grid, drawn as a picture.
 
-Both are written here, because a drawing library would be one more thing to install for a raster of
-a few colours. The picture needs nothing from elsewhere, so that it can travel as one text.
+The index is read a batch at a time, and what is held is two grids and a hash of each chosen item.
+The picture is an SVG that needs nothing else, so that it can travel as one text.
 """
 
 from __future__ import annotations
@@ -10,16 +10,34 @@ import base64
 import math
 import struct
 import zlib
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 import numpy as np
 
-from mlhub_core.reports.footprints import Bounds, Footprints
+from mlhub_core.buffers import distinct, mask_array
+from mlhub_core.chores import open_parquet
+from mlhub_core.selection.conditions import item_boxes, item_starts
+from mlhub_core.selection.index_reader import open_index
+from mlhub_core.selection.partition import Partition
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
+    Floats = NDArray[np.float64]
+    Hashes = NDArray[np.int64]
+    Grid = NDArray[np.int64]
+
+Bounds = tuple[float, float, float, float]
+
+_IDS = ["collection_id", "item_id"]
+_COLUMNS = 240
+"""Cells from west to east: each becomes some pixels, and more would not be seen."""
+_LEAST_DEGREES = 0.02
+"""The smallest extent shown: a single chip would else be a picture of itself."""
 _WIDTH = 720
 _MARGIN = 44
 _HEAD = 58
@@ -27,6 +45,150 @@ _FOOT = 30
 _GREYS = ("#dfe4ea", "#c8d0da", "#aeb9c7", "#93a1b3")
 _COLOURS = ("#f9c784", "#f5a94e", "#e8842a", "#c75f14")
 _TICKS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Footprints:
+    """Two grids over one extent, rows from north to south.
+
+    Attributes:
+        bounds: West, south, east, north, in degrees.
+        everything: How many items cover each cell; one whose rows a batch parts counts twice.
+        chosen: How many of them were selected.
+    """
+
+    bounds: Bounds
+    everything: Grid
+    chosen: Grid
+
+
+def count_footprints(
+    index: Path, partitions: tuple[Partition, ...], *, all_chosen: bool
+) -> Footprints | None:
+    """Count the footprints of a dataset's items, cell by cell.
+
+    Args:
+        index: The asset index, GeoParquet.
+        partitions: What was selected.
+        all_chosen: Whether that is everything, which saves the comparison.
+
+    Returns:
+        None if nothing in the index has a place.
+
+    Raises:
+        InvalidArgument: if there is no such index.
+        StorageError: if a file cannot be read.
+    """
+    with open_index(index) as reader:
+        bounds = _bounds(reader.noted("geo"))
+        if bounds is None:
+            return None
+        chosen = None if all_chosen else _chosen_items(partitions)
+        grids = _Grids(bounds)
+        for group in reader.groups():
+            for rows in reader.scan(group, [*_IDS, "item_bbox", "bbox"]):
+                items = _items(rows)
+                boxes = item_boxes(items).T
+                there = np.isfinite(boxes).all(axis=1)
+                picked = there if chosen is None else there & _is_in(_hashes(items), chosen)
+                grids.add(boxes[there], boxes[picked])
+        return grids.result()
+
+
+def _items(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The first row of each item."""
+    return rows.filter(mask_array(item_starts(rows)))
+
+
+def _hashes(items: pa.RecordBatch) -> Hashes:
+    names = zip(*(items.column(name).to_pylist() for name in _IDS), strict=True)
+    return np.fromiter(map(hash, names), np.int64, items.num_rows)
+
+
+def _chosen_items(partitions: tuple[Partition, ...]) -> Hashes:
+    parts = [np.empty(0, np.int64)]
+    for partition in partitions:
+        with open_parquet(partition.path) as file:
+            for rows in file.iter_batches(columns=_IDS, use_threads=False):
+                items = rows.filter(rows.column("item_id").is_valid())
+                parts.append(_hashes(_items(items)))
+    return distinct(np.concatenate(parts))
+
+
+def _is_in(hashes: Hashes, chosen: Hashes) -> NDArray[np.bool_]:
+    if not len(chosen):
+        return np.zeros(len(hashes), dtype=bool)
+    places = np.minimum(np.searchsorted(chosen, hashes), len(chosen) - 1)
+    return np.equal(chosen[places], hashes)
+
+
+class _Grids:
+    """Counts boxes by their corners: sums over both axes then give what covers each cell."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        west, south, east, north = bounds
+        self._bounds = bounds
+        self._columns = _COLUMNS
+        self._rows = max(1, round(_COLUMNS * (north - south) / (east - west)))
+        shape = (self._rows + 1) * (self._columns + 1)
+        self._corners = [np.zeros(shape, np.int64), np.zeros(shape, np.int64)]
+
+    def add(self, everything: Floats, chosen: Floats) -> None:
+        for corners, boxes in zip(self._corners, (everything, chosen), strict=True):
+            # One that crosses the antimeridian has its west in the east: it is two boxes.
+            crossing = boxes[:, 0] > boxes[:, 2]
+            left, right = boxes[crossing].copy(), boxes[crossing].copy()
+            left[:, 2] = 180.0
+            right[:, 0] = -180.0
+            self._count(corners, np.concatenate([boxes[~crossing], left, right]))
+
+    def _count(self, corners: Grid, boxes: Floats) -> None:
+        west, south, east, north = self._bounds
+        x = (boxes[:, [0, 2]] - west) / (east - west) * self._columns
+        y = (north - boxes[:, [3, 1]]) / (north - south) * self._rows
+        x0, x1 = np.clip(x, 0, self._columns - 1).astype(np.int64).T
+        y0, y1 = np.clip(y, 0, self._rows - 1).astype(np.int64).T
+        width = self._columns + 1
+        for rows, columns, sign in (
+            (y0, x0, 1),
+            (y0, x1 + 1, -1),
+            (y1 + 1, x0, -1),
+            (y1 + 1, x1 + 1, 1),
+        ):
+            corners += sign * np.bincount(rows * width + columns, minlength=len(corners))
+
+    def result(self) -> Footprints:
+        shape = (self._rows + 1, self._columns + 1)
+        everything, chosen = (
+            corners.reshape(shape).cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
+            for corners in self._corners
+        )
+        return Footprints(self._bounds, everything, chosen)
+
+
+def _bounds(geo: Any) -> Bounds | None:
+    """What to show: around everything that has a place, with a margin, in an agreeable shape."""
+    try:
+        box = geo["columns"][geo["primary_column"]]["bbox"]
+        west, south, east, north = (float(number) for number in box)
+    except (KeyError, TypeError, ValueError):
+        return None
+    if not all(map(math.isfinite, (west, south, east, north))):
+        return None
+    if west > east:
+        west, east = -180.0, 180.0
+    width, height = (max(side * 1.1, _LEAST_DEGREES) for side in (east - west, north - south))
+    width, height = max(width, height / 1.2), max(height, width / 3)
+    middle_x, middle_y = (west + east) / 2, (south + north) / 2
+    return (
+        max(middle_x - width / 2, -180.0),
+        max(middle_y - height / 2, -90.0),
+        min(middle_x + width / 2, 180.0),
+        min(middle_y + height / 2, 90.0),
+    )
+
+
+# The picture
 
 
 def draw(prints: Footprints, title: str, chosen: str, everything: str) -> str:
