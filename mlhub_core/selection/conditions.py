@@ -223,8 +223,13 @@ def item_starts(rows: pa.RecordBatch) -> Mask:
         column = rows.column(name)
         if len(column) > 1:
             # Rows of no item differ from each other: null is not equal to null.
-            starts[1:] |= truths(pc.not_equal(column[1:], column[:-1]).fill_null(True))
+            starts[1:] |= ~is_true(pc.equal(column[1:], column[:-1]))
     return starts
+
+
+def is_true(column: pa.BooleanArray) -> Mask:
+    """Which values are true; null is not."""
+    return truths(column) & valid(column)
 
 
 def by_item(rows: pa.RecordBatch, ask: Ask) -> Mask:
@@ -241,7 +246,7 @@ def by_item(rows: pa.RecordBatch, ask: Ask) -> Mask:
 
 def _of_media_type(rows: pa.RecordBatch, pattern: str) -> Mask:
     plain = pc.replace_substring(pc.utf8_lower(rows.column("media_type")), " ", "")
-    return truths(pc.match_substring_regex(plain, pattern).fill_null(False))
+    return is_true(pc.match_substring_regex(plain, pattern))
 
 
 def _media_pattern(wanted: Iterable[str]) -> str:

@@ -33,6 +33,7 @@ from mlhub_core.selection.conditions import (
     either,
     is_among,
     is_any_item,
+    is_true,
     item_starts,
     listed,
 )
@@ -88,6 +89,8 @@ class Summary:
     Attributes:
         rows: How many there are.
         item_rows: How many of them belong to items.
+        files: How many different files they are.
+        weight: What these weigh, for partitions.
         by_collection: The different items of each collection.
         first: First moment of the items, in microseconds since 1970.
         last: Last one.
@@ -96,6 +99,8 @@ class Summary:
 
     rows: int = 0
     item_rows: int = 0
+    files: int = 0
+    weight: float = 0.0
     by_collection: dict[str, Distinct] = field(default_factory=lambda: defaultdict(Distinct))
     first: int | None = None
     last: int | None = None
@@ -116,9 +121,12 @@ class Summary:
         """First and last moment; None without any."""
         return None if self.first is None or self.last is None else (self.first, self.last)
 
-    def add(self, rows: pa.RecordBatch) -> None:
-        """Take some rows."""
+    def add(self, rows: pa.RecordBatch, is_file: Mask) -> None:
+        """Take some rows, of which those count as files that are the first of theirs."""
         self.rows += rows.num_rows
+        sizes = rows.column("file_size").filter(mask_array(is_file))
+        self.files += len(sizes)
+        self.weight += float(weights(sizes).sum())
         rows = rows.filter(rows.column("item_id").is_valid())
         self.item_rows += rows.num_rows
         if not rows.num_rows:
@@ -166,7 +174,12 @@ class Query:
         index: The index.
         stop: Stops the query when set.
         chosen: For each row of the index whether it matches.
+        files: The same without the second and further rows of a file.
+        summary: What the matching rows add up to.
     """
+
+    files: Mask
+    summary: Summary
 
     def __init__(
         self,
@@ -197,22 +210,33 @@ class Query:
         self._stages = self._search(self._conditions, self._on_progress)
         self.chosen = self._stages[-1].copy()
         self._narrow()
-        if not allow_empty and not self._finds_something():
+        self.add_up()
+        # A collection's own assets have no time and no place: where those are filtered, they
+        # alone do not make a match.
+        found = self.summary.item_rows if self._wanted.about_items else self.summary.rows
+        if not found and not allow_empty:
             raise self._nothing()
+
+    def add_up(self) -> None:
+        """Find out what the chosen rows add up to."""
+        self.files = self._without_others(self.chosen)
+        self.summary = Summary()
+        for group in self.index.groups():
+            for places, rows in self._rows_of(group, [*IDS, *_EXTENT, "file_size"]):
+                self.summary.add(rows, self.files[places])
 
     def _search(self, wanted: list[Condition], on_progress: ProgressSink = ignore) -> list[Mask]:
         """The rows that are left of all that Arrow compares, and after each that is asked."""
         where = all_of(wanted)
         asked = [(condition, condition.asks) for condition in wanted if condition.asks]
-        names = {name for condition, _ in asked for name in condition.columns}
-        columns = {name: pc.field(name) for name in names}
-        columns["_matches"] = pc.scalar(True) if where is None else where
+        names = sorted({name for condition, _ in asked for name in condition.columns})
+        if not wanted:
+            return [np.ones(self.index.rows, bool)]
         total = self.index.rows
         stages = [np.zeros(total, bool) for _ in range(len(asked) + 1)]
         for group in self.index.groups(where):
             first = group.first
-            for batch in self.scan(group, columns):
-                mask = truths(batch.column("_matches").fill_null(False))
+            for batch, mask in self._compared(group, where, names):
                 end = first + len(mask)
                 stages[0][first:end] = mask
                 for stage, (_, asks) in zip(stages[1:], asked, strict=True):
@@ -224,14 +248,18 @@ class Query:
         on_progress(Progress(Stage.FILTER, total, total, finished=True))
         return stages
 
-    def _finds_something(self) -> bool:
-        """Whether there is a match: where items are filtered, one of an item.
-
-        A collection's own assets have no time and no place; they alone do not make a match.
-        """
-        if not self._wanted.about_items:
-            return bool(self.chosen.any())
-        return any(rows.column("item_id").null_count < rows.num_rows for rows in self.rows(IDS))
+    def _compared(
+        self, group: Group, where: pc.Expression | None, names: list[str]
+    ) -> Iterator[tuple[pa.RecordBatch, Mask]]:
+        """Columns of a row group, and which of its rows Arrow says match."""
+        if where is None:
+            for batch in self.scan(group, names):
+                yield batch, np.ones(batch.num_rows, bool)
+            return
+        columns = {name: pc.field(name) for name in names} | {"_matches": where}
+        for batch in self.index.compute(group, columns):
+            self.stop.check()
+            yield batch, is_true(batch.column("_matches"))
 
     # What matches
 
@@ -260,20 +288,15 @@ class Query:
                 yield first + np.flatnonzero(wanted), batch.filter(mask_array(wanted))
             first += batch.num_rows
 
-    def scan(
-        self,
-        group: Group,
-        columns: list[str] | dict[str, pc.Expression],
-        where: pc.Expression | None = None,
-    ) -> Iterator[pa.RecordBatch]:
+    def scan(self, group: Group, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Columns of a row group, all rows of it, looking at the stop flag now and then."""
-        for batch in self.index.scan(group, columns, where):
+        for batch in self.index.scan(group, columns):
             self.stop.check()
             yield batch
 
-    def files(self, chosen: Mask | None = None) -> Mask:
-        """The matching rows without the second and further ones of a file."""
-        files = (self.chosen if chosen is None else chosen).copy()
+    def _without_others(self, chosen: Mask) -> Mask:
+        """Some rows without the second and further ones of a file."""
+        files = chosen.copy()
         found: list[NDArray[np.int64]] = []
         hashes = []
         for group in self.index.groups():
@@ -291,26 +314,16 @@ class Query:
             files[places[first]] = True
         return files
 
-    def cut(self, files: Mask, directory: Path, workers: int) -> tuple[Partition, ...]:
-        """Write rows to partition files of similar weight.
+    def cut(self, directory: Path, workers: int) -> tuple[Partition, ...]:
+        """Write the files to partition files of similar weight.
 
         Args:
-            files: Which rows: each file once.
-            directory: Where the files go; it exists.
+            directory: Where they go; it exists.
             workers: Partitions that will run at a time.
         """
-        count = int(np.count_nonzero(files))
-        sizes = (rows.column("file_size") for rows in self.rows(["file_size"], files))
-        weight = sum(float(weights(some).sum()) for some in sizes)
-        rows = self.rows(list(COLUMNS), files)
-        return write_partitions(rows, directory, partition_count(count, workers), weight)
-
-    def summary(self) -> Summary:
-        """What the matching rows add up to."""
-        summary = Summary()
-        for rows in self.rows([*IDS, *_EXTENT]):
-            summary.add(rows)
-        return summary
+        count = partition_count(self.summary.files, workers)
+        rows = self.rows(list(COLUMNS), self.files)
+        return write_partitions(rows, directory, count, self.summary.weight)
 
     # What was left out
 
@@ -328,7 +341,7 @@ class Query:
         return (*left, *self._narrowed)
 
     def _count_files(self, chosen: Mask) -> int:
-        return int(np.count_nonzero(self.files(chosen)))
+        return int(np.count_nonzero(self._without_others(chosen)))
 
     def lacking(self, what: str) -> int:
         """Items that a filter left out because they have no ``place``, or no ``time``."""
@@ -338,8 +351,8 @@ class Query:
                 continue
             where = both(all_of(self._conditions[:number]), is_any_item() & condition.lacking)
             for group in self.index.groups(where):
-                for rows in self.scan(group, IDS, where):
-                    items.add(_names(rows.filter(mask_array(item_starts(rows)))))
+                for batch, mask in self._compared(group, where, IDS):
+                    items.add(_names(_items(batch.filter(mask_array(mask)))))
         return items.count()
 
     def _nothing(self) -> NothingMatches:
@@ -420,10 +433,9 @@ class Query:
         columns = {"_source": is_source, "_listed": listed(keys)}
         for group in self.index.groups(is_source):
             first = group.first
-            for batch in self.scan(group, columns):
-                source, is_listed = (
-                    truths(batch.column(name).fill_null(False)) for name in columns
-                )
+            for batch in self.index.compute(group, columns):
+                self.stop.check()
+                source, is_listed = (is_true(batch.column(name)) for name in columns)
                 found = found or bool(source.any())
                 self.chosen[first : first + len(source)] |= source & is_listed
                 first += len(source)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -139,16 +138,15 @@ def check_output(index: Path, output: str | None) -> None:
 
 
 def _found(query: Query) -> Found:
-    files = query.files()
     known = unknown = 0
     first: list[str] = []
-    for rows in query.rows(["file_size", "save_path"], files):
+    for rows in query.rows(["file_size", "save_path"], query.files):
         sizes = rows.column("file_size")
         known += pc.sum(sizes).as_py() or 0
         unknown += sizes.null_count
         first += rows.column("save_path")[: SHOWN_PATHS - len(first)].to_pylist()
-    plan = plan_of(query, "", Path(), (), files, known_bytes=known, unknown_sizes=unknown)
-    return Found(int(np.count_nonzero(query.chosen)), plan, tuple(first))
+    plan = plan_of(query, "", Path(), (), known_bytes=known, unknown_sizes=unknown)
+    return Found(query.summary.rows, plan, tuple(first))
 
 
 def _write(query: Query, output: str) -> None:

@@ -8,16 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.index.schema import FACTS_KEY, YOUNG_COLUMNS, index_schema
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 _NAME_ONE = "name a Parquet file that `mlhub download` or `mlhub index` wrote"
 _KINDS = {
@@ -41,14 +44,12 @@ class Group:
         first: The number of its first row in the index.
         rows: How many it has.
         shares_files: Whether a row of it may name the same file as another.
-        fragment: What Arrow reads it by.
     """
 
     number: int
     first: int
     rows: int
     shares_files: bool
-    fragment: ds.ParquetFileFragment
 
     @property
     def end(self) -> int:
@@ -74,6 +75,8 @@ class IndexReader:
         wrong = _difference(schema)
         if wrong:
             raise InvalidArgument(f"{path} is no asset index: {wrong}; {_NAME_ONE}.")
+        self._names = set(schema.names)
+        self._file = open_parquet(path, metadata=self.metadata, buffer_size=_READ_BYTES)
 
     @property
     def rows(self) -> int:
@@ -103,47 +106,58 @@ class IndexReader:
 
     def has(self, column: str) -> bool:
         """Whether the index has a column; those of earlier versions lack some."""
-        return column in self.metadata.schema.to_arrow_schema().names
+        return column in self._names
 
     @cached_property
-    def _fragments(self) -> list[ds.ParquetFileFragment]:
-        files = ds.ParquetFileFormat()
-        whole = files.make_fragment(str(self.path), pafs.LocalFileSystem())
-        return list(whole.split_by_row_group(schema=index_schema()))
-
-    @cached_property
-    def _all_groups(self) -> list[Group]:
-        """The row groups, in order."""
-        may_share = pc.field("common_asset") if self.paths_differ else pc.scalar(True)
+    def _groups(self) -> list[Group]:
+        names = [column.path for column in self.metadata.schema]
+        common = names.index("common_asset")
         found, first = [], 0
-        for fragment in self._fragments:
-            (info,) = fragment.row_groups
-            shares = bool(fragment.subset(may_share, schema=index_schema()).row_groups)
-            found.append(Group(info.id, first, info.num_rows, shares, fragment))
+        for number in range(self.metadata.num_row_groups):
+            info = self.metadata.row_group(number)
+            known = info.column(common).statistics
+            none_common = known is not None and known.has_min_max and known.max is False
+            shares = not (self.paths_differ and none_common)
+            found.append(Group(number, first, info.num_rows, shares))
             first += info.num_rows
         return found
 
     def groups(self, where: pc.Expression | None = None) -> Iterator[Group]:
         """The row groups, in order, but for those of which statistics say that no row matches."""
-        for group in self._all_groups:
-            if where is None or group.fragment.subset(where, schema=index_schema()).row_groups:
-                yield group
+        if where is None:
+            yield from self._groups
+            return
+        for fragment in self._fragment.split_by_row_group(where, schema=index_schema()):
+            yield from (self._groups[info.id] for info in fragment.row_groups)
 
-    def scan(
-        self,
-        group: Group,
-        columns: list[str] | dict[str, pc.Expression],
-        where: pc.Expression | None = None,
-    ) -> Iterator[pa.RecordBatch]:
-        """Columns of a row group, or what is computed of them, a batch of rows at a time."""
+    @cached_property
+    def _fragment(self) -> ds.ParquetFileFragment:
+        import pyarrow.dataset as ds  # here, because it imports pandas
+
+        return ds.ParquetFileFormat().make_fragment(str(self.path), pafs.LocalFileSystem())
+
+    # Threads and reading ahead would hold memory, and win nothing on a local disk.
+
+    def scan(self, group: Group, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Columns of a row group, a batch of rows at a time."""
+        there = [name for name in columns if name in self._names]
+        for batch in self._file.iter_batches(
+            _BATCH_ROWS, [group.number], there or ["asset_key"], use_threads=False
+        ):
+            yield _conformed(batch, columns)
+
+    def compute(self, group: Group, columns: dict[str, pc.Expression]) -> Iterator[pa.RecordBatch]:
+        """What is computed of the columns of a row group, a batch of rows at a time."""
+        import pyarrow.dataset as ds
+
         options = ds.ParquetFragmentScanOptions(
             use_buffered_stream=True, buffer_size=_READ_BYTES, pre_buffer=False
         )
-        # Threads and reading ahead would hold memory, and win nothing on a local disk.
-        found: Iterator[pa.RecordBatch] = group.fragment.to_batches(
+        found: Iterator[pa.RecordBatch] = self._fragment.subset(
+            row_group_ids=[group.number]
+        ).to_batches(
             schema=index_schema(),
             columns=columns,
-            filter=where,
             batch_size=_BATCH_ROWS,
             batch_readahead=1,
             fragment_readahead=1,
@@ -151,6 +165,21 @@ class IndexReader:
             fragment_scan_options=options,
         )
         return found
+
+
+def _conformed(batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
+    """The columns with the types of an index; those that a file lacks are null."""
+    schema = pa.schema([index_schema().field(name) for name in columns])
+    if batch.schema.equals(schema):
+        return batch
+    names = set(batch.schema.names)
+    arrays = [
+        batch.column(field.name).cast(field.type)
+        if field.name in names
+        else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.record_batch(arrays, schema=schema)
 
 
 def _metadata(path: Path) -> Any:

@@ -161,10 +161,10 @@ def weights(sizes: pa.Array) -> NDArray[np.float64]:
     """What files weigh, by their sizes."""
     import numpy as np
 
-    from mlhub_core.buffers import values
+    from mlhub_core.buffers import valid, values
 
-    known = sizes.fill_null(_UNKNOWN_BYTES)
-    return values(known).astype(np.float64) + _PER_FILE_BYTES
+    known = np.where(valid(sizes), values(sizes), _UNKNOWN_BYTES)
+    return known.astype(np.float64) + _PER_FILE_BYTES
 
 
 def write_partitions(

@@ -97,12 +97,12 @@ def pick_assets(
         for rows in query.rows(list(ASSET_KEY)):
             keys = (rows.column(name).fill_null("").to_pylist() for name in ASSET_KEY)
             assets.update(map(hash, zip(*keys, strict=True)))
-        files = query.files()
+        query.add_up()
         without_url = sum(
-            int(np.count_nonzero(~_has_url(rows))) for rows in query.rows(["href"], files)
+            int(np.count_nonzero(~_has_url(rows))) for rows in query.rows(["href"], query.files)
         )
-        partitions = query.cut(files, directory, workers)
-        return Picked(partitions, wanted, int(np.count_nonzero(files)), without_url, assets)
+        partitions = query.cut(directory, workers)
+        return Picked(partitions, wanted, query.summary.files, without_url, assets)
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, StorageError):
             raise

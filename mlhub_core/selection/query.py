@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.index.schema import IDENTITY_KEY
@@ -18,10 +18,6 @@ from mlhub_core.selection.index_reader import IndexReader, open_index, telling
 from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import PLAN_NAME, Plan, reusable, seal
 from mlhub_core.stop import StopFlag
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 PLAN_VERSION = 1
 """Raised whenever the same index and filter give another plan: older ones are then made anew."""
@@ -71,14 +67,12 @@ def plan_assets(
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True, exist_ok=True)
         query.run(allow_empty=allow_empty)
-        files = query.files()
-        partitions = query.cut(files, directory, workers)
+        partitions = query.cut(directory, workers)
         plan = plan_of(
             query,
             dataset_id,
             directory,
             partitions,
-            files,
             known_bytes=sum(part.known_bytes for part in partitions),
             unknown_sizes=sum(part.unknown_sizes for part in partitions),
             made_from=made_from,
@@ -96,7 +90,6 @@ def plan_of(
     dataset_id: str,
     directory: Path,
     partitions: tuple[Partition, ...],
-    files: NDArray[np.bool_],
     **more: Any,
 ) -> Plan:
     """What the matching rows of a query add up to.
@@ -106,15 +99,14 @@ def plan_of(
         dataset_id: The dataset.
         directory: Where the partition files lie.
         partitions: The files, in batches.
-        files: Which rows: each file once.
         more: Further attributes.
     """
-    summary = query.summary()
+    summary = query.summary
     return Plan(
         dataset_id,
         directory,
         partitions,
-        files=int(files.sum()),
+        files=summary.files,
         items=summary.items,
         funnel=query.funnel(),
         without_place=query.lacking("place"),
