@@ -11,10 +11,10 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mlhub_core.chores import can_have_threads, start_thread
 from mlhub_core.console import say
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.plan import format_bytes
+from mlhub_core.threads import can_have_threads, start_thread
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

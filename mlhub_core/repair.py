@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from mlhub_core.carry import carry_out
-from mlhub_core.existing import existing_download
+from mlhub_core.archived import take_out
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import digest_file
 from mlhub_core.paths import DownloadPaths
@@ -29,7 +28,7 @@ from mlhub_core.transfer.findings import Finding, Kind, Part, read_findings
 from mlhub_core.transfer.ledger import mark_damaged
 from mlhub_core.transfer.report import DownloadReport, PartitionResult, add_up, uncompared_text
 from mlhub_core.transfer.verify import VerifyReport, check_download
-from mlhub_core.workspace import workspace
+from mlhub_core.workspace import existing_download, workspace
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +155,7 @@ def _check(run: Run, paths: DownloadPaths, settings: RunSettings) -> VerifyRepor
 
 def _take_out(run: Run, paths: DownloadPaths, picked: Picked, settings: RunSettings) -> None:
     """Take files out of an archive that the catalog stays in, damaged ones replaced."""
-    carry_out(
+    take_out(
         picked.partitions,
         paths,
         if_exists=DownloadIfExistsOpts.overwrite,

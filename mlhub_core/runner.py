@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from mlhub_core.chores import Pool, settle_all
 from mlhub_core.console import ensure_handler
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import AssetIndex
@@ -21,6 +20,7 @@ from mlhub_core.sources.base import DatasetInfo
 from mlhub_core.steps import Run
 from mlhub_core.stop import StopFlag
 from mlhub_core.sync.changes import Changes
+from mlhub_core.threads import Pool, settle_all
 from mlhub_core.transfer.report import DownloadReport, PartitionResult
 from mlhub_core.transfer.workers import download_partitions
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from mlhub_core.carry import carry_out
+from mlhub_core.archived import take_out
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index import build
 from mlhub_core.index.build import AssetIndex
@@ -151,7 +151,7 @@ def filter_assets(
     if request.settings.check_space:
         check_space(plan, paths, stop=run.stop)
     if not request.settings.unarchive:
-        carry_out(
+        take_out(
             plan.partitions,
             paths,
             if_exists=DownloadIfExistsOpts.overwrite if renewed else request.if_exists,

@@ -157,9 +157,9 @@ def index_archive(
 def _write(
     found: CatalogArchive, paths: DownloadPaths, unarchive: bool, stop: StopFlag, **more: Any
 ) -> AssetIndex:
-    from mlhub_core.chores import Pool
     from mlhub_core.index.build import index_assets
     from mlhub_core.sources.unarchive import unarchive as extract
+    from mlhub_core.threads import Pool
 
     try:
         paths.state_dir.mkdir(parents=True, exist_ok=True)

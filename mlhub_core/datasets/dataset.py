@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from mlhub_core import client
-from mlhub_core.chores import Pool
 from mlhub_core.client.answers import count_of, identified, types_of
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import user_path
 from mlhub_core.redact import without_secrets
 from mlhub_core.settings import RunSettings
+from mlhub_core.threads import Pool
 
 if TYPE_CHECKING:
     from mlhub_core.datasets.stac import Collection

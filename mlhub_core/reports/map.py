@@ -18,10 +18,10 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from mlhub_core.buffers import distinct, mask_array
-from mlhub_core.chores import open_parquet
 from mlhub_core.selection.conditions import item_boxes, item_starts
 from mlhub_core.selection.index_reader import open_index
 from mlhub_core.selection.partition import Partition
+from mlhub_core.threads import open_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.index.schema import FACTS_KEY, YOUNG_COLUMNS, index_schema
+from mlhub_core.threads import open_parquet
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlhub_core.chores import open_parquet
+from mlhub_core.threads import open_parquet
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlhub_core.buffers import truths
-from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.selection.engine import Query
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.index_reader import IndexReader
 from mlhub_core.selection.partition import Partition
 from mlhub_core.stop import StopFlag
+from mlhub_core.threads import open_parquet
 
 Key = tuple[str, ...]
 

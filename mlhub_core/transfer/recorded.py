@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
-from mlhub_core.chores import Pool
 from mlhub_core.exceptions import StorageError
 from mlhub_core.net.body import digest_file, first_bytes
 from mlhub_core.net.checksums import parse_checksum
@@ -21,6 +20,7 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import COLUMNS, Asset
 from mlhub_core.stop import StopFlag
+from mlhub_core.threads import Pool
 from mlhub_core.transfer.contents import LOOKED_AT, Answer, cause_against
 from mlhub_core.transfer.findings import Finding, Findings, Kind, look_at
 from mlhub_core.transfer.fingerprint import is_unchanged

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import StorageError
 from mlhub_core.layout import https_url, is_ours
 from mlhub_core.net.clients import CLIENTS
 from mlhub_core.redact import remember
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import TransferSettings
+from mlhub_core.threads import open_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -30,7 +30,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from mlhub_core.chores import Pool, settle_all, start_thread
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, ignore
@@ -38,6 +37,7 @@ from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import RunSettings, TransferSettings
 from mlhub_core.state import descriptor_of
 from mlhub_core.stop import StopFlag
+from mlhub_core.threads import Pool, settle_all, start_thread
 from mlhub_core.transfer import run
 from mlhub_core.transfer.ledger import totals
 from mlhub_core.transfer.report import PartitionResult

@@ -7,7 +7,6 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from mlhub_core.chores import open_parquet
 from mlhub_core.exceptions import StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
@@ -17,6 +16,7 @@ from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.unarchive import Extraction
 from mlhub_core.stop import StopFlag
+from mlhub_core.threads import open_parquet
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _ABSOLUTE = "^[A-Za-z][A-Za-z0-9+.-]+:"
 _BATCH_ROWS = 65_536
 
 
-def carry_out(
+def take_out(
     partitions: Iterable[Partition],
     paths: DownloadPaths,
     *,
@@ -58,7 +58,7 @@ def carry_out(
     overwrite = if_exists is DownloadIfExistsOpts.overwrite
     wanted = array("q")
     written = _written(paths.archive)
-    for href, save_path in _carried(partitions):
+    for href, save_path in _archived(partitions):
         if overwrite or _written(paths.asset_dir / save_path) < written:
             wanted.append(hash(href.partition("/")[2]))
     if not wanted:
@@ -88,7 +88,7 @@ def _written(path: Path) -> float:
         return 0.0
 
 
-def _carried(partitions: Iterable[Partition]) -> Iterator[tuple[str, str]]:
+def _archived(partitions: Iterable[Partition]) -> Iterator[tuple[str, str]]:
     """Href and save path of the assets that have no URL."""
     import pyarrow.compute as pc
 
