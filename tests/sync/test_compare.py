@@ -93,7 +93,7 @@ def table(assets: dict[Any, Any]) -> list[dict[str, Any]]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(old=ASSETS, new=ASSETS)
 def test_as_sets_say(old: dict[Any, Any], new: dict[Any, Any]) -> None:
     with tempfile.TemporaryDirectory() as directory:

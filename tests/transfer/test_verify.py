@@ -102,9 +102,15 @@ def test_all_is_well(tiny: Tiny) -> None:
     assert tiny.server.paths() == []
 
 
-@pytest.mark.parametrize(
-    ("harm", "kind"),
-    [
+def replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def test_harm_of_each_kind(
+    tmp_path: Path, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harms: list[tuple[Callable[[Path], object], Kind]] = [
         (Path.unlink, Kind.MISSING),
         (lambda path: shutil.rmtree(path.parent), Kind.MISSING),
         (cut, Kind.TRUNCATED),
@@ -113,22 +119,16 @@ def test_all_is_well(tiny: Tiny) -> None:
         (lambda path: flip(path, -1), Kind.DAMAGED),
         (lengthen, Kind.DAMAGED),
         (replace_by_directory_link, Kind.DAMAGED),
-    ],
-)
-def test_harm_of_each_kind(tiny: Tiny, harm: Callable[[Path], object], kind: Kind) -> None:
-    harm(tiny.final(3))
-    assert found(tiny) == {tiny.save_path(3): kind}
+        (replace_by_pipe, Kind.DAMAGED),  # which blocks nobody
+    ]
+    tiny = downloaded(tmp_path, server, monkeypatch, files=len(harms) + 1)
+    for number, (harm, _) in enumerate(harms):
+        harm(tiny.final(number))
+    assert found(tiny) == {tiny.save_path(n): kind for n, (_, kind) in enumerate(harms)}
 
 
-def test_a_pipe_in_place_of_a_file_blocks_nobody(tiny: Tiny) -> None:
-    tiny.final(3).unlink()
-    os.mkfifo(tiny.final(3))
-    assert found(tiny) == {tiny.save_path(3): Kind.DAMAGED}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
+def test_files_that_nothing_explains(tiny: Tiny) -> None:
+    names = {
         "notes.txt",
         "more.json",
         "pictures/i001/data.tif.bak",
@@ -136,17 +136,15 @@ def test_a_pipe_in_place_of_a_file_blocks_nobody(tiny: Tiny) -> None:
         "_common/readme.md",
         "pictures/i001/\udcff.tif",
         "pictures/mlhub_stac_assets.db",
-    ],
-)
-def test_a_file_that_nothing_explains(tiny: Tiny, name: str) -> None:
-    path = tiny.directory / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"?")
-    assert found(tiny) == {name: Kind.FOREIGN}
+    }
+    for name in names:
+        (tiny.directory / name).parent.mkdir(exist_ok=True)
+        (tiny.directory / name).write_bytes(b"?")
+    assert found(tiny) == dict.fromkeys(names, Kind.FOREIGN)
     verify(tiny.directory).summary().encode()  # a terminal takes it
     report = verify(tiny.directory, repair=True, settings=SETTINGS)
-    assert (report.foreign, report.wrong, report.repaired) == (1, 1, None)
-    assert path.read_bytes() == b"?"
+    assert (report.foreign, report.wrong, report.repaired) == (len(names), len(names), None)
+    assert all((tiny.directory / name).read_bytes() == b"?" for name in names)
 
 
 def test_a_file_that_the_ledger_lost(tiny: Tiny) -> None:
@@ -187,22 +185,21 @@ def test_a_catalog_that_lies_elsewhere(
     assert (elsewhere / "pictures/labels/labels.geojson").read_bytes() == CARRIED
 
 
-@pytest.mark.parametrize(
-    ("harm", "kind"), [(Path.unlink, Kind.MISSING), (cut, Kind.TRUNCATED), (flip, Kind.DAMAGED)]
-)
-def test_harm_to_the_catalog(tiny: Tiny, harm: Callable[[Path], object], kind: Kind) -> None:
-    harmed = tiny.directory / "pictures" / "n2" / "n2.json"
-    whole = harmed.read_bytes()
-    harm(harmed)
+def test_harm_to_the_catalog(tiny: Tiny) -> None:
+    harms = [(Path.unlink, Kind.MISSING), (cut, Kind.TRUNCATED), (flip, Kind.DAMAGED)]
+    harmed = [tiny.directory / f"pictures/n{number}/n{number}.json" for number in (2, 3, 4)]
+    whole = [path.read_bytes() for path in harmed]
+    for path, (harm, _) in zip(harmed, harms, strict=True):
+        harm(path)
     flip(tiny.final(2))
-    expected = {"pictures/n2/n2.json": kind, tiny.save_path(2): Kind.DAMAGED}
-    assert found(tiny) == expected
+    names = [path.relative_to(tiny.directory).as_posix() for path in harmed]
+    expected = dict(zip(names, (kind for _, kind in harms), strict=True))
+    assert found(tiny) == {**expected, tiny.save_path(2): Kind.DAMAGED}
     report = verify(tiny.directory, repair=True, settings=SETTINGS)
-    assert (report.catalog, report.wrong) == (1, 0)
-    assert "2 of 2 repaired" in report.summary()
-    assert harmed.read_bytes() == whole
+    assert (report.catalog, report.wrong) == (3, 0)
+    assert "4 of 4 repaired" in report.summary()
+    assert [path.read_bytes() for path in harmed] == whole
     assert tiny.is_whole()
-    assert not list(tiny.paths.state_dir.glob("findings-*"))
 
 
 def test_a_catalog_without_assets(tiny: Tiny, tmp_path: Path) -> None:
