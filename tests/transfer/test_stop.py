@@ -126,6 +126,7 @@ def test_a_damaged_partial_is_of_no_use(halfway: Kit, server: FaultServer, damag
     assert halfway.partials() == []
 
 
+@hypothesis.settings(max_examples=30)
 @hypothesis.given(
     damage=st.one_of(
         st.tuples(

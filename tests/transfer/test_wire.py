@@ -397,7 +397,7 @@ def wild(draw: st.DrawFn) -> bytes:
     return whole[: draw(st.integers(0, len(whole)))] if draw(st.booleans()) else whole
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(wild(), min_size=1, max_size=3), st.booleans(), st.booleans(), st.booleans())
 def test_whatever_a_host_sends_fails_one_asset_and_never_the_run(
     answers: list[bytes], resumes: bool, told: bool, ends_well: bool
