@@ -20,7 +20,7 @@ A file whose digest the catalog gives is compared on the spot, however much else
 COMPARE. One that contradicts the catalog's size, or is empty, is not worth that or a question:
 FETCH.
 
-And files that the catalog archive carries: they are taken from there.
+And files that the catalog archive holds: they are taken from there.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from mlhub_core.transfer.download import AssetDownload, How, Run, entry_of
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.fingerprint import fingerprint_of, is_unchanged
 from mlhub_core.transfer.ledger import Entry, State
-from mlhub_core.transfer.sources import Carried, Remote, Unusable, locate
+from mlhub_core.transfer.sources import InCatalog, Remote, Unusable, locate
 
 
 class Action(Enum):
@@ -189,7 +189,7 @@ class Decider:
         if "://" in asset.href:
             return False
         source = self._locate(asset)
-        if not isinstance(source, Carried) or not _is_newer(source.path, entry):
+        if not isinstance(source, InCatalog) or not _is_newer(source.path, entry):
             return False
         if digest_file(str(source.path), ["sha256"], self._run.check)["sha256"] == entry.sha256:
             os.utime(self._run.places.path(asset.save_path))
@@ -242,13 +242,13 @@ class Decider:
         source = self._locate(asset)
         if isinstance(source, Remote):
             return AssetDownload(asset, source, asked, self._run, local)
-        if isinstance(source, Carried):
+        if isinstance(source, InCatalog):
             _take_from_catalog(asset, source.path, self._run)
         elif isinstance(source, Unusable):
             self._run.failed(asset, Failure(source.cause))
         return None
 
-    def _locate(self, asset: Asset) -> Remote | Carried | Unusable:
+    def _locate(self, asset: Asset) -> Remote | InCatalog | Unusable:
         paths = self._paths
         return locate(asset.href, paths.output_dir, paths.catalog_dir, self._run.settings)
 

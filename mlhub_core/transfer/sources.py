@@ -39,8 +39,8 @@ class Remote(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
-    """A file that the catalog archive carries, by its place once unarchived."""
+class InCatalog:
+    """A file that the catalog archive holds, by its place once unarchived."""
 
     path: Path
 
@@ -76,7 +76,7 @@ def _with_login(url: str) -> str:
 
 def locate(
     href: str, output_dir: Path, catalog_dir: Path, settings: TransferSettings
-) -> Remote | Carried | Unusable:
+) -> Remote | InCatalog | Unusable:
     """Find out where an href leads.
 
     Args:
@@ -95,7 +95,7 @@ def locate(
         return Unusable("malformed URL")
     scheme = _SCHEME.match(href)
     if scheme is None and not _mirrored(href, href, settings):
-        return _carried(href, output_dir, catalog_dir)
+        return _in_catalog(href, output_dir, catalog_dir)
     rewritten = https_url(href, settings.s3_endpoint)
     url = _mirrored(href, rewritten, settings) or rewritten
     scheme = _SCHEME.match(url)
@@ -138,7 +138,7 @@ def _remote(url: str) -> Remote | Unusable:
     return Remote(url, f"{host}:{port}" if port else host)
 
 
-def _carried(href: str, output_dir: Path, catalog_dir: Path) -> Carried | Unusable:
+def _in_catalog(href: str, output_dir: Path, catalog_dir: Path) -> InCatalog | Unusable:
     try:
         path = (output_dir / href).resolve()
         root = catalog_dir.resolve()
@@ -150,7 +150,7 @@ def _carried(href: str, output_dir: Path, catalog_dir: Path) -> Carried | Unusab
         return Unusable("leads out of the catalog archive")
     if ours:
         return Unusable("leads to our own state")
-    return Carried(path)
+    return InCatalog(path)
 
 
 # Hosts, found out without looking at every URL by itself

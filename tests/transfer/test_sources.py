@@ -7,12 +7,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlhub_core.settings import TransferSettings
-from mlhub_core.transfer.sources import Carried, Remote, Unusable, locate
+from mlhub_core.transfer.sources import InCatalog, Remote, Unusable, locate
 
 OUT, CATALOG = Path("/out"), Path("/out/ds")
 
 
-def where(href: str, **settings: object) -> Remote | Carried | Unusable:
+def where(href: str, **settings: object) -> Remote | InCatalog | Unusable:
     return locate(href, OUT, CATALOG, TransferSettings(**settings))  # type: ignore[arg-type]
 
 
@@ -63,7 +63,7 @@ def test_an_s3_endpoint() -> None:
 
 
 def test_a_relative_href_is_carried() -> None:
-    assert where("ds/x/a.json") == Carried(Path("/out/ds/x/a.json"))
+    assert where("ds/x/a.json") == InCatalog(Path("/out/ds/x/a.json"))
 
 
 @given(st.text(max_size=40) | st.text(max_size=30).map(lambda text: "http://" + text))
@@ -74,7 +74,7 @@ def test_any_href_is_judged(href: str) -> None:
         assert found.url.isprintable()
         assert " " not in found.url
         assert found.host
-    elif isinstance(found, Carried):
+    elif isinstance(found, InCatalog):
         assert found.path.is_relative_to(CATALOG)
 
 
