@@ -32,8 +32,7 @@ from mlhub_core.runner import Call, Outcome, Runner
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import RunSettings
 from mlhub_core.steps import Run
-from mlhub_core.sync.changes import Changes
-from mlhub_core.sync.report import SyncReport
+from mlhub_core.sync.changes import Changes, SyncReport
 from mlhub_core.transfer.report import DownloadReport, PartitionResult
 from tasks.access import Access
 from tasks.check_catalog import check_catalog

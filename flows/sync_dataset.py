@@ -20,7 +20,7 @@ from flows.runner import run_name, run_pipeline
 from mlhub_core import pipeline
 from mlhub_core.options import DownloadOptions
 from mlhub_core.reports.summary import outcome
-from mlhub_core.sync.report import SyncReport
+from mlhub_core.sync.changes import SyncReport
 
 
 @flow(name="sync-dataset", flow_run_name=partial(run_name, "sync "), persist_result=False)

@@ -146,16 +146,19 @@ class DownloadReport:
         if self.uncompared:
             lines.append(uncompared_text(self.uncompared, self.uncompared_example))
         if self.failed:
-            lines.append(f"{self.failed:,} of {self.files:,} assets could not be had:")
-            for cause, host, count in self.causes[:_CAUSES_SHOWN]:
-                lines.append(f"  {count:,} x {cause}" + (f" ({host})" if host else ""))
-            told = {cause for cause, _, _ in self.causes}
-            lines += [f"  {hint}" for cause, hint in _WAYS_ROUND.items() if cause in told]
-            hidden = len(self.causes) - _CAUSES_SHOWN
-            if hidden > 0:
-                lines.append(f"  and {hidden} other causes")
-            lines.append(f"They are listed in {self.err_report}")
+            lines += self._failures()
         return "\n".join(lines)
+
+    def _failures(self) -> list[str]:
+        lines = [f"{self.failed:,} of {self.files:,} assets could not be had:"]
+        for cause, host, count in self.causes[:_CAUSES_SHOWN]:
+            lines.append(f"  {count:,} x {cause}" + (f" ({host})" if host else ""))
+        told = {cause for cause, _, _ in self.causes}
+        lines += [f"  {hint}" for cause, hint in _WAYS_ROUND.items() if cause in told]
+        hidden = len(self.causes) - _CAUSES_SHOWN
+        if hidden > 0:
+            lines.append(f"  and {hidden} other causes")
+        return [*lines, f"They are listed in {self.err_report}"]
 
     def _headline(self) -> str:
         if self.catalog_only:

@@ -13,7 +13,7 @@ from mlhub_core.layout import DownloadPaths
 from mlhub_core.options import DownloadOptions
 from mlhub_core.pipeline import sync
 from mlhub_core.request import DownloadRequest
-from mlhub_core.sync.report import SyncReport
+from mlhub_core.sync.changes import SyncReport
 from tests.acceptance.kit import DATASET, ROOT, item, publish
 from tests.faultserver import FaultServer
 
