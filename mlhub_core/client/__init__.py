@@ -4,12 +4,13 @@ import importlib
 import sys
 from typing import Any
 
-from mlhub_core.client.datetime_utils import (
+from mlhub_core.client.downloads import (
+    ResumableDownloader,
+    download_collection_archive,
     one_to_one_check,
     one_to_range_check,
     range_to_range_check,
 )
-from mlhub_core.client.downloads import ResumableDownloader, download_collection_archive
 from mlhub_core.client.endpoints import (
     get_catalog_info,
     get_collection,
@@ -48,12 +49,15 @@ __all__ = [
 ]
 
 # The reference client has a module for each of these; scripts import from it.
-for _name in ("catalog_downloader", "collections", "datasets", "ml_models", "resumable_downloader"):
+for _name in (
+    *("catalog_downloader", "collections", "datasets", "datetime_utils", "ml_models"),
+    "resumable_downloader",
+):
     sys.modules[f"{__name__}.{_name}"] = globals()[_name] = sys.modules[__name__]
 
 
 def __getattr__(name: str) -> Any:
     # What downloads a dataset is made on top of this package, and loaded when it is asked for.
     if name in ("CatalogDownloader", "CatalogDownloaderConfig", "COMMON_ASSET_NAMES"):
-        return getattr(importlib.import_module("mlhub_core.datasets.catalog_downloader"), name)
+        return getattr(importlib.import_module("mlhub_core.datasets.dataset"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

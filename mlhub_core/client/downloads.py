@@ -1,7 +1,11 @@
-"""Downloads of single files from a hub: a collection's archive, and the reference client's own."""
+"""Downloads of single files from a hub, and the reference client's comparisons of times.
+
+Times without a zone are UTC, as everywhere in this library.
+"""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +19,8 @@ from mlhub_core.paths import STATE_DIRECTORY, safe_name, user_path
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.session import Session, get_session
 from mlhub_core.stop import StopFlag
+
+Range = tuple[datetime, datetime]
 
 
 def download_collection_archive(
@@ -136,3 +142,22 @@ class ResumableDownloader:
         """
         state = self.out_file.parent / STATE_DIRECTORY
         FileFetcher(self.session, self.url, self.out_file, state).run(self.if_exists)
+
+
+def one_to_one_check(d1: datetime, d2: datetime) -> bool:
+    """Whether two moments are the same."""
+    return _utc(d1) == _utc(d2)
+
+
+def one_to_range_check(d1: datetime, d2: Range) -> bool:
+    """Whether a moment lies in a range."""
+    return range_to_range_check((d1, d1), d2)
+
+
+def range_to_range_check(d1: Range, d2: Range) -> bool:
+    """Whether two ranges overlap."""
+    return _utc(d1[0]) <= _utc(d2[1]) and _utc(d2[0]) <= _utc(d1[1])
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

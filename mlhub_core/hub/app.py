@@ -24,9 +24,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, MLHubException
 from mlhub_core.hub.files import FileApp, OncePerState
-from mlhub_core.hub.items import MAX_LIMIT, ItemIndex, read_page
 from mlhub_core.hub.signing import SignedCatalogs, Signer
-from mlhub_core.hub.store import HubStore
+from mlhub_core.hub.store import MAX_LIMIT, HubStore, ItemIndex, read_page
 from mlhub_core.redact import HIDDEN
 
 logger = logging.getLogger(__name__)

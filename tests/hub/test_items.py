@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mlhub_core.exceptions import CatalogError, InvalidArgument
 from mlhub_core.hub.files import OncePerState
-from mlhub_core.hub.items import ItemIndex, read_page
+from mlhub_core.hub.store import ItemIndex, read_page
 
 ids = st.text(max_size=12)
 
