@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlhub_core.client.datetime_utils import (
+
+from mlhub_core import Collection, Dataset, MLModel, client, get_session
+from mlhub_core.client import (
     one_to_one_check,
     one_to_range_check,
     range_to_range_check,
 )
-
-from mlhub_core import Collection, Dataset, MLModel, client, get_session
 from mlhub_core.exceptions import APIError, DownloadIncomplete
 from tests.acceptance.reference import find_reference
 from tests.faultserver import FaultServer, status
