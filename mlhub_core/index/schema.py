@@ -76,16 +76,18 @@ def aside_schema() -> pa.Schema:
     )
 
 
-def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of a schema, in its order and types; those that a table lacks are null."""
-    names = set(table.column_names)
+def conform(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The columns of a schema, in its order and types; those that rows lack are null."""
+    if rows.schema.equals(schema):
+        return rows
+    names = set(rows.schema.names)
     columns = [
-        table.column(field.name).cast(field.type)
+        rows.column(field.name).cast(field.type)
         if field.name in names
-        else pa.nulls(len(table), field.type)
+        else pa.nulls(rows.num_rows, field.type)
         for field in schema
     ]
-    return pa.table(columns, schema=schema)
+    return pa.record_batch(columns, schema=schema)
 
 
 @cache

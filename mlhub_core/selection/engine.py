@@ -230,11 +230,9 @@ class Query:
         where = all_of(wanted)
         asked = [(condition, condition.asks) for condition in wanted if condition.asks]
         names = sorted({name for condition, _ in asked for name in condition.columns})
-        if not wanted:
-            return [np.ones(self.index.rows, bool)]
         total = self.index.rows
-        stages = [np.zeros(total, bool) for _ in range(len(asked) + 1)]
-        for group in self.index.groups(where):
+        stages = [np.full(total, not wanted) for _ in range(len(asked) + 1)]
+        for group in self.index.groups(where) if wanted else ():
             first = group.first
             for batch, mask in self._compared(group, where, names):
                 end = first + len(mask)

@@ -89,19 +89,6 @@ def _on_earth(degrees: float, most: float) -> float:
     return math.copysign(most, degrees) if 0 < beyond <= _ROUNDING else degrees
 
 
-def bbox_geometry(bbox: BBox) -> BaseGeometry:
-    """The box as a shape; one that crosses the antimeridian becomes two, either side of it."""
-    import shapely
-
-    west, south, east, north = bbox
-    if west <= east:
-        return shapely.box(west, south, east, north)
-    # Not their union: that drops a box without an area, which still touches what lies on it.
-    return shapely.multipolygons(
-        [shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)]
-    )
-
-
 def parse_geojson(value: Any) -> str | None:
     """Read whatever has a geometry.
 

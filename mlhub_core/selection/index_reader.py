@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from mlhub_core.exceptions import InvalidArgument, StorageError
-from mlhub_core.index.schema import FACTS_KEY, YOUNG_COLUMNS, index_schema
+from mlhub_core.index.schema import FACTS_KEY, YOUNG_COLUMNS, conform, index_schema
 from mlhub_core.threads import open_parquet
 
 if TYPE_CHECKING:
@@ -141,10 +141,11 @@ class IndexReader:
     def scan(self, group: Group, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Columns of a row group, a batch of rows at a time."""
         there = [name for name in columns if name in self._names]
+        schema = pa.schema([index_schema().field(name) for name in columns])
         for batch in self._file.iter_batches(
             _BATCH_ROWS, [group.number], there or ["asset_key"], use_threads=False
         ):
-            yield _conformed(batch, columns)
+            yield conform(batch, schema)
 
     def compute(self, group: Group, columns: dict[str, pc.Expression]) -> Iterator[pa.RecordBatch]:
         """What is computed of the columns of a row group, a batch of rows at a time."""
@@ -165,21 +166,6 @@ class IndexReader:
             fragment_scan_options=options,
         )
         return found
-
-
-def _conformed(batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
-    """The columns with the types of an index; those that a file lacks are null."""
-    schema = pa.schema([index_schema().field(name) for name in columns])
-    if batch.schema.equals(schema):
-        return batch
-    names = set(batch.schema.names)
-    arrays = [
-        batch.column(field.name).cast(field.type)
-        if field.name in names
-        else pa.nulls(batch.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.record_batch(arrays, schema=schema)
 
 
 def _metadata(path: Path) -> Any:

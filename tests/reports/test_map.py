@@ -38,7 +38,8 @@ def write_index(path: Path, boxes: list[Box | None], bounds: Bounds | None) -> P
         }
     )
     geo = {b"geo": geo_metadata(["Polygon"], bounds).encode()}
-    table = conform(table, index_schema()).replace_schema_metadata(geo)
+    rows = [conform(batch, index_schema()) for batch in table.to_batches()]
+    table = pa.Table.from_batches(rows, index_schema()).replace_schema_metadata(geo)
     pq.write_table(table, path, row_group_size=4)
     return path
 
