@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 TABLE_NAME = "ledger.sqlite"
 
 _JOURNAL = ".jsonl"
+_LOOKUP = 500
+"""Paths per query: SQLite's oldest limit on parameters is 999."""
 _MERGE_ROWS = 20_000
 """Sorted and inserted at a time. Paths in order touch each page of the table once."""
 _CACHE_KIB = 32 * 1024
@@ -50,7 +52,7 @@ _TABLE = """
 ) WITHOUT ROWID
 """
 _CREATE = f"CREATE TABLE IF NOT EXISTS files {_TABLE}"
-_FIND = "SELECT f.* FROM json_each(?) AS asked CROSS JOIN {} AS f ON f.path = asked.value"
+_FIND = "SELECT * FROM {} WHERE path IN ({})"
 _REPLACE = "INSERT OR REPLACE INTO {} VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 _DAMAGED = frozenset(
@@ -214,11 +216,14 @@ class LedgerReader:
             StorageError: if the ledger cannot be read.
         """
         found: dict[str, Entry] = {}
-        asked = orjson.dumps(paths).decode()
         with _errors(self._path):
             for table in self._tables:
-                rows = self._connection.execute(_FIND.format(table), (asked,))
-                found.update((entry.path, entry) for entry in filter(None, map(_entry_of, rows)))
+                for start in range(0, len(paths), _LOOKUP):
+                    some = paths[start : start + _LOOKUP]
+                    query = _FIND.format(table, ",".join("?" * len(some)))
+                    rows = self._connection.execute(query, some)
+                    known = filter(None, map(_entry_of, rows))
+                    found.update((entry.path, entry) for entry in known)
         return found
 
     def close(self) -> None:
