@@ -25,6 +25,7 @@ Complain = Callable[[str], None]
 
 MAX_INT64 = 2**63 - 1
 """The largest number of a column of integers."""
+_TEXTS = frozenset({str})
 _MAX_SHOWN = 60
 """Characters of a value that is no good."""
 
@@ -162,22 +163,29 @@ def read_assets(
     self_url = base or _self_url(owner)
     found = []
     for key, asset in assets.items():
-        href = asset.get("href") if isinstance(asset, dict) else None
-        href = href.strip() if isinstance(href, str) else ""
+        try:
+            get, href = asset.get, asset["href"].strip()
+        except (AttributeError, KeyError, TypeError):
+            href = ""
         if not href:
             complain(f"asset {key[:80]!r} has no href")
             continue
-        file_size = _file_size(key, asset.get("file:size"), complain)
-        media_type = _media_type(key, asset.get("type"), complain)
+        # Nothing is called for what is not there, as most of it is not, of millions of assets.
+        size, media_type = get("file:size"), get("type")
+        if size is not None:
+            size = _file_size(key, size, complain)
+        if media_type is not None:
+            media_type = _media_type(key, media_type, complain)
+        checksum, updated = get("file:checksum") or get("checksum:multihash"), get("updated")
         found.append(
             Asset(
                 key,
                 href if is_absolute(href) else resolve(href, directory, self_url),
                 media_type,
-                _roles(key, asset.get("roles"), complain),
-                file_size,
-                as_told(asset.get("file:checksum") or asset.get("checksum:multihash")),
-                as_told(asset.get("updated")),
+                _roles(key, get("roles"), complain),
+                size,
+                None if checksum is None else as_told(checksum),
+                None if updated is None else as_told(updated),
                 stem_of(key) + suffix_of(href, media_type),
             )
         )
@@ -192,22 +200,20 @@ def _media_type(key: str, value: Any, complain: Complain) -> str | None:
 
 
 def _roles(key: str, value: Any, complain: Complain) -> list[str]:
-    parts = value if isinstance(value, list) else [value or ""]
-    if not all(isinstance(part, str) for part in parts):
-        complain(f"asset {key[:80]!r}: roles are not texts: {brief(value)}")
-    elif isinstance(value, list):
-        return value
     parts = value if isinstance(value, list) else [value]
+    if {*map(type, parts)} <= _TEXTS:
+        return parts
+    if value:
+        complain(f"asset {key[:80]!r}: roles are not texts: {brief(value)}")
     return [part for part in parts if isinstance(part, str)]
 
 
 def _file_size(key: str, value: Any, complain: Complain) -> int | None:
     """A number of bytes that fits the column, else None."""
-    if value is None:
-        return None
-    number = int(value) if isinstance(value, float) and value.is_integer() else value
-    if type(number) is int and 0 <= number <= MAX_INT64:
-        return number
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is int and 0 <= value <= MAX_INT64:
+        return value
     complain(f"asset {key[:80]!r}: file:size is no number of bytes: {brief(value)}")
     return None
 

@@ -17,10 +17,12 @@ from mlhub_core.index.items import (
 )
 from mlhub_core.index.rows import ItemBatch
 from mlhub_core.index.save_paths import (
+    Claim,
     Clashes,
     claim_of,
     directory_name,
     item_key,
+    json_name,
     settle,
     taken_in_item,
 )
@@ -44,7 +46,7 @@ class Reading:
         self._clashes = clashes
         self._out = out
         self._finished = ItemBatch()
-        self._waiting = ItemBatch()
+        self._waiting = ItemBatch(is_waiting=True)
         self.findings = Findings()
 
     def read(self, document: Document) -> None:
@@ -69,7 +71,7 @@ class Reading:
         self.findings.finish()
 
     def _flush(self, batch: ItemBatch) -> None:
-        self._out.add(batch.to_arrow(), is_waiting=batch is self._waiting)
+        self._out.add(batch.to_arrow(), is_waiting=batch.is_waiting)
         batch.clear()
 
     def _objects(self, document: Document) -> bool:
@@ -98,8 +100,7 @@ class Reading:
         assets = read_assets(collection, directory, complain, document.base)
         findings.missing += _lost(collection, assets)
         findings.collections[collection_id].add([asset.key for asset in assets])
-        claims = [claim_of(asset.key, asset.name, asset.identity) for asset in assets]
-        findings.collection_claims[collection_id] += claims
+        findings.collection_claims[collection_id] += _claims(assets)
         updated = as_told(collection.get("updated"))
         assets = [one._replace(updated=both_updated(one.updated, updated)) for one in assets]
         self._waiting.add(collection_id, None, "", assets, [None] * len(assets))
@@ -134,27 +135,33 @@ class Reading:
         name = directory_name(item.item_id)
         key = item_key(item.collection_id, name)
         findings.item_keys.append(key)
-        findings.item_contents.append(_content(item.item_id, assets))
+        # What tells it from another item that wants the same directory.
+        content = sorted((one.key, one.name, one.href) for one in assets)
+        findings.item_contents.append(hash((item.item_id, *content)))
         directory = clashes.item_directory(item.collection_id, name)
-        names: list[str] | list[None]
         if key in clashes.clashing:
-            claims = tuple(claim_of(one.key, one.name, one.identity) for one in assets)
-            findings.clashing_items.append((item.collection_id, item.item_id, claims))
+            findings.clashing_items.append((item.collection_id, item.item_id, _claims(assets)))
             findings.remarks.add(item.path, "it shares its directory with another item")
-            names = [None] * len(assets)
+            for one in assets:
+                self._note_common(item, one)
+            nameless = [None] * len(assets)
+            self._waiting.add(item.collection_id, item, directory, assets, nameless)
         else:
-            names = self._names(item, assets, directory)
-        self._add(item, assets, names, directory)
+            self._add(item, assets, self._names(item, assets, directory), directory)
         return parent == directory
 
     def _names(self, item: Item, assets: list[Asset], directory: str) -> list[str]:
         """The file names of an item that is alone in its directory."""
-        is_taken = taken_in_item(directory, item.item_id, self._clashes, item.path)
         names = [asset.name for asset in assets]
-        if len({case_key(name) for name in names}) == len(names) and not any(map(is_taken, names)):
+        held = {json_name(item.item_id)}
+        parent, _, own = item.path.rpartition("/")
+        if parent == directory:
+            held.add(case_key(own))
+        folded = {case_key(name) for name in names}
+        if len(folded) == len(names) and folded.isdisjoint(held) and not self._clashes.reserved:
             return names
-        claims = [claim_of(one.key, one.name, one.identity) for one in assets]
-        settled = settle(claims, is_taken)
+        claims = _claims(assets)
+        settled = settle(claims, taken_in_item(directory, held, self._clashes))
         for claim in claims:
             if settled[claim] != claim.name:
                 self.findings.remarks.add(
@@ -162,17 +169,9 @@ class Reading:
                 )
         return [settled[claim] for claim in claims]
 
-    def _add(
-        self, item: Item, assets: list[Asset], names: list[str] | list[None], directory: str
-    ) -> None:
+    def _add(self, item: Item, assets: list[Asset], names: list[str], directory: str) -> None:
         """Add the rows of an item, to those that are finished or to those that wait."""
-        waits = []
-        for asset, name in zip(assets, names, strict=True):
-            is_common = asset.key in COMMON_ASSET_KEYS
-            if is_common:
-                agreement = self.findings.agreement
-                agreement.note(item.collection_id, asset.key, asset.identity)
-            waits.append(is_common or name is None or not isinstance(asset.href, str))
+        waits = [self._note_common(item, one) or not isinstance(one.href, str) for one in assets]
         if len(set(names)) < len(names):
             waits = [True] * len(names)
         collection_id = item.collection_id
@@ -184,10 +183,16 @@ class Reading:
             of_batch = [assets[at] for at in chosen], [names[at] for at in chosen]
             batch.add(collection_id, item, directory, *of_batch)
 
+    def _note_common(self, item: Item, asset: Asset) -> bool:
+        """Note what an item says of a common asset; whether it is one."""
+        if asset.key not in COMMON_ASSET_KEYS:
+            return False
+        self.findings.agreement.note(item.collection_id, asset.key, asset.identity)
+        return True
 
-def _content(item_id: str, assets: list[Asset]) -> int:
-    """What tells an item from another one that wants the same directory."""
-    return hash((item_id, *sorted((one.key, one.name, one.identity) for one in assets)))
+
+def _claims(assets: list[Asset]) -> tuple[Claim, ...]:
+    return tuple(claim_of(one.key, one.name, one.identity) for one in assets)
 
 
 def _lost(owner: JsonObject, found: list[Asset]) -> int:

@@ -97,9 +97,14 @@ def items_schema() -> pa.Schema:
 
 
 class ItemBatch:
-    """Collects items with some of their assets, for one batch."""
+    """Collects items with some of their assets, for one batch.
 
-    def __init__(self) -> None:
+    Args:
+        is_waiting: Whether their rows wait until all has been read.
+    """
+
+    def __init__(self, *, is_waiting: bool = False) -> None:
+        self.is_waiting = is_waiting
         self.clear()
 
     def clear(self) -> None:
@@ -181,11 +186,17 @@ class ItemBatch:
         return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
     def _assets_to_arrow(self) -> pa.StructArray:
-        keys, hrefs, types, roles, sizes, sums, updates, wanted = zip(*self._assets, strict=True)
-        relative = [href if isinstance(href, Relative) else None for href in hrefs]
+        columns: list[Sequence[Any]] = [*zip(*self._assets, strict=True)]
+        keys, hrefs, types, roles, sizes, sums, updates, wanted = columns
+        relative: list[Relative | None] = [None] * len(hrefs)
+        if self.is_waiting:
+            relative = [href if isinstance(href, Relative) else None for href in hrefs]
+            hrefs = ["" if isinstance(href, Relative) else href for href in hrefs]
+        else:
+            wanted = [None] * len(wanted)
         parts = [
             texts_of(keys),
-            texts_of(["" if isinstance(href, Relative) else href for href in hrefs]),
+            texts_of(hrefs),
             texts_of(types),
             text_lists_of(roles, texts_type()),
             numbers_of(sizes, pa.int64()),

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -239,24 +239,29 @@ def settle_items(
         name = item_name(item_id)
         name = spelled[collection_id].get(name, name)
         directory = clashes.item_directory(collection_id, name)
-        is_taken = taken_in_item(directory, item_id, clashes)
+        is_taken = taken_in_item(directory, {json_name(item_id)}, clashes)
         for claim, found in settle(claims_here, is_taken).items():
             paths[collection_id, item_id, claim] = f"{directory}/{found}"
     return paths
 
 
-def taken_in_item(
-    directory: str, item_id: str, clashes: Clashes, json_path: str = ""
-) -> Callable[[str], bool]:
+def json_name(item_id: str) -> str:
+    """The folded name in an item's directory that is not for assets, but for its JSON.
+
+    That has its id for a name in every catalog that keeps the rules; the name is never an asset's,
+    wherever this item's JSON may lie.
+    """
+    return case_key(directory_name(item_id) + ".json")
+
+
+def taken_in_item(directory: str, held: Collection[str], clashes: Clashes) -> Callable[[str], bool]:
     """Which names in an item's directory are not for assets.
 
-    Its JSON has its id for a name in every catalog that keeps the rules; that name is never an
-    asset's, wherever this item's JSON may lie.
+    Args:
+        directory: The directory.
+        held: Folded names that its JSON has.
+        clashes: Says which paths are held.
     """
-    held = {case_key(directory_name(item_id) + ".json")}
-    parent, _, own = json_path.rpartition("/")
-    if parent == directory:
-        held.add(case_key(own))
 
     def is_taken(name: str) -> bool:
         return case_key(name) in held or clashes.is_reserved(f"{directory}/{name}")
