@@ -107,7 +107,8 @@ class ItemFile:
         """Add a batch."""
         if self._writer is None:
             self._sink = pa.OSFile(str(self._path), "wb")
-            options = pa.ipc.IpcWriteOptions(compression="lz4")
+            # A system may let no thread start, and Arrow needs none.
+            options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
             self._writer = pa.ipc.new_stream(self._sink, items_schema(), options=options)
         self._writer.write_batch(items)
 
@@ -115,7 +116,11 @@ class ItemFile:
         """All batches, in the order they were written in."""
         self._close()
         if self._writer is not None:
-            with pa.OSFile(str(self._path)) as file, pa.ipc.open_stream(file) as reader:
+            options = pa.ipc.IpcReadOptions(use_threads=False)
+            with (
+                pa.OSFile(str(self._path)) as file,
+                pa.ipc.open_stream(file, options=options) as reader,
+            ):
                 yield from reader
 
     def remove(self) -> None:
