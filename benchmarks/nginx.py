@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -160,7 +161,14 @@ class Nginx:
 def _delay_proxy(prefix: Path, port: int, target: int, delay: float) -> subprocess.Popen[bytes]:
     program = prefix / "delay_proxy"
     subprocess.run(["cc", "-O2", "-o", str(program), str(_PROXY_SOURCE)], check=True)
-    return subprocess.Popen([program, str(port), str(target), f"{delay * 1000:g}"])
+    process = subprocess.Popen([program, str(port), str(target), f"{delay * 1000:g}"])
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return process
+        time.sleep(0.02)
+    process.kill()
+    raise RuntimeError("the proxy that delays does not start")
 
 
 def _binary() -> str | None:
