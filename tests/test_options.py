@@ -59,6 +59,17 @@ def test_a_command_line(
     assert options.request() == DownloadOptions(**{"dataset": "d", **fields}).request()
 
 
+def test_help_tells_of_each_option_and_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["download", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "ID_OR_DOI id of the dataset, or its DOI; or the path of a catalog archive" in text
+    assert "--concurrency N connections per host (default: 32)" in text
+    assert "--no-unarchive do not unarchive the catalog" in text
+    assert "--max-members N cap on the members of a catalog archive (default: 20,000,000)" in text
+    assert "Undefined" not in text
+
+
 def test_a_file_with_a_shape_is_read_once(tmp_path: Path) -> None:
     path = tmp_path / "point.geojson"
     path.write_text(json.dumps(POINT))

@@ -193,10 +193,10 @@ def _help(field: FieldInfo) -> str:
     text = (field.description or "").partition(". ")[0].replace("\n", " ").rstrip(".")
     if not text[1:2].isupper():
         text = text[:1].lower() + text[1:]
-    default = field.get_default()
     if list[str] in get_args(field.annotation):
         text += "; may be repeated"
-    if default not in (None, False, True):
+    default = field.default
+    if default and isinstance(default, int | str) and default is not True:
         text += f" (default: {default:,})" if isinstance(default, int) else f" (default: {default})"
     return text.replace("%", "%%")
 
