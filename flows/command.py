@@ -87,7 +87,7 @@ def _run(given: argparse.Namespace, options: DownloadOptions) -> None:
 
 
 def _run_sync(given: argparse.Namespace, options: DownloadOptions) -> None:
-    from mlhub_core.sources.base import open_source
+    from mlhub_core.sources import open_source
     from mlhub_core.sync.current import check_request, known_paths
 
     request = options.request(dry_run=given.dry_run)
@@ -107,7 +107,7 @@ def _run_sync(given: argparse.Namespace, options: DownloadOptions) -> None:
 def _ask_hub(request: DownloadRequest, options: DownloadOptions) -> None:
     """Ask for the dataset and its collections: what is misspelt is found out here."""
     from mlhub_core.pipeline import check_collections
-    from mlhub_core.sources.base import open_source
+    from mlhub_core.sources import open_source
 
     info = open_source(request.dataset, profile=options.profile).describe()
     check_collections(request.wanted, info)

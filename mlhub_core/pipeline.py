@@ -21,8 +21,8 @@ from mlhub_core.request import DownloadRequest
 from mlhub_core.runner import InProcess, Outcome, Runner
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
-from mlhub_core.sources.base import Catalog, DatasetInfo, open_source
-from mlhub_core.sources.unarchive import Unarchived
+from mlhub_core.sources import open_source
+from mlhub_core.sources.base import Catalog, DatasetInfo, Unarchived
 from mlhub_core.sync.changes import SyncReport, forget_unfinished, index_place, prepare
 from mlhub_core.sync.current import check_request, known_paths, note_complete
 from mlhub_core.transfer.failures import ASSET_COLUMNS, earlier_failures, merge_failures

@@ -18,8 +18,8 @@ from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan, counted, load_saved, save_plan
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.base import Catalog, DatasetInfo, Source, open_source
-from mlhub_core.sources.unarchive import Unarchived
+from mlhub_core.sources import open_source
+from mlhub_core.sources.base import Catalog, DatasetInfo, Source, Unarchived
 from mlhub_core.space import check_space
 from mlhub_core.stop import StopFlag
 from mlhub_core.sync import changes, current, prune

@@ -7,11 +7,12 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mlhub_core.exceptions import StorageError
+from mlhub_core.index.passes import AssetIndex, Build
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import ArchiveLimits
@@ -19,42 +20,12 @@ from mlhub_core.sources.base import Catalog
 from mlhub_core.state import read_state, write_state
 from mlhub_core.stop import StopFlag
 
+__all__ = ["AssetIndex", "identity", "index_assets", "recall", "remember"]
+
 INDEX_VERSION = 4
 """Raised whenever the same archive gives another index: older ones are then built anew."""
 
 STATE_NAME = "index.json"
-
-
-@dataclass(frozen=True, slots=True)
-class AssetIndex:
-    """The asset index of a dataset.
-
-    Attributes:
-        path: The GeoParquet file.
-        assets: Its rows.
-        files: Different save paths in it.
-        items: Items read, those without assets included.
-        collections: ``(id, items, assets)`` of each, by id.
-        asset_keys: ``(id, keys)`` of each collection; no keys where there are too many to list.
-        ignored: JSON files of the archive that are no part of the catalog.
-        missing: What the catalog names and does not hold, or holds and cannot be read: items,
-            collections and assets.
-        oddities: The first things that were odd, each naming the member.
-        oddity_count: How many there were.
-        reused: Whether it was there already.
-    """
-
-    path: Path
-    assets: int
-    files: int
-    items: int
-    collections: tuple[tuple[str, int, int], ...]
-    asset_keys: tuple[tuple[str, tuple[str, ...]], ...]
-    ignored: int = 0
-    missing: int = 0
-    oddities: tuple[str, ...] = ()
-    oddity_count: int = 0
-    reused: bool = False
 
 
 def index_assets(
@@ -86,11 +57,10 @@ def index_assets(
     if index is None:
         if stop is not None:
             stop.check()
-        # Arrow is loaded only where there is something to do.
-        from mlhub_core.index.passes import Build
-
         with _disk_errors(paths):
-            index = Build(catalog, paths, limits or ArchiveLimits(), stop, on_progress).run()
+            index = Build(
+                catalog, identity(catalog), paths, limits or ArchiveLimits(), stop, on_progress
+            ).run()
         remember(index, catalog, paths)
     on_progress(
         Progress(

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 from array import array
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from mlhub_core.index.build import AssetIndex, identity
 from mlhub_core.index.findings import Findings, count_distinct, membership
 from mlhub_core.index.reading import Reading
 from mlhub_core.index.rows import Finisher
@@ -39,18 +40,52 @@ _MAX_PASSES = 8
 """Only a catalog made for it needs more than three; it then keeps the names of the last one."""
 
 
+@dataclass(frozen=True, slots=True)
+class AssetIndex:
+    """The asset index of a dataset.
+
+    Attributes:
+        path: The GeoParquet file.
+        assets: Its rows.
+        files: Different save paths in it.
+        items: Items read, those without assets included.
+        collections: ``(id, items, assets)`` of each, by id.
+        asset_keys: ``(id, keys)`` of each collection; no keys where there are too many to list.
+        ignored: JSON files of the archive that are no part of the catalog.
+        missing: What the catalog names and does not hold, or holds and cannot be read: items,
+            collections and assets.
+        oddities: The first things that were odd, each naming the member.
+        oddity_count: How many there were.
+        reused: Whether it was there already.
+    """
+
+    path: Path
+    assets: int
+    files: int
+    items: int
+    collections: tuple[tuple[str, int, int], ...]
+    asset_keys: tuple[tuple[str, tuple[str, ...]], ...]
+    ignored: int = 0
+    missing: int = 0
+    oddities: tuple[str, ...] = ()
+    oddity_count: int = 0
+    reused: bool = False
+
+
 class Build:
-    """The building of one index; arguments are those of ``index_assets``."""
+    """The building of one index; arguments are those of ``index_assets``, and its identity."""
 
     def __init__(
         self,
         catalog: Catalog,
+        identity: dict[str, Any],
         paths: DownloadPaths,
         limits: ArchiveLimits,
         stop: StopFlag | None,
         on_progress: ProgressSink,
     ) -> None:
         self._catalog = catalog
+        self._identity = identity
         self._paths = paths
         self._limits = limits
         self._stop = stop
@@ -114,7 +149,7 @@ class Build:
         written = _Written(found, self._root)
         for rows in out.write(finisher):
             written.note(rows)
-        out.finish(found.extent, identity(self._catalog), paths_differ=written.own_paths_differ)
+        out.finish(found.extent, self._identity, paths_differ=written.own_paths_differ)
         return written
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlhub_core.exceptions import (
     ArchiveCorrupt,
@@ -22,17 +21,14 @@ from mlhub_core.paths import DownloadPaths, user_path
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
-from mlhub_core.sources.base import note_source
+from mlhub_core.sources.base import DatasetInfo, Unarchived, note_source
 from mlhub_core.sources.documents import Document, Kind, parse_document
 from mlhub_core.sources.members import Placement, relative_name
 from mlhub_core.sources.remarks import shown
 from mlhub_core.sources.tar import Member, MemberKind, TarStream
+from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.state import open_state
 from mlhub_core.stop import StopFlag
-
-if TYPE_CHECKING:
-    from mlhub_core.sources.base import DatasetInfo
-    from mlhub_core.sources.unarchive import Unarchived
 
 _ENDINGS = (".tar.gz", ".tgz", ".tar")
 _LOOKED_AT = 1000
@@ -99,8 +95,6 @@ class CatalogArchive:
         on_progress: ProgressSink = ignore,
     ) -> Unarchived:
         """Unarchive it, see :func:`~mlhub_core.sources.unarchive.unarchive`."""
-        from mlhub_core.sources.unarchive import unarchive
-
         return unarchive(
             self, paths, if_exists=if_exists, limits=limits, stop=stop, on_progress=on_progress
         )
@@ -143,8 +137,6 @@ class LocalArchive:
 
     def describe(self) -> DatasetInfo:
         """Say what the dataset is: what the archive's first file says, and its size."""
-        from mlhub_core.sources.base import DatasetInfo
-
         title = None
         catalog = CatalogArchive(self.path, self.dataset_id, 0, "")
         for document in islice(catalog.read(ArchiveLimits()), _LOOKED_AT):

@@ -1,17 +1,17 @@
-"""What a dataset comes from: the protocol of a source, and the list of its kinds.
+"""What a dataset comes from: the protocol of a source, and what it says.
 
 A kind of source is one module with a class that has these methods, and one line in
-:func:`open_source`. What a source gives is indexed, filtered, downloaded, verified and synced by
-code that knows the protocol only.
+:func:`mlhub_core.sources.open_source`. What a source gives is indexed, filtered, downloaded,
+verified and synced by code that knows the protocol only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Protocol
 
-from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
@@ -19,9 +19,6 @@ from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.documents import Document
 from mlhub_core.state import read_state, remove_state, write_state
 from mlhub_core.stop import StopFlag
-
-if TYPE_CHECKING:
-    from mlhub_core.sources.unarchive import Unarchived
 
 SOURCE_NAME = "source.json"
 """In the state of a download: what it came from, where that is no hub."""
@@ -65,6 +62,29 @@ class DatasetInfo:
     collections: tuple[CollectionInfo, ...] = ()
     stac_catalog_size: int | None = None
     estimated_dataset_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unarchived:
+    """The catalog on disk.
+
+    Attributes:
+        directory: Where it lies.
+        files: Files of the archive that lie there.
+        bytes: Their sizes together.
+        written: Files that this run wrote.
+        kept: Files that were there already, the same.
+        oddities: The first members that were left out, and why.
+        oddity_count: How many there were.
+    """
+
+    directory: Path
+    files: int
+    bytes: int
+    written: int
+    kept: int
+    oddities: tuple[str, ...] = ()
+    oddity_count: int = 0
 
 
 class Catalog(Protocol):
@@ -171,31 +191,12 @@ class Source(Protocol):
         """
 
 
-def open_source(text: str, *, api_key: str | None = None, profile: str | None = None) -> Source:
-    """The source that a text means; nobody is asked yet.
-
-    Args:
-        text: The id or DOI of a hub's dataset, or the path of a catalog archive.
-        api_key: As for :func:`~mlhub_core.session.get_session`.
-        profile: As for :func:`~mlhub_core.session.get_session`.
-
-    Raises:
-        InvalidArgument: if it can be none.
-    """
-    from mlhub_core.sources.archive import LocalArchive
-    from mlhub_core.sources.mlhub import HubDataset
-
-    if LocalArchive.is_meant(text):
-        return LocalArchive.of(text)
-    return HubDataset(text, api_key=api_key, profile=profile)
-
-
 def note_source(paths: DownloadPaths, text: str | None) -> None:
     """Write down what a download comes from, for those who find it by its directory.
 
     Args:
         paths: The download.
-        text: What :func:`open_source` takes; None for the hub's dataset of its id.
+        text: What ``open_source`` takes; None for the hub's dataset of its id.
 
     Raises:
         StorageError: if the disk refuses.
@@ -205,29 +206,3 @@ def note_source(paths: DownloadPaths, text: str | None) -> None:
         remove_state(place)
     elif (read_state(place) or {}).get("source") != text:
         write_state(place, {"version": 1, "source": text})
-
-
-def source_of(
-    paths: DownloadPaths, *, api_key: str | None = None, profile: str | None = None
-) -> Source:
-    """The source that a download on disk comes from.
-
-    Args:
-        paths: The download.
-        api_key: As for :func:`~mlhub_core.session.get_session`.
-        profile: As for :func:`~mlhub_core.session.get_session`.
-
-    Raises:
-        InvalidArgument: if what was written down can be none, or is of a later version.
-        StorageError: if our state cannot be read.
-    """
-    place = paths.state_dir / SOURCE_NAME
-    state = read_state(place)
-    if state is None:
-        return open_source(paths.dataset_id, api_key=api_key, profile=profile)
-    source = state.get("source")
-    if state.get("version") != 1 or not isinstance(source, str):
-        raise InvalidArgument(
-            f"{place} is of a later version: use the mlhub that made it, or name the source."
-        )
-    return open_source(source, api_key=api_key, profile=profile)

@@ -18,9 +18,8 @@ import errno
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mlhub_core.exceptions import FETCH_ANEW, ArchiveLimitExceeded, CatalogError, StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
@@ -28,7 +27,7 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
-from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.base import Catalog, Unarchived
 from mlhub_core.sources.members import Placement
 from mlhub_core.sources.remarks import Remarks
 from mlhub_core.sources.tar import Member, MemberKind, TarStream
@@ -47,31 +46,16 @@ _IN_MEMORY = 8 * MIB
 """Files up to this size are read whole and compared with what lies there; larger ones written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unarchived:
-    """The catalog on disk.
+class ArchivedCatalog(Catalog, Protocol):
+    """A catalog that is a ``tar.gz``."""
 
-    Attributes:
-        directory: Where it lies.
-        files: Files of the archive that lie there.
-        bytes: Their sizes together.
-        written: Files that this run wrote.
-        kept: Files that were there already, the same.
-        oddities: The first members that were left out, and why.
-        oddity_count: How many there were.
-    """
-
-    directory: Path
-    files: int
-    bytes: int
-    written: int
-    kept: int
-    oddities: tuple[str, ...] = ()
-    oddity_count: int = 0
+    @property
+    def path(self) -> Path:
+        """The archive."""
 
 
 def unarchive(
-    archive: CatalogArchive,
+    archive: ArchivedCatalog,
     paths: DownloadPaths,
     *,
     if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
@@ -117,7 +101,7 @@ def unarchive(
     return done
 
 
-def _check(done: Unarchived, archive: CatalogArchive, paths: DownloadPaths) -> None:
+def _check(done: Unarchived, archive: ArchivedCatalog, paths: DownloadPaths) -> None:
     if done.oddity_count:
         log.warning(
             "%s: %d members of the archive were left out or replaced, such as %s",
@@ -145,7 +129,7 @@ class Extraction:
 
     def __init__(
         self,
-        archive: CatalogArchive,
+        archive: ArchivedCatalog,
         paths: DownloadPaths,
         limits: ArchiveLimits,
         *,
@@ -241,7 +225,7 @@ class Extraction:
         self._bytes += member.size
 
 
-def _marker(archive: CatalogArchive, paths: DownloadPaths, done: Unarchived) -> dict[str, Any]:
+def _marker(archive: ArchivedCatalog, paths: DownloadPaths, done: Unarchived) -> dict[str, Any]:
     return {
         "version": MARKER_VERSION,
         "sha256": archive.sha256,
@@ -261,7 +245,9 @@ def _where(paths: DownloadPaths) -> str:
         return str(paths.catalog_dir)
 
 
-def _already_done(marker: Path, archive: CatalogArchive, paths: DownloadPaths) -> Unarchived | None:
+def _already_done(
+    marker: Path, archive: ArchivedCatalog, paths: DownloadPaths
+) -> Unarchived | None:
     state = read_state(marker)
     if (
         state is None

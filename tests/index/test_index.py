@@ -4,8 +4,6 @@ import json
 import logging
 import os
 import pickle
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -487,19 +485,3 @@ def test_an_index_that_was_moved_is_looked_into(tmp_path: Path) -> None:
     archive.path.unlink()
     os.utime(paths.index, ns=(0, 0))
     assert index_assets(archive, paths).reused
-
-
-def test_an_untouched_index_needs_nothing_that_reads_parquet(tmp_path: Path) -> None:
-    archive, paths = write_archive(tmp_path, tree(item("a"))), paths_in(tmp_path)
-    index_assets(archive, paths)
-    code = (
-        "import pickle, sys; from mlhub_core.index.build import index_assets; "
-        "print(index_assets(*pickle.load(sys.stdin.buffer)).reused, 'pyarrow' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        input=pickle.dumps((archive, paths)),
-        capture_output=True,
-        check=True,
-    )
-    assert done.stdout.split() == [b"True", b"False"]

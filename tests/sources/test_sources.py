@@ -11,8 +11,9 @@ from mlhub_core.exceptions import ArchiveCorrupt, InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import index_assets
 from mlhub_core.paths import DownloadPaths
+from mlhub_core.sources import open_source, source_of
 from mlhub_core.sources.archive import LocalArchive
-from mlhub_core.sources.base import SOURCE_NAME, note_source, open_source, source_of
+from mlhub_core.sources.base import SOURCE_NAME, note_source
 from mlhub_core.sources.mlhub import HubDataset
 from tests.index.kit import DATASET, item, rows_of, tree, write_archive
 

@@ -26,8 +26,9 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.layout import DownloadPaths
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources.base import Unarchived
 from mlhub_core.sources.tree import Tree
-from mlhub_core.sources.unarchive import MARKER_NAME, Unarchived, unarchive
+from mlhub_core.sources.unarchive import MARKER_NAME, unarchive
 from mlhub_core.stop import StopFlag
 from tests.index.kit import described, item, paths_in, place, tar_bytes, tree, write_archive
 
