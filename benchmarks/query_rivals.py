@@ -26,8 +26,9 @@ THREADS = 2
 
 def ours(index: Path, question: str, out: Path) -> Callable[[], int]:
     """The plan of a download: the rows that match, in partition files."""
+    import geopandas  # noqa: F401 - libraries are there before the clock runs
     import pyarrow as pa
-    import pyarrow.compute  # libraries are there before the clock runs
+    import pyarrow.dataset
 
     from mlhub_core.selection.filters import AssetFilter
     from mlhub_core.selection.query import plan_assets

@@ -27,7 +27,6 @@ from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.conditions import (
     Condition,
     all_of,
-    both,
     by_item,
     conditions,
     either,
@@ -207,8 +206,7 @@ class Query:
             NothingMatches: if there are none; says how many were left after each filter.
             Interrupted: if stopped.
         """
-        self._stages = self._search(self._conditions, self._on_progress)
-        self.chosen = self._stages[-1].copy()
+        self._search()
         self._narrow()
         self.add_up()
         # A collection's own assets have no time and no place: where those are filtered, they
@@ -225,39 +223,56 @@ class Query:
             for places, rows in self._rows_of(group, [*IDS, *_EXTENT, "file_size"]):
                 self.summary.add(rows, self.files[places])
 
-    def _search(self, wanted: list[Condition], on_progress: ProgressSink = ignore) -> list[Mask]:
-        """The rows that are left of all that Arrow compares, and after each that is asked."""
-        where = all_of(wanted)
-        asked = [(condition, condition.asks) for condition in wanted if condition.asks]
-        names = sorted({name for condition, _ in asked for name in condition.columns})
-        total = self.index.rows
-        stages = [np.full(total, not wanted) for _ in range(len(asked) + 1)]
-        for group in self.index.groups(where) if wanted else ():
-            first = group.first
-            for batch, mask in self._compared(group, where, names):
-                end = first + len(mask)
-                stages[0][first:end] = mask
-                for stage, (_, asks) in zip(stages[1:], asked, strict=True):
-                    if mask.any():
-                        mask[mask] = asks(batch.filter(mask_array(mask)))
-                    stage[first:end] = mask
-                first = end
-            on_progress(Progress(Stage.FILTER, group.end, total))
-        on_progress(Progress(Stage.FILTER, total, total, finished=True))
-        return stages
+    def _search(self) -> None:
+        """Find the rows that are left after each filter."""
+        total, wanted = self.index.rows, self._conditions
+        self._stages = [np.zeros(total, bool) for _ in wanted]
+        # Row groups in which something may be left after each filter: ever fewer.
+        left = [
+            {group.number for group in self.index.groups(all_of(wanted[:number]))}
+            for number in range(1, len(wanted) + 1)
+        ]
+        for group in self.index.groups():
+            depth = sum(group.number in groups for groups in left)
+            if depth:
+                self._look(group, wanted[:depth])
+                self._on_progress(Progress(Stage.FILTER, group.end, total))
+        self._on_progress(Progress(Stage.FILTER, total, total, finished=True))
+        self.chosen = self._stages[-1].copy() if wanted else np.ones(total, bool)
 
-    def _compared(
-        self, group: Group, where: pc.Expression | None, names: list[str]
-    ) -> Iterator[tuple[pa.RecordBatch, Mask]]:
-        """Columns of a row group, and which of its rows Arrow says match."""
-        if where is None:
-            for batch in self.scan(group, names):
-                yield batch, np.ones(batch.num_rows, bool)
+    def _look(self, group: Group, wanted: list[Condition]) -> None:
+        """Find the rows of a row group that some of the filters leave."""
+        columns = {name: pc.field(name) for condition in wanted for name in condition.columns}
+        compared = {
+            f"_{number}": condition.where
+            for number, condition in enumerate(wanted)
+            if condition.where is not None
+        }
+        first = group.first
+        for batch in self._read(group, columns, compared):
+            mask = np.ones(batch.num_rows, bool)
+            end = first + batch.num_rows
+            for number, condition in enumerate(wanted):
+                if f"_{number}" in compared:
+                    mask &= is_true(batch.column(f"_{number}"))
+                if condition.asks is not None and mask.any():
+                    mask[mask] = condition.asks(batch.filter(mask_array(mask)))
+                self._stages[number][first:end] = mask
+            first = end
+
+    def _read(
+        self,
+        group: Group,
+        columns: dict[str, pc.Expression],
+        compared: dict[str, pc.Expression],
+    ) -> Iterator[pa.RecordBatch]:
+        """Columns of a row group; without Arrow's datasets where nothing is compared."""
+        if not compared:
+            yield from self.scan(group, sorted(columns))
             return
-        columns = {name: pc.field(name) for name in names} | {"_matches": where}
-        for batch in self.index.compute(group, columns):
+        for batch in self.index.compute(group, columns | compared):
             self.stop.check()
-            yield batch, is_true(batch.column("_matches"))
+            yield batch
 
     # What matches
 
@@ -328,14 +343,8 @@ class Query:
     def funnel(self) -> tuple[tuple[str, int], ...]:
         """How many different files were left after each filter, the whole dataset first."""
         left = [("in the dataset", self._count_files(np.ones(self.index.rows, bool)))]
-        compared = [condition for condition in self._conditions if not condition.asks]
-        for number, condition in enumerate(compared, start=1):
-            is_last = number == len(self._conditions)
-            found = self._stages[0] if is_last else self._search(compared[:number])[0]
-            left.append((condition.name, self._count_files(found)))
-        asked = [condition for condition in self._conditions if condition.asks]
-        for condition, found in zip(asked, self._stages[1:], strict=True):
-            left.append((condition.name, self._count_files(found)))
+        for condition, stage in zip(self._conditions, self._stages, strict=True):
+            left.append((condition.name, self._count_files(stage)))
         return (*left, *self._narrowed)
 
     def _count_files(self, chosen: Mask) -> int:
@@ -347,10 +356,14 @@ class Query:
         for number, condition in enumerate(self._conditions):
             if condition.lacking is None or condition.about != what:
                 continue
-            where = both(all_of(self._conditions[:number]), is_any_item() & condition.lacking)
+            before = all_of(self._conditions[:number])
+            lacks = is_any_item() & condition.lacking
+            where = lacks if before is None else before & lacks
             for group in self.index.groups(where):
-                for batch, mask in self._compared(group, where, IDS):
-                    items.add(_names(_items(batch.filter(mask_array(mask)))))
+                columns = {name: pc.field(name) for name in IDS}
+                for batch in self._read(group, columns, {"_lacking": where}):
+                    lacking = is_true(batch.column("_lacking"))
+                    items.add(_names(_items(batch.filter(mask_array(lacking)))))
         return items.count()
 
     def _nothing(self) -> NothingMatches:
