@@ -228,7 +228,9 @@ values = st.recursive(
 FIELDS = ["id", "collection", "bbox", "geometry", "properties", "links", "assets"]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=settings.default.max_examples // 2, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(st.dictionaries(st.sampled_from(FIELDS), values))
 def test_nothing_upsets_it(changes: dict[str, Any]) -> None:
     raw = item("i1") | changes
