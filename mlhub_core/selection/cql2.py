@@ -186,6 +186,10 @@ class _Builder:
         if operation == "isNull":
             name = self._name(parts[0])
             return lambda found: found.get(name) is None
+        return self._test(node, operation, parts)
+
+    def _test(self, node: dict[str, Any], operation: str, parts: list[Any]) -> _Truth:
+        """A part that asks something of values."""
         if operation == "between":
             value, low, high = parts
             ends = [self._compared(">=", value, low), self._compared("<=", value, high)]
