@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.parquet  # loaded before the clock starts
 
 from benchmarks.memory import tree
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import RunSettings, TransferSettings
 from mlhub_core.state import directory_lock

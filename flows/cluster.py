@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mlhub_core.exceptions import InvalidArgument, MLHubException
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.redact import redact
 from mlhub_core.settings import RunSettings, TransferSettings
 from mlhub_core.transfer.workers import share

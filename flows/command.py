@@ -17,7 +17,7 @@ from mlhub_core.cli.downloads import add_download_options, add_sync_options, dow
 from mlhub_core.cli.hub import demo_hub
 from mlhub_core.cli.process import reporting_errors
 from mlhub_core.console import say, set_verbosity, show
-from mlhub_core.layout import user_path
+from mlhub_core.paths import user_path
 from mlhub_core.signals import leave
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from prefect.context import FlowRunContext
 from prefect.variables import Variable
 
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.layout import check_directory_name, user_path
 from mlhub_core.options import DownloadOptions
+from mlhub_core.paths import check_directory_name, user_path
 
 OUTPUT_DIR_VARIABLE = "mlhub_output_dir"
 """The Prefect variable that names the directory which relative ones are within."""

@@ -14,7 +14,7 @@ from prefect.utilities.annotations import unmapped
 from flows.host_limits import taking_turns
 from flows.side_by_side import settle, side_by_side
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import RunSettings, TransferSettings
 from mlhub_core.transfer.report import PartitionResult

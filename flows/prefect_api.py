@@ -11,8 +11,8 @@ from pathlib import Path
 
 from flows.local_server import local_server
 from mlhub_core.exceptions import Interrupted, MLHubException, StorageError
-from mlhub_core.layout import user_path
 from mlhub_core.net.clients import certificates, check_proxies, no_proxy
+from mlhub_core.paths import user_path
 from mlhub_core.redact import redact
 from mlhub_core.workspace import check_directories
 

@@ -25,8 +25,8 @@ from mlhub_core import steps
 from mlhub_core.cli.hub import demo_hub
 from mlhub_core.exceptions import Interrupted
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import DownloadPaths
 from mlhub_core.options import DownloadOptions
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.request import DownloadRequest
 from mlhub_core.runner import Call, Outcome, Runner
 from mlhub_core.selection.partition import Partition

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import ArchiveLimits

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import user_path
+from mlhub_core.paths import user_path
 from mlhub_core.redact import has_secret, redact_url
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.filters import AssetFilter

@@ -220,11 +220,6 @@ def extension(href: str, media_type: str | None = None) -> str:
     return _MEDIA_TYPE_SUFFIXES.get(essence, "")
 
 
-def asset_name(asset_key: str, suffix: str) -> str:
-    """The file name of an asset: its key, made safe, and the extension."""
-    return safe_name(asset_key) + suffix
-
-
 def https_url(href: str, s3_endpoint: str | None = None) -> str:
     """The URL that an href is fetched from; only ``s3://`` is rewritten.
 

@@ -16,7 +16,7 @@ from typing import Any
 from mlhub_core import steps
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import AssetIndex
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.request import DownloadRequest
 from mlhub_core.runner import InProcess, Outcome, Runner
 from mlhub_core.selection.filters import AssetFilter

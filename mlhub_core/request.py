@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings

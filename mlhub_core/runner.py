@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from mlhub_core.console import ensure_handler
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import AssetIndex
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.partition import Partition

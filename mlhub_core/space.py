@@ -8,7 +8,7 @@ import os
 import shutil
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.partition import Asset, read_assets
 from mlhub_core.selection.plan import Plan, format_bytes
 from mlhub_core.stop import StopFlag

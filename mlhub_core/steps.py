@@ -13,7 +13,7 @@ from mlhub_core.archived import take_out
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index import build
 from mlhub_core.index.build import AssetIndex
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan, counted, load_saved, save_plan

@@ -18,7 +18,7 @@ from mlhub_core.exceptions import (
     system_errors,
 )
 from mlhub_core.index.build import STATE_NAME
-from mlhub_core.layout import STATE_DIRECTORY, DownloadPaths, safe_name, user_path
+from mlhub_core.paths import STATE_DIRECTORY, DownloadPaths, safe_name, user_path
 from mlhub_core.sources.unarchive import MARKER_NAME
 from mlhub_core.state import check_state_files, directory_lock, read_state
 from mlhub_core.transfer.failures import recover_failures

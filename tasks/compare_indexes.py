@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from mlhub_core import steps
 from mlhub_core.index.build import AssetIndex
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog
 from mlhub_core.sync.changes import Changes

@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer.report import PartitionResult

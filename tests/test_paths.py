@@ -11,8 +11,8 @@ import pytest
 
 from mlhub_core.cli import main
 from mlhub_core.exceptions import APIKeyNotFound, InvalidArgument
-from mlhub_core.layout import DownloadPaths, user_path
 from mlhub_core.net.profiles import read_api_key
+from mlhub_core.paths import DownloadPaths, user_path
 from mlhub_core.session import get_session
 from tests.index.kit import item, tree, write_archive
 

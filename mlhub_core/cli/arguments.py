@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.layout import user_path
+from mlhub_core.paths import user_path
 from mlhub_core.redact import redact_url
 
 if TYPE_CHECKING:

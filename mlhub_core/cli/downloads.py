@@ -11,7 +11,7 @@ from mlhub_core._version import __version__
 from mlhub_core.cli.arguments import add_options, add_verbosity, option_fields
 from mlhub_core.console import set_verbosity, show
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.layout import user_path
+from mlhub_core.paths import user_path
 
 if TYPE_CHECKING:
     from mlhub_core.options import DownloadOptions, TransferOptions

@@ -15,7 +15,7 @@ from mlhub_core.exceptions import (
     InvalidArgument,
     StorageError,
 )
-from mlhub_core.layout import STATE_DIRECTORY, DownloadPaths, user_path
+from mlhub_core.paths import STATE_DIRECTORY, DownloadPaths, user_path
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.stop import StopFlag

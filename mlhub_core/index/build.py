@@ -13,7 +13,7 @@ from typing import Any
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.index.passes import AssetIndex, Build
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog

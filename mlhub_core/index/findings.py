@@ -23,7 +23,7 @@ from mlhub_core.index.hrefs import BEYOND, linked_paths
 from mlhub_core.index.items import Item
 from mlhub_core.index.places import Bounds
 from mlhub_core.index.save_paths import Claim, Clashes, settle_collections
-from mlhub_core.layout import COMMON_DIRECTORY, case_key
+from mlhub_core.paths import COMMON_DIRECTORY, case_key
 from mlhub_core.sources.remarks import Remarks
 
 _REMARKS_KEPT = 1000

@@ -26,7 +26,7 @@ from mlhub_core.index.save_paths import (
     taken_in_collection,
 )
 from mlhub_core.index.writer import IndexWriter
-from mlhub_core.layout import DownloadPaths, case_key, safe_name
+from mlhub_core.paths import DownloadPaths, case_key, safe_name
 from mlhub_core.progress import Progress, ProgressSink, Stage
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog

@@ -27,7 +27,7 @@ from mlhub_core.index.save_paths import (
     taken_in_item,
 )
 from mlhub_core.index.writer import IndexWriter
-from mlhub_core.layout import COMMON_ASSET_KEYS, case_key
+from mlhub_core.paths import COMMON_ASSET_KEYS, case_key
 from mlhub_core.sources.documents import Document, JsonObject, Kind
 
 

@@ -32,7 +32,7 @@ from mlhub_core.index.hrefs import BEYOND, Relative
 from mlhub_core.index.items import Asset, Item
 from mlhub_core.index.save_paths import Claim, Clashes, claim_of
 from mlhub_core.index.schema import box_array, index_schema, texts_type
-from mlhub_core.layout import COMMON_ASSET_KEYS, encode_first
+from mlhub_core.paths import COMMON_ASSET_KEYS, encode_first
 
 Order = np.ndarray[tuple[int], np.dtype[np.int64]]
 

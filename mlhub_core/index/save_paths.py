@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from mlhub_core.layout import (
+from mlhub_core.paths import (
     COMMON_DIRECTORY,
     case_key,
     collection_name,

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from mlhub_core.exceptions import APIKeyNotFound, InvalidArgument, StorageError
-from mlhub_core.layout import user_path
+from mlhub_core.paths import user_path
 
 ANONYMOUS_PROFILE = "__anonymous__"
 """The profile that sends no key."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.redact import redact
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan, counted, format_bytes

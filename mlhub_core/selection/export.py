@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from mlhub_core.console import unwritten
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.index.schema import FACTS_KEY, index_schema
-from mlhub_core.layout import user_path
+from mlhub_core.paths import user_path
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.engine import Query
 from mlhub_core.selection.filters import AssetFilter

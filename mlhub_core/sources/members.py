@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from mlhub_core.layout import COMMON_DIRECTORY, case_key, is_ours, safe_name
+from mlhub_core.paths import COMMON_DIRECTORY, case_key, is_ours, safe_name
 
 _MAX_COMPONENT_BYTES = 255
 _MAX_PATH_BYTES = 3800

@@ -18,7 +18,7 @@ from enum import Enum
 from pathlib import Path
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.layout import case_key
+from mlhub_core.paths import case_key
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 _CREATE |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

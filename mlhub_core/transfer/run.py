@@ -11,10 +11,10 @@ from pathlib import Path
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import DownloadPaths
 from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.net.http import Loop
 from mlhub_core.net.limits import ConnectionLimits, limits_for
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Asset, Partition, read_assets
 from mlhub_core.settings import TransferSettings

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.layout import https_url, is_ours
 from mlhub_core.net.clients import CLIENTS
+from mlhub_core.paths import https_url, is_ours
 from mlhub_core.redact import remember
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import TransferSettings

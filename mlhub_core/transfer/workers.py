@@ -31,7 +31,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, ignore
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import RunSettings, TransferSettings

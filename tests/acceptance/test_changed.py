@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlhub_core.exceptions import DownloadIncomplete
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.repair import verify
 from mlhub_core.transfer.fingerprint import path_digest
 from mlhub_core.workspace import tidy_state

@@ -15,7 +15,7 @@ import pytest
 from mlhub_core import Dataset
 from mlhub_core.exceptions import DirectoryBusy, DownloadIncomplete, NothingMatches
 from mlhub_core.hub.server import DemoHub, HubServer
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.settings import RunSettings
 from mlhub_core.state import directory_lock
 

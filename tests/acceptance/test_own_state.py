@@ -15,7 +15,7 @@ import pytest
 from hypothesis import strategies as st
 
 from mlhub_core.cli import main
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.transfer.ledger import LedgerWriter, entries
 from tests.acceptance.kit import DATASET, collection, item, publish
 from tests.faultserver import FaultServer

@@ -18,7 +18,7 @@ from flows.artifacts import artifact_key, progress_artifact, show_report
 from flows.dataset_tags import tagged
 from flows.host_limits import taking_turns
 from mlhub_core.exceptions import StorageError
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.settings import TransferSettings

@@ -14,7 +14,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from flows.command import DOWNLOAD, SYNC, main
 from mlhub_core.hub.server import DemoHub
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.transfer.ledger import LedgerReader
 from tests.flows.conftest import PATIENCE, Files, Mirror
 from tests.foreign import fill, ran_in

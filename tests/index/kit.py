@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from mlhub_core.index.build import AssetIndex, index_assets
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.sources.archive import CatalogArchive
 
 DATASET = "demo"

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shapely.geometry import shape
 
-from mlhub_core.layout import COMMON_ASSET_KEYS, asset_name, case_key, extension
+from mlhub_core.paths import COMMON_ASSET_KEYS, case_key, extension, safe_name
 from mlhub_core.sources.archive import CatalogArchive
 from tests.index.kit import DATASET, SQUARE, asset, described, index_of, item, place
 
@@ -135,7 +135,7 @@ def check_save_paths(rows: list[dict[str, Any]]) -> None:
         assert row["common_asset"] == ("_common" in path.split("/"))
         if row["common_asset"]:
             assert row["asset_key"] in COMMON_ASSET_KEYS
-            assert path.endswith(asset_name(row["asset_key"], extension(row["href"])))
+            assert path.endswith(safe_name(row["asset_key"]) + extension(row["href"]))
     for key in COMMON_ASSET_KEYS:
         of_key = [row for row in rows if row["asset_key"] == key]
         if len({row["href"] for row in of_key}) == 1:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlhub_core.index.save_paths import Claim, settle, settle_directories, suffix_of
-from mlhub_core.layout import case_key, extension
+from mlhub_core.paths import case_key, extension
 
 stems = st.text(st.sampled_from("aAbB~.éÉßK\u212a"), min_size=1, max_size=4) | st.just("a~1")
 claims = st.builds(

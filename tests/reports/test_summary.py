@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.reports.summary import failure_rows, outcome, plain, summary_markdown
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan

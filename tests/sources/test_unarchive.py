@@ -23,7 +23,7 @@ from mlhub_core.exceptions import (
     StorageError,
 )
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Unarchived

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mlhub_core.layout import DownloadPaths
 from mlhub_core.options import DownloadOptions
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.pipeline import sync
 from mlhub_core.request import DownloadRequest
 from mlhub_core.sync.changes import SyncReport

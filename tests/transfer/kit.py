@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.layout import DownloadPaths
 from mlhub_core.net.limits import ConnectionLimits
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.partition import Asset, Partition, write_assets
 from mlhub_core.settings import TransferSettings

@@ -25,7 +25,7 @@ CONNECTIONS = 4
 RUN = """
 import sys
 from pathlib import Path
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer.run import download_partitions

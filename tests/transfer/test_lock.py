@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from mlhub_core.exceptions import DirectoryBusy, StorageError
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.state import directory_lock
 
 HOLD = """
 import sys
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.state import directory_lock
 with directory_lock(DownloadPaths.of("ds", sys.argv[1])):
     print("held", flush=True)

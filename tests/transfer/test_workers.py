@@ -31,7 +31,7 @@ FILES = 40
 ORPHANED = """
 import sys
 from pathlib import Path
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import RunSettings, TransferSettings
 from mlhub_core.transfer.workers import download_partitions

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from mlhub_core.layout import DownloadPaths
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.pipeline import download
 from mlhub_core.request import DownloadRequest
 from mlhub_core.settings import RunSettings
