@@ -1,6 +1,6 @@
 """Which save path each asset gets when several want the same one.
 
-Two names are the same where some file system takes them for the same (``layout.case_key``). The
+Two names are the same where some file system takes them for the same (``paths.case_key``). The
 rules, none of which depends on the order of things in the catalog:
 
 - names that differ only in case are spelled out, every one of them (``encode_case``);
@@ -72,7 +72,7 @@ def claim_of(key: str, name: str, identity: str) -> Claim:
 
 
 def suffix_of(href: str, media_type: str | None) -> str:
-    """``layout.extension``, quicker for plain URLs: few endings make up millions of them."""
+    """``paths.extension``, quicker for plain URLs: few endings make up millions of them."""
     plain = _PLAIN_URL.fullmatch(href)
     if plain is None:
         return extension(href, media_type)
@@ -83,7 +83,7 @@ def suffix_of(href: str, media_type: str | None) -> str:
 
 
 def directory_name(item_id: str) -> str:
-    """``layout.item_name``, quicker for plain ids."""
+    """``paths.item_name``, quicker for plain ids."""
     if _PLAIN_ID.fullmatch(item_id) and item_id.lower() != COMMON_DIRECTORY:
         return item_id
     return item_name(item_id)
@@ -94,7 +94,7 @@ class Clashes:
     """What earlier passes over the catalog found out, for the sake of the next one.
 
     Attributes:
-        collection_names: Directories of collections other than ``layout.collection_name`` says.
+        collection_names: Directories of collections other than ``paths.collection_name`` says.
         collection_ids: Ids of collections by their directories in the catalog, where an item that
             names no collection would guess another.
         clashing: Item keys, see :func:`item_key`, that different items share.

@@ -1,14 +1,15 @@
-"""Final files in a local directory: their parents made when needed, none by a link out of it."""
+"""Where final files go: what a store of them is, and a local directory as one."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from mlhub_core.exceptions import StorageError, storage_error, storage_errors
 from mlhub_core.paths import ASSET_DB_NAME, ERR_REPORT_NAME, INDEX_NAME, STATE_DIRECTORY
-from mlhub_core.stores.base import FileStat
 
 _REMEMBERED = 5_000
 """Directories known to exist, before the memory of them is dropped: files of one directory come one
@@ -17,10 +18,52 @@ _OURS = frozenset({STATE_DIRECTORY, INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME})
 _DEEP = 16
 """Levels of directories from which on a directory is listed at once: each that is read bit by bit
 holds a descriptor, of which there are not many."""
+_USUAL = re.compile(r"(?:[^./\\\0][^/\\\0]*/)*[^./\\\0][^/\\\0]*")
+"""Save paths of which no part is empty or begins with a dot, as are nearly all."""
+
+
+class FileStat(NamedTuple):
+    """What lies at a final place.
+
+    Attributes:
+        size: Bytes.
+        mtime: When it was last written, seconds since 1970.
+    """
+
+    size: int
+    mtime: float
+
+
+class Store(Protocol):
+    """Where final files go, each under its save path. Everything raises ``StorageError``."""
+
+    def stat(self, save_path: str) -> FileStat | None:
+        """What lies at a final place, None where nothing does."""
+
+    def put(self, source: str, save_path: str) -> None:
+        """Let a finished file of our own be the final one, in place of what lies there.
+
+        Args:
+            source: The file, which is gone then.
+            save_path: The final place.
+        """
+
+    def list(self) -> Iterator[str]:
+        """The save paths of all that lies there, in any order."""
+
+
+def is_safe(save_path: str) -> bool:
+    """Whether a save path stays below the directory it is relative to, and out of our state."""
+    if _USUAL.fullmatch(save_path):
+        return True
+    parts = save_path.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\x00" in save_path:
+        return False
+    return parts[0].casefold() != STATE_DIRECTORY and "\\" not in save_path
 
 
 class LocalStore:
-    """A directory as a :class:`~mlhub_core.stores.base.Store`.
+    """A directory as a :class:`Store`: parents are made when needed, none by a link out of it.
 
     Args:
         root: The dataset's asset directory.

@@ -1,1 +1,0 @@
-"""Where final files go; everything of our own state stays on a local disk."""
