@@ -15,7 +15,7 @@ from uuid import UUID
 from prefect.context import FlowRunContext
 
 from flows.api_client import API_ERRORS, API_SECONDS, brief_client
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 _EVERY_SECONDS = 5.0
 

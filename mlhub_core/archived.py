@@ -15,8 +15,7 @@ from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.unarchive import Extraction
-from mlhub_core.stop import StopFlag
-from mlhub_core.threads import open_parquet
+from mlhub_core.threads import StopFlag, open_parquet
 
 log = logging.getLogger(__name__)
 

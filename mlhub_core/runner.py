@@ -18,9 +18,8 @@ from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings
 from mlhub_core.sources.base import DatasetInfo
 from mlhub_core.steps import Run
-from mlhub_core.stop import StopFlag
 from mlhub_core.sync.changes import Changes
-from mlhub_core.threads import Pool, settle_all
+from mlhub_core.threads import Pool, StopFlag, settle_all
 from mlhub_core.transfer.report import DownloadReport, PartitionResult
 from mlhub_core.transfer.workers import download_partitions
 

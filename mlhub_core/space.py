@@ -11,7 +11,7 @@ from mlhub_core.exceptions import StorageError
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.partition import Asset, read_assets
 from mlhub_core.selection.plan import Plan, format_bytes
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
 

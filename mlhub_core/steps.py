@@ -21,9 +21,9 @@ from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import open_source
 from mlhub_core.sources.base import Catalog, DatasetInfo, Source, Unarchived
 from mlhub_core.space import check_space
-from mlhub_core.stop import StopFlag
 from mlhub_core.sync import changes, current, prune
 from mlhub_core.sync.changes import Changes
+from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
 

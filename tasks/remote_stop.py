@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 _lock = threading.Lock()
 _running: list[tuple[str, StopFlag]] = []

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from mlhub_core.progress import Broadcast, Progress, Stage
 from mlhub_core.selection.partition import Partition
 from mlhub_core.steps import Run
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from tasks.access import Access
 
 

@@ -18,7 +18,7 @@ from mlhub_core.exceptions import (
 from mlhub_core.paths import STATE_DIRECTORY, DownloadPaths, user_path
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 if TYPE_CHECKING:
     from mlhub_core.index.build import AssetIndex

@@ -18,7 +18,7 @@ from mlhub_core.net.fetch import FileFetcher, is_gzip
 from mlhub_core.paths import STATE_DIRECTORY, safe_name, user_path
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.session import Session, get_session
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 Range = tuple[datetime, datetime]
 

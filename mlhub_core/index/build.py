@@ -18,7 +18,7 @@ from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog
 from mlhub_core.state import read_state, write_state
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 __all__ = ["AssetIndex", "identity", "index_assets", "recall", "remember"]
 

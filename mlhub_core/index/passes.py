@@ -31,7 +31,7 @@ from mlhub_core.progress import Progress, ProgressSink, Stage
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog
 from mlhub_core.sources.remarks import lacking, shown
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
 

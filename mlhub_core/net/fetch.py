@@ -36,7 +36,7 @@ from mlhub_core.redact import redact
 from mlhub_core.room import Room
 from mlhub_core.settings import AZURE_STORAGE_VERSION, MIB, ArchiveLimits
 from mlhub_core.state import open_state, read_state, write_state
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
 

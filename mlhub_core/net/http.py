@@ -18,7 +18,7 @@ from mlhub_core.net.limits import ConnectionLimits, Connections
 from mlhub_core.net.retry import STALLED, TOO_SLOW, Fault
 from mlhub_core.redact import redact
 from mlhub_core.settings import TransferSettings
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 logger = logging.getLogger(__name__)
 

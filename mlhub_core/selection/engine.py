@@ -46,7 +46,7 @@ from mlhub_core.selection.partition import (
     write_partitions,
 )
 from mlhub_core.selection.plan import counted
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

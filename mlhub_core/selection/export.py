@@ -24,7 +24,7 @@ from mlhub_core.selection.index_reader import open_index
 from mlhub_core.selection.partition import gathered
 from mlhub_core.selection.plan import SHOWN_PATHS, Plan, moment_text
 from mlhub_core.selection.query import plan_of
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 STDOUT = "-"
 _CSV_COLUMNS = [

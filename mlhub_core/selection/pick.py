@@ -18,8 +18,7 @@ from mlhub_core.selection.engine import Query
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.index_reader import IndexReader
 from mlhub_core.selection.partition import Partition
-from mlhub_core.stop import StopFlag
-from mlhub_core.threads import open_parquet
+from mlhub_core.threads import StopFlag, open_parquet
 
 Key = tuple[str, ...]
 

@@ -17,7 +17,7 @@ from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.index_reader import IndexReader, open_index, telling
 from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import PLAN_NAME, Plan, reusable, seal
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 PLAN_VERSION = 1
 """Raised whenever the same index and filter give another plan: older ones are then made anew."""

@@ -28,7 +28,7 @@ from mlhub_core.sources.remarks import shown
 from mlhub_core.sources.tar import Member, MemberKind, TarStream
 from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.state import open_state
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 _ENDINGS = (".tar.gz", ".tgz", ".tar")
 _LOOKED_AT = 1000

@@ -18,7 +18,7 @@ from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.documents import Document
 from mlhub_core.state import read_state, remove_state, write_state
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 SOURCE_NAME = "source.json"
 """In the state of a download: what it came from, where that is no hub."""

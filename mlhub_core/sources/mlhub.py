@@ -20,7 +20,7 @@ from mlhub_core.session import get_session
 from mlhub_core.settings import ApiSettings, ArchiveLimits
 from mlhub_core.sources.archive import CatalogArchive, is_archive
 from mlhub_core.sources.base import CollectionInfo, DatasetInfo, note_source
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from isal import isal_zlib
 
 from mlhub_core.exceptions import FETCH_ANEW, ArchiveCorrupt, ArchiveLimitExceeded, StorageError
 from mlhub_core.settings import MIB, ArchiveLimits
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)

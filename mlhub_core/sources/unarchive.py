@@ -33,7 +33,7 @@ from mlhub_core.sources.remarks import Remarks
 from mlhub_core.sources.tar import Member, MemberKind, TarStream
 from mlhub_core.sources.tree import Outcome, Tree
 from mlhub_core.state import read_state, remove_state, write_state
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
 

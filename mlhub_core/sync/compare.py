@@ -20,8 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.stop import StopFlag
-from mlhub_core.threads import open_parquet
+from mlhub_core.threads import StopFlag, open_parquet
 from mlhub_core.transfer.fingerprint import fingerprint, host_of
 from mlhub_core.transfer.names import is_in
 

@@ -21,9 +21,9 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.tar import TarStream
 from mlhub_core.state import TRASH_NAME, open_state
-from mlhub_core.stop import StopFlag
 from mlhub_core.stores import is_safe
 from mlhub_core.sync.current import indexed_archive
+from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.catalog_files import files_in, names_in
 from mlhub_core.transfer.ledger import entries, forget, merge_journals
 from mlhub_core.transfer.names import NameSet, save_paths

@@ -18,7 +18,7 @@ from mlhub_core.sources.remarks import shown
 from mlhub_core.sources.tar import Member, MemberKind, TarStream
 from mlhub_core.sources.unarchive import MARKER_NAME
 from mlhub_core.state import read_state
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.findings import Findings, Part, look_at
 from mlhub_core.transfer.ledger import LedgerReader
 from mlhub_core.transfer.names import NameSet

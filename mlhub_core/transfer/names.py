@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlhub_core.selection.index_reader import telling
-from mlhub_core.stop import StopFlag
-from mlhub_core.threads import open_parquet
+from mlhub_core.threads import StopFlag, open_parquet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

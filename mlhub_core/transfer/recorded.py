@@ -19,8 +19,7 @@ from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import COLUMNS, Asset
-from mlhub_core.stop import StopFlag
-from mlhub_core.threads import Pool
+from mlhub_core.threads import Pool, StopFlag
 from mlhub_core.transfer.contents import LOOKED_AT, Answer, cause_against
 from mlhub_core.transfer.findings import Finding, Findings, Kind, look_at
 from mlhub_core.transfer.fingerprint import is_unchanged

@@ -19,8 +19,8 @@ from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Asset, Partition, read_assets
 from mlhub_core.settings import TransferSettings
 from mlhub_core.sources.remarks import shown
-from mlhub_core.stop import StopFlag
 from mlhub_core.stores import LocalStore
+from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.decide import Decider
 from mlhub_core.transfer.download import AssetDownload, How
 from mlhub_core.transfer.failures import Failure, FailureWriter

@@ -11,8 +11,8 @@ from contextlib import closing
 from itertools import islice
 
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.stop import StopFlag
 from mlhub_core.stores import LocalStore
+from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.findings import Finding, Findings, Kind
 from mlhub_core.transfer.ledger import LedgerReader
 from mlhub_core.transfer.names import NameSet, save_paths

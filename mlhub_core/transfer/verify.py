@@ -12,7 +12,7 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.plan import counted, format_bytes
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.catalog_files import check_catalog
 from mlhub_core.transfer.findings import Finding, Findings, Kind
 from mlhub_core.transfer.recorded import check_outdated, check_recorded

@@ -36,8 +36,7 @@ from mlhub_core.progress import Progress, ProgressSink, ignore
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import RunSettings, TransferSettings
 from mlhub_core.state import descriptor_of
-from mlhub_core.stop import StopFlag
-from mlhub_core.threads import Pool, settle_all, start_thread
+from mlhub_core.threads import Pool, StopFlag, settle_all, start_thread
 from mlhub_core.transfer import run
 from mlhub_core.transfer.ledger import totals
 from mlhub_core.transfer.report import PartitionResult

@@ -14,7 +14,7 @@ from mlhub_core.net.fetch import FetchedFile, FileFetcher
 from mlhub_core.progress import Progress
 from mlhub_core.session import Session
 from mlhub_core.settings import ApiSettings
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from tests.faultserver import (
     LONG_AGO,
     Fault,

@@ -24,7 +24,7 @@ from mlhub_core.index.schema import index_schema
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.unarchive import unarchive
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from tests.index.kit import (
     DATASET,
     asset,

@@ -20,7 +20,7 @@ from mlhub_core.exceptions import (
 )
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.tar import Member, MemberKind, TarStream
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from tests.index.kit import tar_bytes
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)

@@ -29,7 +29,7 @@ from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Unarchived
 from mlhub_core.sources.tree import Tree
 from mlhub_core.sources.unarchive import MARKER_NAME, unarchive
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from tests.index.kit import described, item, paths_in, place, tar_bytes, tree, write_archive
 
 

@@ -14,7 +14,7 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.selection.partition import Asset, Partition, write_assets
 from mlhub_core.settings import TransferSettings
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.failures import merge_failures
 from mlhub_core.transfer.ledger import Entry, LedgerReader
 from mlhub_core.transfer.report import PartitionResult

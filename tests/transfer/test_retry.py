@@ -16,7 +16,7 @@ from mlhub_core.repair import retry
 from mlhub_core.request import DownloadRequest
 from mlhub_core.runner import InProcess
 from mlhub_core.state import directory_lock
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.failures import HEADER
 from mlhub_core.transfer.report import DownloadReport
 from tests.acceptance.kit import DATASET, catalog_members, collection, item, publish

@@ -19,7 +19,7 @@ from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings
 from mlhub_core.space import check_space
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.report import PartitionResult
 from mlhub_core.workspace import tidy_state
 from tests.acceptance.kit import DATASET, collection, item, publish

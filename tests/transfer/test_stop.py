@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mlhub_core.exceptions import Interrupted, StorageError
 from mlhub_core.progress import Progress
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.partials import Note, Partials, sweep_partials
 from mlhub_core.workspace import tidy_state, workspace
 from tests.faultserver import FaultServer, stall

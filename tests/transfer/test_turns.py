@@ -19,7 +19,7 @@ from mlhub_core.net.limits import ConnectionLimits
 from mlhub_core.net.response import ResponseHead
 from mlhub_core.net.retry import Fault
 from mlhub_core.settings import TransferSettings
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from tests.faultserver import Fault as Trouble
 from tests.faultserver import FaultServer, chunked, gzipped, reset_within, stall, truncate
 from tests.transfer.kit import Kit, content

@@ -23,7 +23,7 @@ from mlhub_core.repair import verify
 from mlhub_core.runner import InProcess
 from mlhub_core.settings import RunSettings
 from mlhub_core.state import directory_lock
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.findings import Kind, read_findings
 from mlhub_core.transfer.ledger import State, entries
 from mlhub_core.workspace import tidy_state

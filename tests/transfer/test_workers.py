@@ -18,7 +18,7 @@ from mlhub_core.progress import Progress
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import MIB, RunSettings
 from mlhub_core.state import directory_lock
-from mlhub_core.stop import StopFlag
+from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.ledger import Entry, LedgerWriter, State, merge_journals
 from mlhub_core.transfer.report import PartitionResult
 from mlhub_core.transfer.workers import download_apart, download_partitions, processes_for
