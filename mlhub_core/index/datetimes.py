@@ -24,9 +24,6 @@ _MAX_CHARACTERS = 64
 _OPEN = ("", "..")
 _MONTHS = [name[:3].lower() for name in calendar.month_name]
 
-_RFC_3339 = re.compile(
-    "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,6})?(?:Z|[+-][0-9:]{5})"
-)
 _YEAR_OR_MONTH = re.compile("([0-9]{4})(?:-([0-9]{2}))?")
 _NUMBERED = re.compile(
     "(?P<year>[0-9]{4})(?:(?P<sep>[-/]?)(?P<month>[0-9]{2})(?P=sep)(?P<day>[0-9]{2})"
@@ -94,10 +91,6 @@ def interval(text: str) -> Interval | None:
 
 def _dated(text: str) -> Edges | None:
     """A date, with a time or without. Digits alone are none: they may be any number."""
-    if _RFC_3339.fullmatch(text):
-        exact = _exactly(text)
-        if exact is not None:
-            return exact, exact
     if len(text) > _MAX_CHARACTERS or text.isdecimal():
         return None
     found = _NUMBERED.match(text) or _NAMED.match(text)
@@ -112,15 +105,6 @@ def _dated(text: str) -> Edges | None:
     if offset is None or not _FIRST <= day + offset <= _LAST:
         return None
     return day + offset, day + offset
-
-
-def _exactly(text: str) -> int | None:
-    """What nearly all catalogs write, at the speed of C."""
-    try:
-        moment = (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
-    except ValueError:  # such as a leap second, which is looked at again
-        return None
-    return moment if _FIRST <= moment <= _LAST else None
 
 
 def _day(found: re.Match[str]) -> int | None:

@@ -9,14 +9,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """Two characters at least: one is a drive letter."""
 
-_PLAIN_LINK = re.compile(r"[.]{1,2}/(?:[a-zA-Z0-9_./-]*/)?([a-zA-Z0-9_.-]+)[.]json")
-"""A relative link to an item, with nothing in it to decode."""
-
-
 BEYOND = "%2E%2E"
 """A directory above that of the dataset, as a component of a path."""
-_MEMBER = re.compile("[.]/(?:[a-zA-Z0-9_-][a-zA-Z0-9_.-]*/)*[a-zA-Z0-9_-][a-zA-Z0-9_.-]*")
-"""A link downwards, with nothing in it to decode."""
 _DECODED = re.compile("[%?#]")
 _API_ITEM = re.compile("/(collections/[^/?#]+/items/[^/?#]+)/?(?:[?#].*)?$")
 """How a STAC API calls an item."""
@@ -66,8 +60,6 @@ def resolve(href: str, directory: str, self_url: str | None) -> str | Relative:
 
 def linked_paths(href: str, directory: str) -> tuple[str, ...]:
     """Where in the archive the file behind a link may be; none of a URL."""
-    if _MEMBER.fullmatch(href):
-        return (f"{directory}/{href[2:]}" if directory else href[2:],)
     if is_absolute(href) or href.startswith("//"):
         return ()
     return _candidates(href, directory)
@@ -103,9 +95,6 @@ def linked_id(href: str) -> str:
 
     The file itself may lie anywhere in the archive and is not looked at.
     """
-    plain = _PLAIN_LINK.fullmatch(href)
-    if plain is not None:
-        return plain[1]
     try:
         path = urlsplit(href).path
     except ValueError:

@@ -20,14 +20,13 @@ from mlhub_core.index.save_paths import (
     Claim,
     Clashes,
     claim_of,
-    directory_name,
     item_key,
     json_name,
     settle,
     taken_in_item,
 )
 from mlhub_core.index.writer import IndexWriter
-from mlhub_core.paths import COMMON_ASSET_KEYS, case_key
+from mlhub_core.paths import COMMON_ASSET_KEYS, case_key, item_name
 from mlhub_core.sources.documents import Document, JsonObject, Kind
 
 
@@ -132,7 +131,7 @@ class Reading:
     def _place(self, item: Item, assets: list[Asset], parent: str) -> bool:
         """Give an item's assets their names; True where its document lies in their directory."""
         findings, clashes = self.findings, self._clashes
-        name = directory_name(item.item_id)
+        name = item_name(item.item_id)
         key = item_key(item.collection_id, name)
         findings.item_keys.append(key)
         # What tells it from another item that wants the same directory.

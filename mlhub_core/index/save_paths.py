@@ -34,8 +34,6 @@ from mlhub_core.paths import (
 )
 
 _TAG_DIGITS = 8
-_PLAIN_ID = re.compile(r"[a-zA-Z0-9_-]{5,200}")
-"""Ids that are directory names as they are: none as short as the devices of Windows."""
 _PLAIN_URL = re.compile(r"https?://[\w.:-]+/(?:[\w.~+=,@-]+/)*([\w~+=,@-][\w.~+=,@-]*)", re.ASCII)
 
 stem_of = lru_cache(maxsize=4096)(safe_name)
@@ -80,13 +78,6 @@ def suffix_of(href: str, media_type: str | None) -> str:
     ending = last[last.rfind(".") :] if "." in last else ""
     # Of .gz and .xml the suffix before counts too.
     return _suffix(last if ending.lower() in (".gz", ".xml") else "x" + ending, media_type)
-
-
-def directory_name(item_id: str) -> str:
-    """``paths.item_name``, quicker for plain ids."""
-    if _PLAIN_ID.fullmatch(item_id) and item_id.lower() != COMMON_DIRECTORY:
-        return item_id
-    return item_name(item_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +242,7 @@ def json_name(item_id: str) -> str:
     That has its id for a name in every catalog that keeps the rules; the name is never an asset's,
     wherever this item's JSON may lie.
     """
-    return case_key(directory_name(item_id) + ".json")
+    return case_key(item_name(item_id) + ".json")
 
 
 def taken_in_item(directory: str, held: Collection[str], clashes: Clashes) -> Callable[[str], bool]:

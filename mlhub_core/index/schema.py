@@ -57,25 +57,6 @@ def index_schema() -> pa.Schema:
     )
 
 
-@cache
-def aside_schema() -> pa.Schema:
-    """The schema of rows that wait for the end of the archive: what is needed to finish them."""
-    return pa.schema(
-        [
-            *index_schema(),
-            pa.field("_common_name", pa.string()),
-            pa.field("_identity", pa.string()),
-            pa.field("_stem", pa.string()),
-            pa.field("_suffix", pa.string()),
-            pa.field("_unsettled", pa.bool_()),
-            pa.field("_candidates", texts_type()),
-            pa.field("_url", pa.string()),
-            pa.field("_item_updated", pa.string()),
-            pa.field("_number", pa.int64()),
-        ]
-    )
-
-
 def conform(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """The columns of a schema, in its order and types; those that rows lack are null."""
     if rows.schema.equals(schema):

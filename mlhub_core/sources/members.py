@@ -29,8 +29,6 @@ def relative_name(raw: str) -> tuple[str, str]:
         ``(name, "")``, or ``("", why)`` where there is no such path. The name has no empty, ``.``
         or ``..`` component.
     """
-    if _is_plain(raw):
-        return raw, ""
     if not raw:
         return "", "it has no name"
     if raw[0] == "/":
@@ -57,21 +55,6 @@ def relative_name(raw: str) -> tuple[str, str]:
     ):
         return "", "its name is longer than file systems take"
     return name, ""
-
-
-def _is_plain(raw: str) -> bool:
-    """Whether a name is, for certain, a relative path as it should be: the quick way."""
-    return (
-        raw.isascii()
-        and 2 < len(raw) <= _MAX_COMPONENT_BYTES
-        and raw[0] not in "./"
-        and raw[1] != ":"
-        and raw[-1] != "/"
-        and "/." not in raw
-        and "//" not in raw
-        and "\\" not in raw
-        and "\0" not in raw
-    )
 
 
 class Placement:
