@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from mlhub_core.archived import take_out
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import digest_file
 from mlhub_core.paths import DownloadPaths
@@ -23,6 +22,7 @@ from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.unarchive import MARKER_NAME, unarchive
 from mlhub_core.state import remove_state
 from mlhub_core.steps import Run
+from mlhub_core.transfer.catalog_files import take_out
 from mlhub_core.transfer.failures import ASSET_COLUMNS, merge_failures, read_failures
 from mlhub_core.transfer.findings import Finding, Kind, Part, read_findings
 from mlhub_core.transfer.ledger import mark_damaged

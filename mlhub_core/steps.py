@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from mlhub_core.archived import take_out
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index import build
 from mlhub_core.index.build import AssetIndex
@@ -20,10 +19,11 @@ from mlhub_core.selection.plan import Plan, counted, load_saved, save_plan
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import open_source
 from mlhub_core.sources.base import Catalog, DatasetInfo, Source, Unarchived
-from mlhub_core.space import check_space
 from mlhub_core.sync import changes, current, prune
 from mlhub_core.sync.changes import Changes
 from mlhub_core.threads import StopFlag
+from mlhub_core.transfer.catalog_files import take_out
+from mlhub_core.workspace import check_space
 
 log = logging.getLogger(__name__)
 

@@ -1,29 +1,39 @@
-"""The unarchived catalog: which names are its files', and whether they are as in the archive."""
+"""Files of the catalog archive: their names, whether they lie here as in it, and taking them out.
+
+Out of an archive that the catalog stays in are taken the assets that it carries and a plan wants.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from mlhub_core.exceptions import CatalogError
+from mlhub_core.exceptions import CatalogError, StorageError
+from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import digest_file
 from mlhub_core.paths import DownloadPaths
+from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.members import Placement
 from mlhub_core.sources.remarks import shown
 from mlhub_core.sources.tar import Member, MemberKind, TarStream
-from mlhub_core.sources.unarchive import MARKER_NAME
+from mlhub_core.sources.unarchive import MARKER_NAME, Extraction
 from mlhub_core.state import read_state
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.findings import Findings, Part, look_at
 from mlhub_core.transfer.ledger import LedgerReader
-from mlhub_core.transfer.names import NameSet
+from mlhub_core.transfer.names import NameSet, index_batches
 
 log = logging.getLogger(__name__)
+
+_ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 def files_in(stream: TarStream, dataset_id: str) -> Iterator[tuple[str, Member]]:
@@ -146,3 +156,78 @@ def _read_exactly(descriptor: int, count: int) -> bytes:
     while len(data) < count and (more := os.read(descriptor, count - len(data))):
         data += more
     return data
+
+
+def take_out(
+    partitions: Iterable[Partition],
+    paths: DownloadPaths,
+    *,
+    if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
+    limits: ArchiveLimits | None = None,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+) -> int:
+    """Extract the files that partitions want from the archive, where it has something newer.
+
+    They go to their place in the unarchived catalog, from which the transfer takes them. The
+    archive is not read where nothing is wanted.
+
+    Args:
+        partitions: What is wanted.
+        paths: Where everything goes.
+        if_exists: ``overwrite`` takes them out again though they are here.
+        limits: Caps on the archive.
+        stop: Ends the work early.
+        on_progress: Told the bytes of the archive read and the files so far.
+
+    Returns:
+        How many files were taken out.
+
+    Raises:
+        ArchiveCorrupt: if the archive is broken off or damaged.
+        ArchiveLimitExceeded: if it holds more than the caps allow.
+        StorageError: if the disk refuses.
+        Interrupted: if ``stop`` is set.
+    """
+    overwrite = if_exists is DownloadIfExistsOpts.overwrite
+    wanted = NameSet()
+    count = 0
+    written = _written(paths.archive)
+    for href, save_path in _carried(partitions, stop or StopFlag()):
+        if overwrite or _written(paths.asset_dir / save_path) < written:
+            wanted.add([href.partition("/")[2]])
+            count += 1
+    if not count:
+        return 0
+    try:
+        size = paths.archive.stat().st_size
+    except OSError as error:
+        raise StorageError(f"Cannot read {paths.archive}: {error.strerror or error}.") from error
+    log.info("take %s files out of %s ...", f"{count:,}", paths.archive.name)
+    extraction = Extraction(
+        CatalogArchive(paths.archive, paths.dataset_id, size, ""),
+        paths,
+        limits or ArchiveLimits(),
+        keep_same=not overwrite,
+        is_wanted=lambda path: wanted.holds([path])[0],
+    )
+    done = extraction.run(stop, on_progress)
+    on_progress(Progress(Stage.UNARCHIVE, done.files, bytes_done=size, finished=True))
+    return done.files
+
+
+def _written(path: Path) -> float:
+    """When a file was written; long ago where there is none."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _carried(partitions: Iterable[Partition], stop: StopFlag) -> Iterator[tuple[str, str]]:
+    """Href and save path of the assets that have no URL."""
+    for partition in partitions:
+        for columns in index_batches(partition.path, ("href", "save_path"), stop):
+            for href, save_path in zip(*columns, strict=True):
+                if not _ABSOLUTE.match(href):
+                    yield href, save_path

@@ -18,10 +18,9 @@ from mlhub_core.pipeline import download
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings
-from mlhub_core.space import check_space
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.report import PartitionResult
-from mlhub_core.workspace import tidy_state
+from mlhub_core.workspace import check_space, tidy_state
 from tests.acceptance.kit import DATASET, collection, item, publish
 from tests.faultserver import FaultServer
 from tests.transfer.kit import Kit, content, quick
