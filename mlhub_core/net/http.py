@@ -93,7 +93,10 @@ class Loop:
                 if not (self._transfers.handles or self._queues or self._later):
                     tick()
                     return
-                self._wait()
+                ended = self._transfers.expire()  # sends what was begun, and reads on
+                # Those that paused meanwhile go on at once: no socket tells of them.
+                self._end_all(self._transfers.broken_by_us())
+                self._wait(at_once=ended)
                 self._end_all(self._transfers.broken_by_us())
                 self._end_all(self._transfers.ended())
                 self._look_round()
@@ -161,11 +164,9 @@ class Loop:
 
     # Waiting
 
-    def _wait(self) -> None:
-        """Send what was begun, and wait until something comes or is due."""
-        timeout = _BLOCKED_TICK if self._queues else _TICK
-        if self._transfers.expire():
-            timeout = 0.0  # a transfer has ended
+    def _wait(self, *, at_once: bool) -> None:
+        """Wait until something comes or is due; not at all where a transfer has ended."""
+        timeout = 0.0 if at_once else _BLOCKED_TICK if self._queues else _TICK
         now = time.monotonic()
         due = self._later[0][0] if self._later else None
         for moment in (self._transfers.deadline, due):
