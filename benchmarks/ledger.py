@@ -32,8 +32,8 @@ from mlhub_core.transfer.ledger import (
     entries,
     merge_journals,
 )
-from mlhub_core.transfer.recorded import check_recorded
 from mlhub_core.transfer.unrecorded import check_unrecorded
+from mlhub_core.transfer.verify import check_recorded
 
 _PARTITIONS = 64
 _PER_ITEM = 4

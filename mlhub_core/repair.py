@@ -24,10 +24,10 @@ from mlhub_core.state import remove_state
 from mlhub_core.steps import Run
 from mlhub_core.transfer.catalog_files import take_out
 from mlhub_core.transfer.failures import ASSET_COLUMNS, merge_failures, read_failures
-from mlhub_core.transfer.findings import Finding, Kind, Part, read_findings
+from mlhub_core.transfer.findings import Finding, Kind, Part, VerifyReport, read_findings
 from mlhub_core.transfer.ledger import mark_damaged
 from mlhub_core.transfer.report import DownloadReport, PartitionResult, add_up, uncompared_text
-from mlhub_core.transfer.verify import VerifyReport, check_download
+from mlhub_core.transfer.verify import check_download
 from mlhub_core.workspace import existing_download, workspace
 
 log = logging.getLogger(__name__)

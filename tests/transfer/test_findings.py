@@ -11,10 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlhub_core.exceptions import DownloadIncomplete, StorageError
-from mlhub_core.transfer.findings import Finding, Findings, Kind, Part, read_findings
+from mlhub_core.transfer.findings import (
+    Finding,
+    Findings,
+    Kind,
+    Part,
+    VerifyReport,
+    escaped,
+    read_findings,
+)
 from mlhub_core.transfer.names import NameSet
 from mlhub_core.transfer.report import DownloadReport
-from mlhub_core.transfer.verify import VerifyReport, escaped
 
 FILE_NAMES = st.binary(min_size=1, max_size=8).filter(lambda raw: b"\0" not in raw).map(os.fsdecode)
 
