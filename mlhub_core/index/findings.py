@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import orjson
 
-from mlhub_core.buffers import distinct
 from mlhub_core.index.hrefs import BEYOND, linked_paths
 from mlhub_core.index.items import Item
 from mlhub_core.index.places import Bounds
@@ -259,4 +258,4 @@ def membership(hashes: array[int]) -> Callable[[int], bool]:
 
 def count_distinct(hashes: Any) -> int:
     """How many different ones there are."""
-    return len(distinct(np.frombuffer(hashes, dtype=np.int64)))
+    return len(np.unique(np.frombuffer(hashes, dtype=np.int64)))

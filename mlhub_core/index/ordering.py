@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mlhub_core.buffers import number_array, valid, values
 from mlhub_core.index.rows import Order, items_schema
 
 _STEPS = 1024
@@ -86,9 +85,7 @@ def _spread(steps: Keys) -> Keys:
 
 
 def _floats(column: pa.Array) -> Any:
-    found = values(column.cast(pa.float64(), safe=False)).copy()
-    found[~valid(column)] = np.nan
-    return found
+    return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False, writable=True)
 
 
 class ItemFile:
@@ -189,7 +186,7 @@ class Spool:
             mine = bucket_of[start : start + batch.num_rows]
             start += batch.num_rows
             order = np.argsort(mine, kind="stable")
-            sorted_batch = batch.take(number_array(order))
+            sorted_batch = batch.take(order)
             ends = np.searchsorted(mine[order], np.arange(count + 1))
             for number, bucket in enumerate(self._buckets):
                 first, last = int(ends[number]), int(ends[number + 1])

@@ -18,15 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlhub_core.buffers import (
-    bytes_of,
-    number_array,
-    numbers_of,
-    text_lists_of,
-    texts_of,
-    truths_of,
-    values,
-)
 from mlhub_core.index.findings import Agreement
 from mlhub_core.index.hrefs import BEYOND, Relative
 from mlhub_core.index.items import Asset, Item
@@ -164,22 +155,22 @@ class ItemBatch:
         transposed = zip(*(item or absent for item in self._items), strict=True)
         of = dict(zip(Item._fields, transposed, strict=True))
         columns = {
-            "collection_id": texts_of(self._collections),
-            "item_id": texts_of(of["item_id"]),
+            "collection_id": pa.array(self._collections, pa.string()),
+            "item_id": pa.array(of["item_id"], pa.string()),
             "datetime": _moments(of["moment"]),
             "start_datetime": _moments(of["start"]),
             "end_datetime": _moments(of["end"]),
             "item_bbox": box_array(of["bbox"]),
             "bbox": box_array(of["cover"]),
-            "properties": texts_of(of["properties"]),
-            "source_items": text_lists_of(of["sources"], texts_type()),
-            "item_path": texts_of(of["path"]),
-            "source_paths": text_lists_of(of["source_paths"], texts_type()),
-            "geometry": bytes_of([shape and shape.wkb for shape in of["shape"]]),
-            "directory": texts_of(self._directories),
-            "item_updated": texts_of(of["updated"]),
+            "properties": pa.array(of["properties"], pa.string()),
+            "source_items": pa.array(of["sources"], texts_type()),
+            "item_path": pa.array(of["path"], pa.string()),
+            "source_paths": pa.array(of["source_paths"], texts_type()),
+            "geometry": pa.array([shape and shape.wkb for shape in of["shape"]], pa.binary()),
+            "directory": pa.array(self._directories, pa.string()),
+            "item_updated": pa.array(of["updated"], pa.string()),
             "assets": pa.ListArray.from_arrays(
-                numbers_of(self._offsets, pa.int32()), self._assets_to_arrow()
+                pa.array(self._offsets, pa.int32()), self._assets_to_arrow()
             ),
         }
         schema = items_schema()
@@ -195,17 +186,17 @@ class ItemBatch:
         else:
             wanted = [None] * len(wanted)
         parts = [
-            texts_of(keys),
-            texts_of(hrefs),
-            texts_of(types),
-            text_lists_of(roles, texts_type()),
-            numbers_of(sizes, pa.int64()),
-            texts_of(sums),
-            texts_of(updates),
-            texts_of(self._names),
-            texts_of(wanted),
-            text_lists_of([href and href.candidates for href in relative], texts_type()),
-            texts_of([href and href.url for href in relative]),
+            pa.array(keys, pa.string()),
+            pa.array(hrefs, pa.string()),
+            pa.array(types, pa.string()),
+            pa.array(roles, texts_type()),
+            pa.array(sizes, pa.int64()),
+            pa.array(sums, pa.string()),
+            pa.array(updates, pa.string()),
+            pa.array(self._names, pa.string()),
+            pa.array(wanted, pa.string()),
+            pa.array([href and href.candidates for href in relative], texts_type()),
+            pa.array([href and href.url for href in relative], pa.string()),
         ]
         kind = items_schema().field("assets").type.value_type
         return pa.StructArray.from_arrays(parts, fields=list(kind))
@@ -213,7 +204,8 @@ class ItemBatch:
 
 def row_counts(items: pa.RecordBatch) -> Order:
     """How many rows each item becomes."""
-    return values(items.column("assets").value_lengths()).astype(np.int64)
+    counts: Order = items.column("assets").value_lengths().to_numpy().astype(np.int64)
+    return counts
 
 
 def expand(items: pa.RecordBatch, order: Order, finisher: Finisher | None = None) -> pa.RecordBatch:
@@ -231,16 +223,15 @@ def expand(items: pa.RecordBatch, order: Order, finisher: Finisher | None = None
     ends = np.cumsum(counts)
     # Of each row: which of its item's it is, and from that where it is among all assets.
     within = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
-    asset_of = number_array(np.repeat(firsts, counts) + within)
-    owner_of = number_array(np.repeat(order, counts))
+    asset_of = np.repeat(firsts, counts) + within
+    owner_of = np.repeat(order, counts)
     parts = (part.take(asset_of) for part in assets.flatten())
     columns = dict(zip((field.name for field in assets.type), parts, strict=True))
     for name in items.schema.names:
         if name != "assets":
             columns[name] = items.column(name).take(owner_of)
-    slash = texts_of(["/"])[0]
-    columns["save_path"] = pc.binary_join_element_wise(columns["directory"], columns["name"], slash)
-    columns["common_asset"] = truths_of([False] * len(owner_of))
+    columns["save_path"] = pc.binary_join_element_wise(columns["directory"], columns["name"], "/")
+    columns["common_asset"] = pa.repeat(False, len(owner_of))
     if finisher is not None:
         columns |= finisher.finish(columns)
     columns["updated"] = _both_updated(columns)
@@ -287,10 +278,10 @@ class Finisher:
             # A file of many items is not another one because one of these was written anew.
             updates.append(None if place is not None else updated)
         return {
-            "href": texts_of(hrefs),
-            "save_path": texts_of(paths),
-            "common_asset": truths_of(common),
-            "item_updated": texts_of(updates),
+            "href": pa.array(hrefs, pa.string()),
+            "save_path": pa.array(paths, pa.string()),
+            "common_asset": pa.array(common, pa.bool_()),
+            "item_updated": pa.array(updates, pa.string()),
         }
 
     def _href(self, owner: str, key: str, candidates: Sequence[str], url: str | None) -> str:
@@ -323,10 +314,10 @@ class Finisher:
 def _both_updated(columns: Mapping[str, Any]) -> Any:
     """When each asset and its item were updated, as one text that changes with either."""
     own, of_item = columns["updated"], columns["item_updated"]
-    both = pc.binary_join_element_wise(own, of_item, texts_of([" "])[0])
+    both = pc.binary_join_element_wise(own, of_item, " ")
     either = pc.coalesce(own, of_item)
     return pc.if_else(pc.fill_null(pc.not_equal(own, of_item), False), both, either)
 
 
 def _moments(moments: Sequence[int | None]) -> pa.Array:
-    return numbers_of(moments, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    return pa.array(moments, pa.int64()).cast(pa.timestamp("us", tz="UTC"))

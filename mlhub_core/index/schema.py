@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from mlhub_core.buffers import numbers_of, truths_of
 from mlhub_core.index.places import Bounds
 
 GEOPARQUET_VERSION = "1.1.0"
@@ -86,12 +85,9 @@ def box_type() -> pa.DataType:
 def box_array(boxes: Iterable[Bounds | None]) -> pa.Array:
     """Boxes as a column; None becomes null."""
     listed = list(boxes)
-    if listed and None not in listed:
-        parts = [numbers_of(numbers, pa.float64()) for numbers in zip(*listed, strict=True)]
-        return pa.StructArray.from_arrays(parts, fields=list(box_type()))
-    absent = truths_of([box is None for box in listed])
+    absent = pa.array([box is None for box in listed], pa.bool_())
     columns = [
-        numbers_of([0.0 if box is None else box[number] for box in listed], pa.float64())
+        pa.array([0.0 if box is None else box[number] for box in listed], pa.float64())
         for number in range(len(BOX_FIELDS))
     ]
     return pa.StructArray.from_arrays(columns, fields=list(box_type()), mask=absent)

@@ -12,9 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mlhub_core.buffers import byte_counts, distinct
 from mlhub_core.index.findings import Extent
 from mlhub_core.index.ordering import ItemFile, Spool
 from mlhub_core.index.rows import Finisher, Order, expand, row_counts
@@ -118,13 +118,13 @@ class IndexWriter:
 def _groups(items: pa.RecordBatch, order: Order) -> Iterator[Order]:
     """Cut ordered items into what makes a row group each, all of about the same size."""
     counts = row_counts(items)[order]
-    shared = sum(byte_counts(items.column(name)) for name in ("properties", "geometry"))
-    shared = np.asarray(shared)[order]
+    lengths = (pc.binary_length(items.column(name)) for name in ("properties", "geometry"))
+    shared = sum(length.fill_null(0).to_numpy() for length in lengths)[order]
     weights = np.maximum(counts / _GROUP_ROWS, counts * (shared + _ROW_BYTES) / _GROUP_BYTES)
     parts = max(1, ceil(weights.sum()))
     ends = np.searchsorted(np.cumsum(weights), np.arange(1, parts) * weights.sum() / parts) + 1
     start = 0
-    for end in distinct(np.append(ends, items.num_rows)).tolist():
+    for end in np.unique(np.append(ends, items.num_rows)).tolist():
         yield order[start:end]
         start = end
 

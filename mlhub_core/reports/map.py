@@ -17,7 +17,6 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from mlhub_core.buffers import distinct, mask_array
 from mlhub_core.selection.conditions import item_boxes, item_starts
 from mlhub_core.selection.index_reader import open_index
 from mlhub_core.selection.partition import Partition
@@ -97,7 +96,7 @@ def count_footprints(
 
 def _items(rows: pa.RecordBatch) -> pa.RecordBatch:
     """The first row of each item."""
-    return rows.filter(mask_array(item_starts(rows)))
+    return rows.filter(item_starts(rows))
 
 
 def _hashes(items: pa.RecordBatch) -> Hashes:
@@ -112,7 +111,7 @@ def _chosen_items(partitions: tuple[Partition, ...]) -> Hashes:
             for rows in file.iter_batches(columns=_IDS, use_threads=False):
                 items = rows.filter(rows.column("item_id").is_valid())
                 parts.append(_hashes(_items(items)))
-    return distinct(np.concatenate(parts))
+    return np.unique(np.concatenate(parts))
 
 
 def _is_in(hashes: Hashes, chosen: Hashes) -> NDArray[np.bool_]:

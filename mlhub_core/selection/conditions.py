@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlhub_core.buffers import mask_array, texts_of, truths, valid, values
 from mlhub_core.index.schema import BOX_FIELDS
 from mlhub_core.selection.filters import AssetFilter, TimeRange
 from mlhub_core.selection.geometry import BBox
@@ -131,7 +130,7 @@ def either(some: Iterable[pc.Expression]) -> pc.Expression:
 
 def is_among(name: str, texts: Iterable[str]) -> pc.Expression:
     """Rows of which a column has one of some texts."""
-    return pc.field(name).isin(texts_of(sorted(texts)))
+    return pc.field(name).isin(pa.array(sorted(texts), pa.string()))
 
 
 def is_any_item() -> pc.Expression:
@@ -229,17 +228,18 @@ def item_starts(rows: pa.RecordBatch) -> Mask:
 
 def is_true(column: pa.BooleanArray) -> Mask:
     """Which values are true; null is not."""
-    return truths(column) & valid(column)
+    found: Mask = column.fill_null(False).to_numpy(zero_copy_only=False)
+    return found
 
 
 def by_item(rows: pa.RecordBatch, ask: Ask) -> Mask:
     """Ask each item once, and let a collection's own assets pass."""
     starts = item_starts(rows)
-    items = rows.filter(mask_array(starts))
-    is_item = valid(items.column("item_id"))
+    items = rows.filter(starts)
+    is_item = is_true(items.column("item_id").is_valid())
     hits = np.ones(len(is_item), bool)
     if is_item.any():
-        hits[is_item] = ask(items.filter(mask_array(is_item)))
+        hits[is_item] = ask(items.filter(is_item))
     matches: Mask = hits[np.cumsum(starts) - 1]
     return matches
 
@@ -265,10 +265,10 @@ def _media_pattern(wanted: Iterable[str]) -> str:
 
 def _of_role(rows: pa.RecordBatch, wanted: tuple[str, ...]) -> Mask:
     column = rows.column("roles")
-    hits = pc.is_in(column.flatten(), value_set=texts_of(wanted))
+    hits = pc.is_in(column.flatten(), value_set=pa.array(wanted, pa.string()))
     matches = np.zeros(rows.num_rows, bool)
     owners = pc.list_parent_indices(column).filter(hits)
-    matches[values(owners)] = True
+    matches[owners.to_numpy()] = True
     return matches
 
 
@@ -317,8 +317,8 @@ def item_boxes(items: pa.RecordBatch) -> Boxes:
 
 
 def _sides(column: pa.StructArray) -> Boxes:
-    sides = [pc.struct_field(column, name) for name in BOX_FIELDS]
-    return np.stack([np.where(valid(side), values(side), np.nan) for side in sides])
+    sides = (pc.struct_field(column, name) for name in BOX_FIELDS)
+    return np.stack([side.to_numpy(zero_copy_only=False) for side in sides])
 
 
 def footprints(boxes: Boxes) -> Shapes:

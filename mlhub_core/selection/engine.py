@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlhub_core.buffers import distinct, mask_array, truths
 from mlhub_core.exceptions import NothingMatches
 from mlhub_core.index.schema import BOX_FIELDS
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
@@ -78,7 +77,7 @@ class Distinct:
 
     def count(self) -> int:
         """How many different ones there were."""
-        return len(distinct(np.concatenate(self._parts))) if self._parts else 0
+        return len(np.unique(np.concatenate(self._parts))) if self._parts else 0
 
 
 @dataclass
@@ -123,14 +122,14 @@ class Summary:
     def add(self, rows: pa.RecordBatch, is_file: Mask) -> None:
         """Take some rows, of which those count as files that are the first of theirs."""
         self.rows += rows.num_rows
-        sizes = rows.column("file_size").filter(mask_array(is_file))
+        sizes = rows.column("file_size").filter(is_file)
         self.files += len(sizes)
         self.weight += float(weights(sizes).sum())
         rows = rows.filter(rows.column("item_id").is_valid())
         self.item_rows += rows.num_rows
         if not rows.num_rows:
             return
-        items = rows.filter(mask_array(item_starts(rows)))
+        items = rows.filter(item_starts(rows))
         found = defaultdict(list)
         for collection, item in _names(items):
             found[collection].append(item)
@@ -256,7 +255,7 @@ class Query:
                 if f"_{number}" in compared:
                     mask &= is_true(batch.column(f"_{number}"))
                 if condition.asks is not None and mask.any():
-                    mask[mask] = condition.asks(batch.filter(mask_array(mask)))
+                    mask[mask] = condition.asks(batch.filter(mask))
                 self._stages[number][first:end] = mask
             first = end
 
@@ -298,7 +297,7 @@ class Query:
         for batch in self.scan(group, columns):
             wanted = chosen[first : first + batch.num_rows]
             if wanted.any():
-                yield first + np.flatnonzero(wanted), batch.filter(mask_array(wanted))
+                yield first + np.flatnonzero(wanted), batch.filter(wanted)
             first += batch.num_rows
 
     def scan(self, group: Group, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -316,8 +315,8 @@ class Query:
             if group.shares_files:
                 for places, rows in self._rows_of(group, ["common_asset", "save_path"], files):
                     if self.index.paths_differ:
-                        shared = truths(rows.column("common_asset"))
-                        places, rows = places[shared], rows.filter(mask_array(shared))
+                        shared = is_true(rows.column("common_asset"))
+                        places, rows = places[shared], rows.filter(shared)
                     hashes.append(hashes_of(rows.column("save_path").to_pylist()))
                     found.append(places)
         if found:
@@ -363,7 +362,7 @@ class Query:
                 columns = {name: pc.field(name) for name in IDS}
                 for batch in self._read(group, columns, {"_lacking": where}):
                     lacking = is_true(batch.column("_lacking"))
-                    items.add(_names(_items(batch.filter(mask_array(lacking)))))
+                    items.add(_names(_items(batch.filter(lacking))))
         return items.count()
 
     def _nothing(self) -> NothingMatches:
@@ -406,7 +405,7 @@ class Query:
             names = _names(_items(rows))
             ranks = np.array([rank(seed, *name) for name in names], np.uint64)
             # An item's rows may lie in several batches; it counts once.
-            smallest = distinct(np.concatenate([smallest, ranks]))[:size]
+            smallest = np.unique(np.concatenate([smallest, ranks]))[:size]
         last = int(smallest[-1]) if len(smallest) else 0
         self._keep_items(lambda names: [rank(seed, *name) <= last for name in names])
 
@@ -464,7 +463,7 @@ def rank(seed: int, collection_id: str, item_id: str | None) -> int:
 
 def _items(rows: pa.RecordBatch) -> pa.RecordBatch:
     """The first row of each item."""
-    items = rows.filter(mask_array(item_starts(rows)))
+    items = rows.filter(item_starts(rows))
     return items.filter(items.column("item_id").is_valid())
 
 

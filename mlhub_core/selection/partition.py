@@ -161,9 +161,7 @@ def weights(sizes: pa.Array) -> NDArray[np.float64]:
     """What files weigh, by their sizes."""
     import numpy as np
 
-    from mlhub_core.buffers import valid, values
-
-    known = np.where(valid(sizes), values(sizes), _UNKNOWN_BYTES)
+    known: NDArray[np.int64] = sizes.fill_null(_UNKNOWN_BYTES).to_numpy()
     return known.astype(np.float64) + _PER_FILE_BYTES
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlhub_core.buffers import truths
 from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.selection.conditions import is_true
 from mlhub_core.selection.engine import Query
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.index_reader import IndexReader
@@ -122,7 +122,7 @@ def _choose(query: Query, names: Iterable[Key], columns: Key, carried: bool) -> 
         for group in query.index.groups():
             first = group.first
             for batch in query.scan(group, [*columns, "href"]):
-                found = truths(pc.is_in(_names(batch, columns), value_set=texts))
+                found = is_true(pc.is_in(_names(batch, columns), value_set=texts))
                 query.chosen[first : first + len(found)] |= (
                     found if carried else found & _has_url(batch)
                 )
@@ -132,7 +132,7 @@ def _choose(query: Query, names: Iterable[Key], columns: Key, carried: bool) -> 
 
 def _has_url(rows: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """The rows of files that are fetched; others come out of the catalog archive."""
-    return truths(pc.match_substring(rows.column("href"), "://"))
+    return is_true(pc.match_substring(rows.column("href"), "://"))
 
 
 def without_tried(
