@@ -15,8 +15,7 @@ from mlhub_core.index.hrefs import (
     linked_items,
     resolve,
 )
-from mlhub_core.index.longitudes import read_place
-from mlhub_core.index.places import Bounds, Shape, covering
+from mlhub_core.index.places import Bounds, Shape, covering, read_place
 from mlhub_core.index.save_paths import stem_of, suffix_of
 from mlhub_core.sources.documents import JsonObject, as_json
 

@@ -1,29 +1,45 @@
-"""Bounding boxes and geometries of items: what the index keeps of them.
+"""Places of items: bounding boxes and geometries, checked and brought onto the Earth.
 
-Geometries are turned into WKB here rather than by shapely: an item's geometry is parsed already,
-writing it out as JSON again for shapely to parse costs more than packing its numbers, and the
-bounds fall off on the way.
+Catalogs write longitudes from 0 to 360, below -180 and beyond 180, and polygons that jump from 179
+to -179 in one step instead of ending at the antimeridian, as RFC 7946 asks. All of these lie
+somewhere; filters and maps find them where: longitudes are brought within -180 to 180, and shapes
+are cut at the antimeridian.
 """
 
 from __future__ import annotations
 
 import math
-import struct
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-Numbers = list[float]
+import numpy as np
+import orjson
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
 Bounds = tuple[float, float, float, float]
+"""West, south, east, north."""
 
-_POINT, _LINE, _POLYGON = 1, 2, 3
-_MULTI = {"MultiPoint": ("Point", 4), "MultiLineString": ("LineString", 5)}
-_MULTI["MultiPolygon"] = ("Polygon", 6)
-_COLLECTION = 7
-_Z = 1000
-"""Added to the type code by ISO WKB, the one that GeoParquet wants."""
-_MAX_DEPTH = 8
-"""Geometry collections within geometry collections."""
-_WORLD_WEST, _WORLD_EAST = -180.0, 180.0
+_WEST, _EAST, _TURN, _HALF = -180.0, 180.0, 360.0, 180.0
+FARTHEST = 540.0
+"""A turn and a half: numbers beyond are metres, or something else that is no degree."""
+_ROUNDING = 1e-6
+_POLE = 90.0
+_BEYOND_POLE = 1.0
+"""Grids are named by the outer edges of their cells, half a cell beyond the poles."""
+_POLAR = 45.0
+"""Beyond this latitude a shape may go around a pole; nearer to the equator it is a wide one."""
+_NARROW, _LOW = 90.0, 60.0
+"""What is so narrow and so low when it goes on beyond 180 goes across the antimeridian; what is
+wider or higher is meant to go the long way, as do grids of nearly the whole Earth."""
+_ROUGHLY = 1.0
+"""Boxes are rounded, or made of the scene rather than of its outline."""
+_UNCUT = "geometry is not cut at the antimeridian, which it seems to cross"
+
+Position = list[Any]
+Line = list[Position]
 
 
 class InvalidPlace(ValueError):
@@ -35,13 +51,55 @@ class Shape(NamedTuple):
 
     Attributes:
         wkb: ISO WKB, little-endian.
-        bounds: West, south, east, north; None of an empty one.
+        bounds: Around all of its positions; None of an empty one.
         kind: GeoJSON's name of its type, with `` Z`` where it has heights.
     """
 
     wkb: bytes
     bounds: Bounds | None
     kind: str
+
+
+class Placed(NamedTuple):
+    """A geometry on the Earth.
+
+    Attributes:
+        shape: The geometry.
+        box: The box around it, west > east across the antimeridian.
+        told: What had to be decided, in words.
+    """
+
+    shape: Shape
+    box: Bounds | None
+    told: str = ""
+
+
+def read_place(
+    item: dict[str, Any], complain: Callable[[str], None]
+) -> tuple[Bounds | None, Shape | None]:
+    """The bounding box and geometry of an item, both on the Earth.
+
+    Args:
+        item: The parsed item.
+        complain: Told what is odd.
+    """
+    box = shape = None
+    try:
+        box = _read_box(item.get("bbox"))
+    except InvalidPlace as error:
+        complain(str(error))
+    geometry = item.get("geometry")
+    try:
+        if geometry is not None:
+            found = placed(geometry, parse_geometry(geometry), box)
+            shape = found.shape
+            if found.told:
+                complain(found.told)
+            if box != found.box:
+                box = _agreed(box, found, complain)
+    except InvalidPlace as error:
+        complain(str(error))
+    return box, shape
 
 
 def parse_bbox(value: Any) -> Bounds:
@@ -62,18 +120,51 @@ def parse_bbox(value: Any) -> Bounds:
     return west, south, east, north
 
 
+def _number(value: Any) -> float:
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if type(value) is int and -(2**63) <= value < 2**64:
+        return float(value)
+    raise InvalidPlace(f"{str(value)[:20]!r} is not a number to place anything by")
+
+
 def parse_geometry(value: Any) -> Shape:
     """Turn a GeoJSON geometry into WKB.
 
-    Empty ones are allowed, rings that are not closed are not.
+    Empty ones are allowed, rings that are not closed are not. Where some positions have no height,
+    none keeps its own.
 
     Raises:
         InvalidPlace: if it is no geometry; says why.
     """
-    builder = _Builder(_has_heights(value))
-    kind = builder.geometry(value, 0)
-    wkb = b"".join(builder.parts)
-    return Shape(wkb, builder.bounds(), kind + (" Z" if builder.heights else ""))
+    import shapely
+
+    try:
+        shape = shapely.from_geojson(orjson.dumps(value))
+    except (TypeError, shapely.errors.ShapelyError) as error:
+        # "ParseException: Error parsing JSON: '[json.exception.type_error.302] type must be …'"
+        why = str(error).strip().rpartition("] ")[2].rpartition("Exception: ")[2].rstrip("'")
+        raise InvalidPlace(f"geometry is not as GeoJSON has it: {why[:100]}") from error
+    if shape.geom_type != value["type"]:
+        raise InvalidPlace(f"geometry is of no known type: {value['type'][:40]!r}")
+    if 3 in shapely.get_num_coordinates(shapely.get_rings(shape)):
+        raise InvalidPlace("geometry has a ring of three positions")
+    return _as_shape(shape)
+
+
+def _as_shape(shape: BaseGeometry) -> Shape:
+    import shapely
+
+    positions = shapely.get_coordinates(shape, include_z=True)
+    if shape.has_z and np.isnan(positions).any():
+        shape = shapely.force_2d(shape)
+    bounds = None
+    if len(positions):
+        west, south, _ = positions.min(axis=0).tolist()
+        east, north, _ = positions.max(axis=0).tolist()
+        bounds = west, south, east, north
+    wkb = shapely.to_wkb(shape, flavor="iso", byte_order=1, output_dimension=3)
+    return Shape(wkb, bounds, shape.geom_type + (" Z" if shape.has_z else ""))
 
 
 def covering(bbox: Bounds | None, shape: Shape | None) -> Bounds | None:
@@ -90,128 +181,192 @@ def covering(bbox: Bounds | None, shape: Shape | None) -> Bounds | None:
         return None
     south = min(box[1] for box in boxes)
     north = max(box[3] for box in boxes)
-    if any(w > e or w < _WORLD_WEST or e > _WORLD_EAST for w, _, e, _ in boxes):
-        return _WORLD_WEST, south, _WORLD_EAST, north
+    if any(w > e or w < _WEST or e > _EAST for w, _, e, _ in boxes):
+        return _WEST, south, _EAST, north
     return min(box[0] for box in boxes), south, max(box[2] for box in boxes), north
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    if type(value) is int and -(2**63) <= value < 2**64:
-        return float(value)
-    raise InvalidPlace(f"{str(value)[:20]!r} is not a number to place anything by")
+def _read_box(value: Any) -> Bounds | None:
+    if value is None:
+        return None
+    west, south, east, north = parse_bbox(value)
+    if west >= _WEST and east <= _EAST and south >= -_POLE and north <= _POLE:
+        return west, south, east, north
+    if not are_degrees(west, south, east, north):
+        raise InvalidPlace("bbox is not in degrees of longitude and latitude")
+    west, east = normal(west, east)
+    return west, max(south, -_POLE), east, min(north, _POLE)
 
 
-def _has_heights(geometry: Any) -> bool:
-    """Whether all positions have a height; where some have not, none is kept."""
-    found = [len(position) > 2 for position in _positions(geometry, 0)]
-    return bool(found) and all(found)
+def _agreed(box: Bounds | None, found: Placed, complain: Callable[[str], None]) -> Bounds | None:
+    """The box of an item whose geometry has another one."""
+    own, drawn = box, found.box
+    if drawn is None or own is None:
+        # A shape that is all around the Earth by its numbers alone is not found everywhere.
+        return own or (drawn if drawn and drawn[0] > drawn[2] else None)
+    if own[0] > own[2] and own == (drawn[2], drawn[1], drawn[0], drawn[3]):
+        complain("bbox has its west and its east swapped")
+        return drawn
+    if found.told and own[0] <= own[2] and drawn[0] > drawn[2]:
+        return drawn  # made of the same numbers by who did not look
+    if own == (drawn[1], drawn[0], drawn[3], drawn[2]):
+        complain("bbox has its latitudes first")
+        return drawn
+    if _apart(own, drawn):
+        complain("bbox and geometry have no point in common")
+    return own
 
 
-def _positions(value: Any, depth: int) -> Iterator[list[Any]]:
-    if depth > _MAX_DEPTH:
-        raise InvalidPlace("geometry is nested too deeply")
-    if isinstance(value, dict):
-        parts = value.get("coordinates", value.get("geometries"))
-        yield from _positions(parts, depth + 1)
-    elif isinstance(value, list) and value and isinstance(value[0], int | float):
-        yield value
-    elif isinstance(value, list):
-        for part in value:
-            yield from _positions(part, depth + 1)
+def _apart(one: Bounds, other: Bounds) -> bool:
+    if one[1] > other[3] or one[3] < other[1]:
+        return True
+    if one[0] > one[2] or other[0] > other[2]:
+        return False
+    return one[0] > other[2] or one[2] < other[0]
 
 
-class _Builder:
-    """Packs one geometry and keeps its bounds."""
+def normal(west: float, east: float) -> tuple[float, float]:
+    """The same stretch of longitudes within -180 to 180; west > east across the antimeridian."""
+    if _WEST <= west <= _EAST and _WEST <= east <= _EAST:
+        return west, east
+    if east - west >= _TURN - _ROUNDING:
+        return _WEST, _EAST
+    return _wrapped(west), _wrapped(east)
 
-    def __init__(self, heights: bool) -> None:
-        self.heights = heights
-        self.parts: list[bytes] = []
-        self._dimensions = 3 if heights else 2
-        self._x: Numbers = []
-        self._y: Numbers = []
 
-    def bounds(self) -> Bounds | None:
-        if not self._x:
-            return None
-        return min(self._x), min(self._y), max(self._x), max(self._y)
+def are_degrees(west: float, south: float, east: float, north: float) -> bool:
+    """Whether a box can be meant in degrees."""
+    pole = _POLE + _BEYOND_POLE
+    return max(abs(west), abs(east)) <= FARTHEST and -pole <= south <= north <= pole
 
-    def geometry(self, value: Any, depth: int) -> str:
-        """Pack a geometry of any type; returns the name of the type."""
-        if depth > _MAX_DEPTH:
-            raise InvalidPlace("geometry is nested too deeply")
-        if not isinstance(value, dict):
-            raise InvalidPlace("geometry is not an object")
-        kind = str(value.get("type"))
+
+def may_jump(bounds: Bounds) -> bool:
+    """Whether a shape is so wide that a part of it may jump over the antimeridian."""
+    west, _, east, _ = bounds
+    return east - west > _HALF and west >= _WEST and east <= _EAST
+
+
+def placed(geometry: Any, shape: Shape, box: Bounds | None = None) -> Placed:
+    """Bring a geometry onto the Earth.
+
+    Args:
+        geometry: GeoJSON.
+        shape: The same, parsed.
+        box: The item's bounding box, whose west > east says that it goes across the antimeridian.
+
+    Raises:
+        InvalidPlace: if it cannot be meant in degrees.
+    """
+    if shape.bounds is None:
+        return Placed(shape, None)
+    if not are_degrees(*shape.bounds):
+        raise InvalidPlace("geometry is not in degrees of longitude and latitude")
+    told = ""
+    west, south, east, north = shape.bounds
+    if may_jump(shape.bounds):
+        geometry, told = unfolded(geometry, box)
+        if not told:
+            return Placed(shape, shape.bounds)
+        shape = parse_geometry(geometry)
+        west, south, east, north = shape.bounds or (west, south, east, north)
+    elif west >= _WEST and east <= _EAST:
+        return Placed(shape, shape.bounds)
+    import shapely
+
+    cut = cut_at_antimeridian(shapely.from_wkb(shape.wkb))
+    west, east = normal(west, east)
+    return Placed(_as_shape(cut), (west, south, east, north), told)
+
+
+def unfolded(geometry: Any, box: Bounds | None = None) -> tuple[Any, str]:
+    """A GeoJSON geometry whose parts go on beyond 180 where they jumped over the antimeridian.
+
+    Returns:
+        The geometry, and what was decided in words; empty where it is as it was.
+    """
+    notes: list[str] = []
+
+    def part(lines: list[Line]) -> list[Line]:
+        lines, told = _unfolded_part(lines, box)
+        notes.extend([told] * bool(told))
+        return lines
+
+    def whole(one: Any) -> Any:
+        kind, parts = one["type"], one.get("coordinates")
         if kind == "GeometryCollection":
-            members = _list(value.get("geometries"), "geometries")
-            self._head(_COLLECTION)
-            self._count(len(members))
-            for member in members:
-                self.geometry(member, depth + 1)
-            return kind
-        coordinates = _list(value.get("coordinates"), "coordinates")
+            return {"type": kind, "geometries": [whole(member) for member in one["geometries"]]}
         if kind == "Polygon":
-            self._polygon(coordinates)
-        elif kind == "Point":
-            self._point(coordinates)
+            parts = part(parts)
+        elif kind == "MultiPolygon":
+            parts = [part(polygon) for polygon in parts]
         elif kind == "LineString":
-            self._line(coordinates)
-        elif kind in _MULTI:
-            single, code = _MULTI[kind]
-            self._head(code)
-            self._count(len(coordinates))
-            pack = {"Point": self._point, "LineString": self._line, "Polygon": self._polygon}
-            for part in coordinates:
-                pack[single](_list(part, "coordinates"))
-        else:
-            raise InvalidPlace(f"geometry is of no known type: {kind[:40]!r}")
-        return kind
+            (parts,) = part([parts])
+        elif kind == "MultiLineString":
+            parts = [part([line])[0] for line in parts]
+        return {"type": kind, "coordinates": parts}
 
-    def _head(self, code: int) -> None:
-        self.parts.append(struct.pack("<BI", 1, code + _Z if self.heights else code))
-
-    def _count(self, count: int) -> None:
-        self.parts.append(struct.pack("<I", count))
-
-    def _point(self, position: list[Any]) -> None:
-        self._head(_POINT)
-        if position:
-            self._positions([position])
-        else:  # how WKB says empty
-            self.parts.append(struct.pack("<d", math.nan) * self._dimensions)
-
-    def _line(self, positions: list[Any]) -> None:
-        if len(positions) == 1:
-            raise InvalidPlace("geometry has a line of one position")
-        self._head(_LINE)
-        self._count(len(positions))
-        self._positions(positions)
-
-    def _polygon(self, rings: list[Any]) -> None:
-        self._head(_POLYGON)
-        self._count(len(rings))
-        for ring in rings:
-            positions = _list(ring, "ring")
-            if positions and (len(positions) < 4 or positions[0] != positions[-1]):
-                raise InvalidPlace("geometry has a ring that is not closed")
-            self._count(len(positions))
-            self._positions(positions)
-
-    def _positions(self, positions: list[Any]) -> None:
-        flat: Numbers = []
-        for position in positions:
-            if not isinstance(position, list) or len(position) < self._dimensions:
-                raise InvalidPlace("geometry has a position that is not two or three numbers")
-            x, y = _number(position[0]), _number(position[1])
-            self._x.append(x)
-            self._y.append(y)
-            flat += (x, y, _number(position[2])) if self.heights else (x, y)
-        self.parts.append(struct.pack(f"<{len(flat)}d", *flat))
+    found = whole(geometry)
+    return (found, notes[0]) if notes else (geometry, "")
 
 
-def _list(value: Any, what: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise InvalidPlace(f"geometry has no list of {what}")
-    return value
+def cut_at_antimeridian(shape: BaseGeometry) -> BaseGeometry:
+    """A shape that goes on beyond 180 degrees, cut there and moved onto the Earth."""
+    import shapely
+
+    west, _, east, _ = shape.bounds
+    if west >= _WEST and east <= _EAST:
+        return shape
+    if not shape.is_valid:
+        shape = shapely.make_valid(shape)
+    pieces = [piece for part in shapely.get_parts(shape) for piece in _pieces(part)]
+    return pieces[0] if len(pieces) == 1 else shapely.union_all(pieces)
+
+
+def _pieces(part: BaseGeometry) -> Iterator[BaseGeometry]:
+    """What of a point, line or polygon lies in each turn of the Earth, moved to the first one."""
+    import shapely
+
+    west, south, east, north = part.bounds
+    for turn in range(math.floor((west + _HALF) / _TURN), math.floor((east + _HALF) / _TURN) + 1):
+        by = turn * _TURN
+        strip = shapely.box(_WEST + by, south - 1, _EAST + by, north + 1)
+        piece = shapely.intersection(part, strip)
+        # Of a polygon that ends at a strip's edge, that edge alone is no piece.
+        if shapely.get_dimensions(piece) == shapely.get_dimensions(part):
+            yield shapely.affinity.translate(piece, xoff=-by)
+
+
+def _wrapped(longitude: float) -> float:
+    if abs(abs(longitude) - _HALF) <= _ROUNDING:
+        return math.copysign(_HALF, longitude)
+    return longitude - _TURN * math.floor((longitude + _HALF) / _TURN)
+
+
+def _unfolded_part(lines: list[Line], box: Bounds | None) -> tuple[list[Line], str]:
+    """A polygon's rings, or a line."""
+    step = max((abs(a[0] - b[0]) for line in lines for a, b in pairwise(line)), default=0.0)
+    if not _HALF < step < _TURN - _ROUNDING:
+        return lines, ""
+    latitudes = [position[1] for line in lines for position in line]
+    low, high = min(latitudes), max(latitudes)
+    is_polar = low > _POLAR or high < -_POLAR
+    if is_polar and lines[0][0] == lines[0][-1] and _goes_around(lines[0]):
+        low, high = (low, _POLE) if low + high > 0 else (-_POLE, high)
+        ring = [[x, y] for x, y in ((_WEST, low), (_EAST, low), (_EAST, high), (_WEST, high))]
+        return [[*ring, ring[0]]], "geometry goes around a pole: all around it is taken"
+    crosses = box is not None and box[0] > box[2]
+    middle = (box[0] + box[2]) / 2 if box is not None and crosses else 0.0
+    found = [[[x + _TURN if x < middle else x, *rest] for x, *rest in line] for line in lines]
+    longitudes = [position[0] for line in found for position in line]
+    west, east = min(longitudes), max(longitudes)
+    if box is not None and crosses:
+        across = west >= box[0] - _ROUGHLY and east <= box[2] + _TURN + _ROUGHLY
+    else:
+        across = east - west <= _NARROW and high - low <= _LOW
+    return (found, _UNCUT) if across else (lines, "")
+
+
+def _goes_around(ring: Line) -> bool:
+    """Whether a ring, each step the short way, goes once around the Earth."""
+    short = (math.remainder(b[0] - a[0], _TURN) for a, b in pairwise(ring))
+    return abs(sum(short)) > _HALF

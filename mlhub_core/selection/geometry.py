@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.index.longitudes import FARTHEST, cut_at_antimeridian, may_jump, normal, unfolded
+from mlhub_core.index.places import FARTHEST, cut_at_antimeridian, may_jump, normal, unfolded
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mlhub_core.exceptions import NothingMatches
 from mlhub_core.index.build import index_assets
-from mlhub_core.index.longitudes import read_place
+from mlhub_core.index.places import read_place
 from mlhub_core.selection.filters import AssetFilter, TimeRange, parse_time_range
 from mlhub_core.selection.partition import read_assets
 from mlhub_core.selection.plan import Plan
