@@ -6,19 +6,16 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-from mlhub_core.exceptions import StorageError
 from mlhub_core.net.clients import CLIENTS
 from mlhub_core.paths import https_url, is_ours
 from mlhub_core.redact import remember
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import TransferSettings
-from mlhub_core.threads import open_parquet
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mlhub_core.threads import StopFlag
+from mlhub_core.transfer.names import index_batches
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
@@ -26,8 +23,6 @@ _PLAIN = re.compile(r"[\x21-\x7e]+")
 _USUAL = re.compile(r"https?://([a-z0-9.-]+(?::(?:[1-5][0-9]{4}|[1-9][0-9]{0,3}))?)/[\x21-\x7e]*")
 """URLs that need no reading, as are most: nothing in them to encode or to fold."""
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
-_BATCH_ROWS = 65_536
-_ORIGIN = r"^(?P<origin>[A-Za-z][A-Za-z0-9+.-]*://[^/?#]+)"
 _PATH_SAFE = "/-_.~!$&'()*+,;=:@"
 
 
@@ -153,45 +148,17 @@ def _in_catalog(href: str, output_dir: Path, catalog_dir: Path) -> InCatalog | U
     return InCatalog(path)
 
 
-# Hosts, found out without looking at every URL by itself
-
-
 def asset_hosts(partitions: Iterable[Partition], settings: TransferSettings) -> set[str]:
     """The hosts, with their port where one is given, that partitions ask; mirrors are applied.
 
     Raises:
         StorageError: if a partition file cannot be read.
     """
-    import pyarrow as pa
-
-    urls: set[str] = set()
-    for partition in partitions:
-        try:
-            with open_parquet(partition.path) as file:
-                for batch in file.iter_batches(
-                    batch_size=_BATCH_ROWS, columns=["href"], use_threads=False
-                ):
-                    urls |= _some_of_each(batch.column(0), settings)
-        except (OSError, pa.ArrowException) as error:
-            raise StorageError(f"Cannot read the partition {partition.path}: {error}.") from error
     nowhere = Path("/")
-    found = (locate(url, nowhere, nowhere, TransferSettings()) for url in urls)
-    return {source.host for source in found if isinstance(source, Remote)}
-
-
-def _some_of_each(hrefs: pa.Array, settings: TransferSettings) -> set[str]:
-    """A URL for each host in a column."""
-    import pyarrow.compute as pc
-
-    urls: set[str] = set()
-    # Longest first, as the longest prefix wins.
-    for prefix, replacement in sorted(settings.mirrors, key=lambda pair: -len(pair[0])):
-        mirrored = pc.starts_with(hrefs, pattern=prefix)
-        if pc.any(mirrored).as_py():
-            urls.add(replacement)
-            hrefs = hrefs.filter(pc.invert(mirrored))
-    origins = pc.struct_field(pc.extract_regex(hrefs, pattern=_ORIGIN), [0])
-    for origin in pc.unique(origins.drop_null()).to_pylist():
-        endpoint = settings.s3_endpoint if origin.startswith("s3:") else None
-        urls.add(endpoint or f"{origin}/")
-    return urls
+    hosts: set[str] = set()
+    for partition in partitions:
+        for (hrefs,) in index_batches(partition.path, ("href",), StopFlag()):
+            urls = (href for href in hrefs if settings.mirrors or "://" in href)
+            found = (locate(url, nowhere, nowhere, settings) for url in urls)
+            hosts |= {source.host for source in found if isinstance(source, Remote)}
+    return hosts
