@@ -1,7 +1,7 @@
 """Compares two asset indexes: which assets were added, which changed, which are gone.
 
 An asset is named by its collection, item and key. It is another one when its
-:mod:`~mlhub_core.transfer.fingerprint` is, or when it has another host or goes to another place.
+:mod:`~mlhub_core.transfer.sources` is, or when it has another host or goes to another place.
 The old index is held in memory as hashes, 32 bytes a row, and of the new one the names; a hundred
 bytes a row is the most it takes.
 """
@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.threads import StopFlag, open_parquet
-from mlhub_core.transfer.fingerprint import fingerprint, host_of
 from mlhub_core.transfer.names import is_in
+from mlhub_core.transfer.sources import fingerprint, host_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -40,9 +40,15 @@ from mlhub_core.selection.partition import Asset
 from mlhub_core.stores import is_safe
 from mlhub_core.transfer.download import AssetDownload, How, Run, entry_of
 from mlhub_core.transfer.failures import Failure
-from mlhub_core.transfer.fingerprint import fingerprint_of, is_unchanged
 from mlhub_core.transfer.ledger import Entry, State
-from mlhub_core.transfer.sources import InCatalog, Remote, Unusable, locate
+from mlhub_core.transfer.sources import (
+    InCatalog,
+    Remote,
+    Unusable,
+    fingerprint_of,
+    is_unchanged,
+    locate,
+)
 
 
 class Action(Enum):
@@ -67,7 +73,7 @@ class Situation(NamedTuple):
         if_exists: The user's choice.
         local_size: Bytes of the file at the final place, None where there is none.
         entry: What the ledger says, None where nothing.
-        unchanged: What :func:`~mlhub_core.transfer.fingerprint.is_unchanged` says of it.
+        unchanged: What :func:`~mlhub_core.transfer.sources.is_unchanged` says of it.
         partial: Whether a partial file that can be continued is here.
         size: Bytes as the catalog gives them.
         checksum: ``(algorithm, hexadecimal)`` as the catalog gives it.

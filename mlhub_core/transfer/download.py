@@ -28,10 +28,9 @@ from mlhub_core.settings import TransferSettings
 from mlhub_core.stores import LocalStore
 from mlhub_core.transfer.contents import LOOKED_AT, Answer, cause_against, suffix_of
 from mlhub_core.transfer.failures import Failure
-from mlhub_core.transfer.fingerprint import fingerprint_of, is_made_by
 from mlhub_core.transfer.ledger import Entry, State
 from mlhub_core.transfer.partials import Note, Partials
-from mlhub_core.transfer.sources import Remote
+from mlhub_core.transfer.sources import Remote, fingerprint_of, is_made_by
 
 logger = logging.getLogger(__name__)
 

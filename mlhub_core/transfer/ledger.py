@@ -93,7 +93,7 @@ class Entry(NamedTuple):
         sha256: Digest, None for a file that was taken without reading it.
         etag: As the server gave it.
         modified: ``Last-Modified`` as the server gave it.
-        source: :func:`~mlhub_core.transfer.fingerprint.fingerprint` of its asset.
+        source: :func:`~mlhub_core.transfer.sources.fingerprint` of its asset.
         state: How sure we are of it.
         time: When it was recorded, seconds since 1970.
     """

@@ -32,7 +32,7 @@ class Note:
     """What the bytes of a partial file are part of.
 
     Attributes:
-        source: :func:`~mlhub_core.transfer.fingerprint.fingerprint` of the asset.
+        source: :func:`~mlhub_core.transfer.sources.fingerprint` of the asset.
         validator: For If-Range: a strong ETag or a date.
         etag: As the server gave it.
         modified: ``Last-Modified`` as the server gave it.

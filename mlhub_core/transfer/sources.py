@@ -1,14 +1,24 @@
-"""Where an asset's bytes come from: from the href of the catalog to a URL or a file."""
+"""What an href of the catalog says: where an asset's bytes come from, and which file they are.
+
+The fingerprint of an asset tells one state of it in the catalog from the next. It covers the URL
+with its query, ``file:size``, ``file:checksum`` and when asset and item were updated. Of a URL,
+what changes though the file does not is left out: signatures and the host, which may be a mirror,
+but for the bucket of an object store. Download, sync and verify go by it; a sync, which holds two
+catalogs side by side, counts a move to another host as well.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.net.clients import CLIENTS
 from mlhub_core.paths import https_url, is_ours
 from mlhub_core.redact import remember
@@ -17,6 +27,10 @@ from mlhub_core.settings import TransferSettings
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.names import index_batches
 
+if TYPE_CHECKING:
+    from mlhub_core.selection.partition import Asset
+    from mlhub_core.transfer.ledger import Entry
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _PLAIN = re.compile(r"[\x21-\x7e]+")
@@ -24,6 +38,54 @@ _USUAL = re.compile(r"https?://([a-z0-9.-]+(?::(?:[1-5][0-9]{4}|[1-9][0-9]{0,3})
 """URLs that need no reading, as are most: nothing in them to encode or to fold."""
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _PATH_SAFE = "/-_.~!$&'()*+,;=:@"
+
+_VERSION = "2"
+"""Before the digest. The first edition recorded :func:`path_digest`, without a mark."""
+_LEGACY_LENGTH = 16
+
+# fmt: off
+_SIGNATURES = frozenset({
+    "__gda__", "__token__", "access-token", "access_key", "access_token", "accesskeyid", "acl",
+    "api-key", "api_key", "apikey", "auth", "auth-token", "auth_key", "auth_token", "authkey",
+    "authorization", "awsaccesskeyid", "bearer", "credential", "credentials", "edl_token",
+    "expiration", "expire", "expires", "expiry", "googleaccessid", "hdnea", "hdntl", "hdnts",
+    "hmac", "id_token", "job_token", "jwt", "key-pair-id", "keyname", "kid", "ossaccesskeyid",
+    "policy", "private_link", "private_token", "sas", "sas_token", "secret", "security-token",
+    "session_token", "sig", "sign", "signature", "sigv", "sso_token", "subscription-key",
+    "temp_url_expires", "temp_url_ip_range", "temp_url_prefix", "temp_url_sig", "tempauth",
+    "ticket", "token", "token_path", "ttl", "urlprefix", "verify", "wssecret", "wstime",
+})
+# fmt: on
+"""Parameters that sign a URL or say who asks, in lower case. What is in doubt is none of them: to
+fetch once more is better than to keep what is another file."""
+_FAMILIES = (
+    *("x-amz-", "x-goog-", "x-oss-", "x-cos-", "x-obs-", "x-bce-", "x-ms-", "response-"),
+    *("q-sign", "q-ak", "q-key-time", "q-header-list", "q-url-param-list"),
+)
+"""Beginnings of the parameters of AWS and what speaks like it, Google, Alibaba, Tencent, Huawei,
+Baidu and Azure, and of those by which S3 is told how to dress its answer."""
+# fmt: off
+_AZURE = frozenset({
+    "rscc", "rscd", "rsce", "rscl", "rsct", "saoid", "scid", "sdd", "se", "ses", "si", "sip",
+    "ske", "skoid", "sks", "skt", "sktid", "skv", "sp", "spr", "sr", "srt", "ss", "st", "suoid",
+    "sv",
+})
+# fmt: on
+"""Parameters of a shared access signature: short, so they are that only beside ``sig``."""
+_TIMED = frozenset({"e", "exp", "h", "md5", "s", "st", "t", "ts", "timestamp", "until"})
+"""What links of limited life have: only beside a limit or a signature, and with such a value."""
+_LIMITS = frozenset({"exp", "expires", "expire", "hmac", "sig", "sign", "signature", "token"})
+_PASSING = re.compile(r"[A-Za-z0-9_=%+/:.-]{16,}|\d{9,}")
+_KEYS = frozenset({"code", "key"})
+_SECRET = re.compile(r"[A-Za-z0-9_=%+-]{40,}")
+"""A value of ``code`` or ``key`` that is a secret, and no name."""
+_LOOPBACK = re.compile(r"(127(?:\.\d+){3}|localhost|\[::1\])(?::\d+)?")
+_DEFAULT_PORTS = re.compile(r":(?:80|443)?$")
+_STORES = re.compile(
+    r"([^/:]+)\.(?:s3[.-].*amazonaws\.com.*|storage\.googleapis\.com|(?:blob|dfs)\.core\..*"
+    r"|oss-.*\.aliyuncs\.com|cos\..*\.myqcloud\.com|obs\..*\.myhuaweicloud\.com)"
+)
+"""Hosts that begin with the name of a bucket or an account."""
 
 
 class Remote(NamedTuple):
@@ -162,3 +224,105 @@ def asset_hosts(partitions: Iterable[Partition], settings: TransferSettings) -> 
             found = (locate(url, nowhere, nowhere, settings) for url in urls)
             hosts |= {source.host for source in found if isinstance(source, Remote)}
     return hosts
+
+
+def fingerprint(href: str, file_size: int | None, checksum: str | None, updated: str | None) -> str:
+    """The fingerprint of an asset, by what the catalog says of it."""
+    text = f"{identity_of(href)}\n{file_size}\n{checksum}\n{updated}"
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8)
+    return _VERSION + digest.hexdigest()
+
+
+def fingerprint_of(asset: Asset) -> str:
+    """The fingerprint of an asset."""
+    if asset.fingerprint is not None:
+        return asset.fingerprint
+    return fingerprint(asset.href, asset.file_size, asset.checksum, asset.updated)
+
+
+def is_made_by(recorded: str, asset: Asset) -> bool:
+    """Whether a recorded fingerprint, of whatever version, is that of an asset."""
+    if len(recorded) == _LEGACY_LENGTH:
+        return recorded == path_digest(asset.href)
+    return recorded == fingerprint_of(asset)
+
+
+def is_unchanged(entry: Entry, asset: Asset) -> bool | None:
+    """Whether the catalog says of an asset what it said when its file was recorded.
+
+    Returns:
+        None where only the bytes can tell: the ledger is of the first edition, which recorded less,
+        and the catalog has a checksum.
+    """
+    if entry.source == fingerprint_of(asset):
+        return True
+    checksum = parse_checksum(asset.checksum)
+    if checksum is not None and checksum[0] == "sha256" and entry.sha256:
+        return entry.sha256 == checksum[1]
+    if asset.file_size not in (None, entry.size):
+        return False
+    if entry.source and not (
+        len(entry.source) == _LEGACY_LENGTH and is_made_by(entry.source, asset)
+    ):
+        return False
+    return None if checksum is not None else True
+
+
+def identity_of(href: str) -> str:
+    """What of an href names the file, wherever a mirror has it."""
+    path, _, query = href.partition("#")[0].partition("?")
+    mark = path.find("://")
+    if mark >= 0:
+        slash = path.find("/", mark + 3)
+        slash = len(path) if slash < 0 else slash
+        path = bucket_of(path[:slash]) + path[slash:]
+    identifiers = _identifiers(query) if query else ""
+    return f"{path}?{identifiers}" if identifiers else path
+
+
+@lru_cache(maxsize=1024)
+def bucket_of(origin: str) -> str:
+    """What of ``scheme://host`` names a file as much as its path does: the bucket of a store."""
+    scheme, _, host = origin.partition("://")
+    if scheme.lower() not in ("http", "https"):
+        return f"/{host}"
+    store = _STORES.fullmatch(host.rpartition("@")[2].lower())
+    return f"/{store[1]}" if store else ""
+
+
+def host_of(href: str) -> str:
+    """The host of an href, without passwords and the port of a server on this machine."""
+    _, mark, rest = href.partition("://")
+    if not mark:
+        return ""
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2].lower()
+    host = _DEFAULT_PORTS.sub("", host)
+    loopback = _LOOPBACK.fullmatch(host)
+    return loopback[1] if loopback else host
+
+
+def _identifiers(query: str) -> str:
+    """The parameters of a query that name the file, in order of their names."""
+    given = [(part.partition("=")[0].lower(), part) for part in query.split("&") if part]
+    names = {name for name, _ in given}
+    signs = _SIGNATURES | _AZURE if "sig" in names else _SIGNATURES
+    timed = _TIMED if names & _LIMITS else frozenset[str]()
+
+    def names_it(name: str, value: str) -> bool:
+        if name in signs or name.startswith(_FAMILIES):
+            return False
+        if name in timed:
+            return _PASSING.fullmatch(value) is None
+        return name not in _KEYS or _SECRET.fullmatch(value) is None
+
+    return "&".join(part for name, part in sorted(given) if names_it(name, part[len(name) + 1 :]))
+
+
+def path_digest(href: str) -> str:
+    """What the first edition recorded: a short digest of the path of an href."""
+    path = href.partition("#")[0].partition("?")[0]
+    mark = path.find("://")
+    if mark >= 0 and "/" not in path[:mark]:
+        slash = path.find("/", mark + 3)
+        path = path[slash:] if slash >= 0 else ""
+    return hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -25,9 +25,9 @@ from mlhub_core.threads import Pool, StopFlag
 from mlhub_core.transfer.catalog_files import check_catalog
 from mlhub_core.transfer.contents import LOOKED_AT, Answer, cause_against
 from mlhub_core.transfer.findings import Finding, Findings, Kind, VerifyReport, look_at
-from mlhub_core.transfer.fingerprint import is_unchanged
 from mlhub_core.transfer.ledger import Entry, LedgerReader, State, entries, totals
 from mlhub_core.transfer.names import index_batches
+from mlhub_core.transfer.sources import is_unchanged
 from mlhub_core.transfer.unrecorded import check_unrecorded
 
 FINDINGS_NAME = "findings.csv"

@@ -16,7 +16,7 @@ import pytest
 from mlhub_core.exceptions import DownloadIncomplete
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.repair import verify
-from mlhub_core.transfer.fingerprint import path_digest
+from mlhub_core.transfer.sources import path_digest
 from mlhub_core.workspace import tidy_state
 from tests.acceptance.conftest import QUICK
 from tests.acceptance.kit import DATASET, Json, catalog_members, collection, item

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlhub_core.selection.partition import Asset
-from mlhub_core.transfer.fingerprint import (
+from mlhub_core.transfer.ledger import Entry, State
+from mlhub_core.transfer.sources import (
     fingerprint_of,
     identity_of,
     is_made_by,
     is_unchanged,
     path_digest,
 )
-from mlhub_core.transfer.ledger import Entry, State
 
 SHA = "ab" * 32
 ASSET = Asset("c/a.tif", "https://h.test/p/a.tif", "c", None, "k", 3, f"1220{SHA}", None, "2021")
