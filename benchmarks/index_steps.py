@@ -17,7 +17,6 @@ from mlhub_core.cli.indexes import index_archive
 _LIBRARIES = (
     "mlhub_core.sources.unarchive",
     "mlhub_core.index.build",
-    "mlhub_core.index.passes",
     "mlhub_core.sources.archive",
     "pyarrow.compute",
     "pyarrow.parquet",

@@ -1,31 +1,84 @@
-"""The asset index of a catalog: made, remembered, and used again as long as it fits."""
+"""The asset index of a catalog: made, remembered, and used again as long as it fits.
+
+It is made in as many passes over the catalog as its names ask for, usually one. The first assumes
+that nothing clashes and notes, as hashes, what would have to. Only where something does is there
+another pass, which knows of it; so neither order in the catalog nor memory matters.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from array import array
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlhub_core.exceptions import StorageError
-from mlhub_core.index.passes import AssetIndex, Build
-from mlhub_core.paths import DownloadPaths
+import pyarrow as pa
+
+from mlhub_core.exceptions import storage_errors
+from mlhub_core.index.findings import Findings, count_distinct, membership
+from mlhub_core.index.reading import Reading
+from mlhub_core.index.rows import Finisher
+from mlhub_core.index.save_paths import (
+    Claim,
+    Clashes,
+    settle,
+    settle_items,
+    taken_in_collection,
+)
+from mlhub_core.index.writer import IndexWriter
+from mlhub_core.paths import DownloadPaths, case_key, safe_name
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog
+from mlhub_core.sources.remarks import lacking, shown
 from mlhub_core.state import read_state, write_state
 from mlhub_core.threads import StopFlag
 
-__all__ = ["AssetIndex", "identity", "index_assets", "recall", "remember"]
+log = logging.getLogger(__name__)
 
 INDEX_VERSION = 4
 """Raised whenever the same archive gives another index: older ones are then built anew."""
 
 STATE_NAME = "index.json"
+
+_PART_NAME = "index.parquet.part"
+_MAX_PASSES = 8
+"""Only a catalog made for it needs more than three; it then keeps the names of the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetIndex:
+    """The asset index of a dataset.
+
+    Attributes:
+        path: The GeoParquet file.
+        assets: Its rows.
+        files: Different save paths in it.
+        items: Items read, those without assets included.
+        collections: ``(id, items, assets)`` of each, by id.
+        asset_keys: ``(id, keys)`` of each collection; no keys where there are too many to list.
+        ignored: JSON files of the archive that are no part of the catalog.
+        missing: What the catalog names and does not hold, or holds and cannot be read: items,
+            collections and assets.
+        oddities: The first things that were odd, each naming the member.
+        oddity_count: How many there were.
+        reused: Whether it was there already.
+    """
+
+    path: Path
+    assets: int
+    files: int
+    items: int
+    collections: tuple[tuple[str, int, int], ...]
+    asset_keys: tuple[tuple[str, tuple[str, ...]], ...]
+    ignored: int = 0
+    missing: int = 0
+    oddities: tuple[str, ...] = ()
+    oddity_count: int = 0
+    reused: bool = False
 
 
 def index_assets(
@@ -57,10 +110,8 @@ def index_assets(
     if index is None:
         if stop is not None:
             stop.check()
-        with _disk_errors(paths):
-            index = Build(
-                catalog, identity(catalog), paths, limits or ArchiveLimits(), stop, on_progress
-            ).run()
+        with storage_errors(f"write the asset index {paths.index}"):
+            index = Build(catalog, paths, limits or ArchiveLimits(), stop, on_progress).run()
         remember(index, catalog, paths)
     on_progress(
         Progress(
@@ -90,23 +141,14 @@ def remember(index: AssetIndex, catalog: Catalog, paths: DownloadPaths) -> None:
     Raises:
         StorageError: if the disk refuses.
     """
-    write_state(
-        paths.state_dir / STATE_NAME,
-        {
-            "archive": identity(catalog),
-            "output_dir": _output_dir(paths),
-            "file_sha256": _sha256(index.path),
-            "assets": index.assets,
-            "files": index.files,
-            "items": index.items,
-            "collections": index.collections,
-            "asset_keys": index.asset_keys,
-            "ignored": index.ignored,
-            "missing": index.missing,
-            "oddities": index.oddities,
-            "oddity_count": index.oddity_count,
-        },
-    )
+    facts = asdict(index)
+    del facts["path"], facts["reused"]
+    archive = {
+        "archive": identity(catalog),
+        "output_dir": _output_dir(paths),
+        "file_sha256": _sha256(index.path),
+    }
+    write_state(paths.state_dir / STATE_NAME, archive | facts)
 
 
 def recall(catalog: Catalog, paths: DownloadPaths) -> AssetIndex | None:
@@ -115,30 +157,22 @@ def recall(catalog: Catalog, paths: DownloadPaths) -> AssetIndex | None:
     Raises:
         StorageError: if its state cannot be read.
     """
+    from pydantic import TypeAdapter, ValidationError  # here, because it takes long to import
+
     state = read_state(paths.state_dir / STATE_NAME)
     if state is None or state.get("archive") != identity(catalog):
         return None
+    found = _sha256(paths.index)
+    if found is None or state.get("file_sha256") != found:
+        return None
     try:
-        index = AssetIndex(
-            path=paths.index,
-            assets=int(state["assets"]),
-            files=int(state["files"]),
-            items=int(state["items"]),
-            collections=tuple((str(c), int(i), int(a)) for c, i, a in state["collections"]),
-            asset_keys=tuple((str(c), tuple(map(str, keys))) for c, keys in state["asset_keys"]),
-            ignored=int(state["ignored"]),
-            missing=int(state["missing"]),
-            oddities=tuple(map(str, state["oddities"])),
-            oddity_count=int(state["oddity_count"]),
-        )
-    except (KeyError, TypeError, ValueError, OverflowError):
+        facts = {**state, "path": paths.index, "reused": True}
+        index = TypeAdapter(AssetIndex).validate_python(facts)
+    except ValidationError:
         return None
-    known = state.get("file_sha256")
-    if known != _sha256(paths.index) and (known is not None or not _fits(index, catalog)):
-        return None
-    if known is None or state.get("output_dir") != _output_dir(paths):
+    if state.get("output_dir") != _output_dir(paths):
         remember(index, catalog, paths)
-    return replace(index, reused=True)
+    return index
 
 
 def _output_dir(paths: DownloadPaths) -> str:
@@ -161,28 +195,183 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _fits(index: AssetIndex, catalog: Catalog) -> bool:
-    """Whether the file, by its footer, is the one that the state of an earlier version is about."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+class Build:
+    """The building of one index; arguments are those of ``index_assets``."""
 
-    from mlhub_core.index.schema import IDENTITY_KEY
+    def __init__(
+        self,
+        catalog: Catalog,
+        paths: DownloadPaths,
+        limits: ArchiveLimits,
+        stop: StopFlag | None,
+        on_progress: ProgressSink,
+    ) -> None:
+        self._catalog = catalog
+        self._paths = paths
+        self._limits = limits
+        self._stop = stop
+        self._on_progress = on_progress
+        self._root = safe_name(catalog.dataset_id)
 
-    try:
-        metadata = pq.read_metadata(index.path)
-        noted = json.loads((metadata.metadata or {}).get(IDENTITY_KEY.encode(), b"null"))
-        return bool(metadata.num_rows == index.assets and noted == identity(catalog))
-    except (OSError, pa.ArrowException, ValueError):
-        return False
+    def run(self) -> AssetIndex:
+        """Go over the catalog until no name clashes."""
+        clashes = Clashes()
+        for number in range(1, _MAX_PASSES + 1):
+            found = self._pass(clashes, is_last=number == _MAX_PASSES)
+            if isinstance(found, AssetIndex):
+                return found
+            log.debug("%s: names clash, reading the catalog again", self._catalog.dataset_id)
+            clashes = found
+        raise AssertionError  # the last pass gives an index
+
+    def _pass(self, clashes: Clashes, *, is_last: bool) -> AssetIndex | Clashes:
+        """Go over the catalog once; returns the index, or what the next pass has to know."""
+        with IndexWriter(self._paths.state_dir / _PART_NAME) as out:
+            reading = Reading(clashes, out)
+            self._read(reading)
+            found = reading.findings
+            found_clashes = found.clashes(clashes)
+            if found_clashes != clashes and not is_last:
+                return found_clashes
+            written = self._write(found, clashes, out)
+            reserved = clashes.reserved | written.reserved
+            if reserved != clashes.reserved and not is_last:
+                return replace(clashes, reserved=reserved)
+            out.publish(self._paths.index)
+        _tell(self._catalog.dataset_id, found)
+        return _result(self._paths, found, written.files)
+
+    def _read(self, reading: Reading) -> None:
+        def report(packed_read: int) -> None:
+            self._on_progress(
+                Progress(
+                    Stage.INDEX,
+                    done=reading.findings.assets,
+                    bytes_done=packed_read,
+                    bytes_total=self._catalog.size,
+                )
+            )
+
+        for document in self._catalog.read(self._limits, self._stop, report):
+            reading.read(document)
+        reading.finish()
+
+    def _write(self, found: Findings, clashes: Clashes, out: IndexWriter) -> _Written:
+
+        is_there = membership(found.files)
+        finisher = Finisher(
+            self._root,
+            clashes,
+            found.agreement,
+            _settled_paths(found, clashes),
+            lambda path: is_there(hash(path)),
+            found.remarks.add,
+        )
+        written = _Written(found, self._root)
+        for rows in out.write(finisher):
+            written.note(rows)
+        out.finish(found.extent, identity(self._catalog), paths_differ=written.own_paths_differ)
+        return written
 
 
-@contextmanager
-def _disk_errors(paths: DownloadPaths) -> Iterator[None]:
-    try:
-        yield
-    except StorageError:
-        raise
-    except OSError as error:
-        raise StorageError(
-            f"Cannot write the asset index {paths.index}: {error.strerror or error}."
-        ) from error
+def _settled_paths(found: Findings, clashes: Clashes) -> dict[tuple[str, str | None, Claim], str]:
+    """Save paths of everything that has to be settled with others in its directory."""
+    paths = settle_items(found.clashing_items, clashes)
+    has_item = membership(found.item_keys)
+    for collection_id, claims in found.collection_claims.items():
+        directory = clashes.collection_directory(collection_id)
+        is_taken = taken_in_collection(collection_id, has_item, clashes)
+        for claim, name in settle(claims, is_taken).items():
+            paths[collection_id, None, claim] = f"{directory}/{name}"
+            if name != claim.name:
+                found.remarks.add(
+                    collection_id, f"asset {claim.key[:80]!r} is saved as {name[:80]!r}"
+                )
+    return paths
+
+
+class _Written:
+    """What is known of the rows once they are written.
+
+    Args:
+        found: What the catalog holds.
+        root: The directory of the dataset, relative to the output directory.
+
+    Attributes:
+        reserved: Hashes of folded paths that an asset got though the catalog has something there.
+            An asset whose file the catalog itself has in that very place is fine.
+    """
+
+    def __init__(self, found: Findings, root: str) -> None:
+
+        self._root = root
+        self._own_paths = array("q")
+        self._common_paths = array("q")
+        self._is_file = membership(found.held_files)
+        self._is_held = membership(found.held_files + found.held_directories)
+        self._looks = bool(found.held_files or found.held_directories)
+        self.reserved: set[int] = set()
+
+    def note(self, rows: pa.RecordBatch) -> None:
+        """Look at some rows."""
+        paths = rows.column("save_path").to_pylist()
+        common = rows.column("common_asset").to_pylist()
+        pairs = list(zip(map(hash, paths), common, strict=True))
+        self._own_paths.extend(found for found, is_common in pairs if not is_common)
+        self._common_paths.extend(found for found, is_common in pairs if is_common)
+        if self._looks:
+            for path, href in zip(paths, rows.column("href").to_pylist(), strict=True):
+                self._look(path, href)
+
+    def _look(self, path: str, href: str) -> None:
+        folded = case_key(path)
+        if self._is_held(hash(folded)) and href != f"{self._root}/{path}":
+            self.reserved.add(hash(folded))
+        parent = hash(folded.rpartition("/")[0])
+        if self._is_file(parent):
+            self.reserved.add(parent)
+
+    @property
+    def files(self) -> int:
+        """Different save paths; those of common assets are nobody else's."""
+        return count_distinct(self._own_paths) + count_distinct(self._common_paths)
+
+    @property
+    def own_paths_differ(self) -> bool:
+        """Whether no two rows share a save path, but for those of common assets."""
+        return count_distinct(self._own_paths) == len(self._own_paths)
+
+
+def _tell(dataset_id: str, found: Findings) -> None:
+    if found.ignored:
+        log.warning(
+            "%s: ignored %d JSON files of the archive that are no part of the catalog, such as %s",
+            dataset_id,
+            found.ignored,
+            shown(found.first_ignored),
+        )
+    if found.missing:
+        log.warning("%s: %s", dataset_id, lacking(found.missing))
+    if found.remarks.count:
+        log.warning(
+            "%s: %d things are odd in the catalog, such as %s",
+            dataset_id,
+            found.remarks.count,
+            found.remarks.first[0],
+        )
+
+
+def _result(paths: DownloadPaths, found: Findings, files: int) -> AssetIndex:
+    collections = sorted(found.collections.items())
+    return AssetIndex(
+        path=paths.index,
+        assets=found.assets,
+        files=files,
+        items=found.items,
+        collections=tuple((one, count.items, count.assets) for one, count in collections),
+        asset_keys=tuple((one, count.listed_keys) for one, count in collections),
+        ignored=found.ignored,
+        missing=found.missing,
+        oddities=found.remarks.first,
+        oddity_count=found.remarks.count,
+    )
