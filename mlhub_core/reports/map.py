@@ -84,13 +84,12 @@ def count_footprints(
             return None
         chosen = None if all_chosen else _chosen_items(partitions)
         grids = _Grids(bounds)
-        for group in reader.groups():
-            for rows in reader.scan(group, [*_IDS, "item_bbox", "bbox"]):
-                items = _items(rows)
-                boxes = item_boxes(items).T
-                there = np.isfinite(boxes).all(axis=1)
-                picked = there if chosen is None else there & _is_in(_hashes(items), chosen)
-                grids.add(boxes[there], boxes[picked])
+        for _, rows in reader.scan([*_IDS, "item_bbox", "bbox"]):
+            items = _items(rows)
+            boxes = item_boxes(items).T
+            there = np.isfinite(boxes).all(axis=1)
+            picked = there if chosen is None else there & _is_in(_hashes(items), chosen)
+            grids.add(boxes[there], boxes[picked])
         return grids.result()
 
 

@@ -94,12 +94,9 @@ def _load(path: Path, query: Query) -> None:
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(_CREATE)
-        for group in query.index.groups():
-            first = group.first
-            for batch in query.scan(group, _COLUMNS):
-                filtered = ~query.chosen[first : first + batch.num_rows]
-                connection.executemany(_INSERT, _rows(batch, filtered.tolist()))
-                first += batch.num_rows
+        for first, batch in query.index.scan(_COLUMNS):
+            filtered = ~query.chosen[first : first + batch.num_rows]
+            connection.executemany(_INSERT, _rows(batch, filtered.tolist()))
         connection.commit()
     finally:
         connection.close()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     Ask = Callable[[pa.RecordBatch], Mask]
 
 _IDS = ("collection_id", "item_id")
+_ANY = pc.scalar(True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Condition:
 
     Attributes:
         name: Of its stage in the funnel.
-        where: What Arrow can say of the rows; None where that is nothing.
+        where: What Arrow can say of the rows.
         about: What it needs an item to have, ``place`` or ``time``; empty where nothing.
         lacking: Which items have none.
         asks: Which rows match, of those that ``where`` leaves; None where it says all.
@@ -51,7 +52,7 @@ class Condition:
     """
 
     name: str
-    where: pc.Expression | None = None
+    where: pc.Expression
     about: str = ""
     lacking: pc.Expression | None = None
     asks: Ask | None = None
@@ -89,10 +90,12 @@ def conditions(wanted: AssetFilter, index: IndexReader) -> list[Condition]:
         )
     if wanted.media_types:
         asks = partial(_of_media_type, pattern=_media_pattern(wanted.media_types))
-        found.append(Condition("after the media type filter", asks=asks, columns=("media_type",)))
+        found.append(
+            Condition("after the media type filter", _ANY, asks=asks, columns=("media_type",))
+        )
     if wanted.roles:
         asks = partial(_of_role, wanted=wanted.roles)
-        found.append(Condition("after the role filter", asks=asks, columns=("roles",)))
+        found.append(Condition("after the role filter", _ANY, asks=asks, columns=("roles",)))
     if wanted.where:
         from mlhub_core.selection.cql2 import ItemsThatFulfil
 
@@ -100,6 +103,7 @@ def conditions(wanted: AssetFilter, index: IndexReader) -> list[Condition]:
         found.append(
             Condition(
                 "after the where filter",
+                _ANY,
                 asks=partial(by_item, ask=condition),
                 columns=(*_IDS, *condition.columns),
                 complaint=condition.complaint,
@@ -111,16 +115,9 @@ def conditions(wanted: AssetFilter, index: IndexReader) -> list[Condition]:
 # Expressions
 
 
-def both(one: pc.Expression | None, other: pc.Expression | None) -> pc.Expression | None:
-    """Two expressions in one; None stands for what is always true."""
-    if one is None or other is None:
-        return other if one is None else one
-    return one & other
-
-
-def all_of(some: Iterable[Condition]) -> pc.Expression | None:
+def all_of(some: Iterable[Condition]) -> pc.Expression:
     """What Arrow can say of rows that match all of some conditions."""
-    return reduce(both, (condition.where for condition in some), None)
+    return reduce(operator.and_, (condition.where for condition in some), _ANY)
 
 
 def either(some: Iterable[pc.Expression]) -> pc.Expression:
@@ -140,7 +137,7 @@ def is_any_item() -> pc.Expression:
 
 def listed(keys: dict[str, tuple[str, ...]]) -> pc.Expression:
     """Rows whose asset key is on the list of their collection, where that has one."""
-    found = pc.scalar(True)
+    found = _ANY
     for collection, names in keys.items():
         if names:
             other = pc.field("collection_id") != collection
@@ -160,7 +157,7 @@ def _in_time(wanted: TimeRange) -> tuple[pc.Expression, pc.Expression]:
     """
     moment, start, end = map(pc.field, ("datetime", "start_datetime", "end_datetime"))
     is_interval = start.is_valid() | end.is_valid()
-    as_moment, as_interval = moment.is_valid(), pc.scalar(True)
+    as_moment, as_interval = moment.is_valid(), _ANY
     if wanted.start is not None:
         as_moment &= moment >= _moment(wanted.start)
         as_interval &= end.is_null() | (end >= _moment(wanted.start))

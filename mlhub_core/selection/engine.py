@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlhub_core.exceptions import NothingMatches
+from mlhub_core.index.findings import count_distinct
 from mlhub_core.index.schema import BOX_FIELDS
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.conditions import (
@@ -45,39 +48,18 @@ from mlhub_core.selection.partition import (
     write_partitions,
 )
 from mlhub_core.selection.plan import counted
-from mlhub_core.threads import StopFlag
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Mask = NDArray[np.bool_]
-    Hashes = NDArray[np.int64]
+    Numbers = NDArray[np.int64]
 
 log = logging.getLogger(__name__)
 
 IDS = ["collection_id", "item_id"]
 _MOMENTS = ["datetime", "start_datetime", "end_datetime"]
 _EXTENT = [*_MOMENTS, "bbox"]
-
-
-def hashes_of(things: list[Any]) -> Hashes:
-    """A hash of each of some things, the same for equal ones in this process."""
-    return np.fromiter(map(hash, things), np.int64, len(things))
-
-
-class Distinct:
-    """Counts different things by 64-bit hashes: eight bytes each, whatever their length."""
-
-    def __init__(self) -> None:
-        self._parts: list[Hashes] = []
-
-    def add(self, things: list[Any]) -> None:
-        """Take some more."""
-        self._parts.append(hashes_of(things))
-
-    def count(self) -> int:
-        """How many different ones there were."""
-        return len(np.unique(np.concatenate(self._parts))) if self._parts else 0
 
 
 @dataclass
@@ -89,25 +71,24 @@ class Summary:
         item_rows: How many of them belong to items.
         files: How many different files they are.
         weight: What these weigh, for partitions.
-        by_collection: The different items of each collection.
-        first: First moment of the items, in microseconds since 1970.
-        last: Last one.
-        box: West, south, east, north around the items.
+        by_collection: Hashes of the items of each collection.
+        moments: First and last ones of some items.
+        boxes: Around some items.
     """
 
     rows: int = 0
     item_rows: int = 0
     files: int = 0
     weight: float = 0.0
-    by_collection: dict[str, Distinct] = field(default_factory=lambda: defaultdict(Distinct))
-    first: int | None = None
-    last: int | None = None
-    box: tuple[float, float, float, float] | None = None
+    by_collection: dict[str, array[int]] = field(default_factory=lambda: defaultdict(_hashes))
+    moments: list[int] = field(default_factory=list)
+    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
 
     @property
     def collections(self) -> tuple[tuple[str, int], ...]:
         """Different items of each collection, by id."""
-        return tuple((name, found.count()) for name, found in sorted(self.by_collection.items()))
+        found = sorted(self.by_collection.items())
+        return tuple((name, count_distinct(hashes)) for name, hashes in found)
 
     @property
     def items(self) -> int:
@@ -116,8 +97,17 @@ class Summary:
 
     @property
     def span(self) -> tuple[int, int] | None:
-        """First and last moment; None without any."""
-        return None if self.first is None or self.last is None else (self.first, self.last)
+        """First and last moment of the items, in microseconds since 1970; None without any."""
+        return (min(self.moments), max(self.moments)) if self.moments else None
+
+    @property
+    def box(self) -> tuple[float, float, float, float] | None:
+        """West, south, east, north around the items; None without any place."""
+        if not self.boxes:
+            return None
+        west, south, east, north = zip(*self.boxes, strict=True)
+        # No -0.0.
+        return min(west) + 0.0, min(south) + 0.0, max(east) + 0.0, max(north) + 0.0
 
     def add(self, rows: pa.RecordBatch, is_file: Mask) -> None:
         """Take some rows, of which those count as files that are the first of theirs."""
@@ -130,33 +120,21 @@ class Summary:
         if not rows.num_rows:
             return
         items = rows.filter(item_starts(rows))
-        found = defaultdict(list)
         for collection, item in _names(items):
-            found[collection].append(item)
-        for collection, ids in found.items():
-            self.by_collection[collection].add(ids)
-        self._add_times(items)
-        self._add_boxes(items)
-
-    def _add_times(self, items: pa.RecordBatch) -> None:
+            self.by_collection[collection].append(hash(item))
         for name in _MOMENTS:
-            edges = pc.min_max(items.column(name).view(pa.int64())).as_py()
-            low, high = edges["min"], edges["max"]
-            if low is not None:
-                self.first = low if self.first is None else min(self.first, low)
-                self.last = high if self.last is None else max(self.last, high)
-
-    def _add_boxes(self, items: pa.RecordBatch) -> None:
-        boxes = items.column("bbox")
-        sides = [pc.struct_field(boxes, name) for name in BOX_FIELDS]
+            edges = pc.min_max(items.column(name).view(pa.int64())).as_py().values()
+            self.moments += [edge for edge in edges if edge is not None]
+        sides = [pc.struct_field(items.column("bbox"), name) for name in BOX_FIELDS]
         west, south = (pc.min(side).as_py() for side in sides[:2])
         east, north = (pc.max(side).as_py() for side in sides[2:])
-        if west is None:
-            return
-        if self.box is not None:
-            west, south = min(west, self.box[0]), min(south, self.box[1])
-            east, north = max(east, self.box[2]), max(north, self.box[3])
-        self.box = west + 0.0, south + 0.0, east + 0.0, north + 0.0  # no -0.0
+        if west is not None:
+            self.boxes.append((west, south, east, north))
+
+
+def _hashes() -> array[int]:
+    """Some of 64 bits: eight bytes each, whatever the length of the texts."""
+    return array("q")
 
 
 class Query:
@@ -165,12 +143,10 @@ class Query:
     Args:
         index: The index.
         wanted: The filter.
-        stop: Stops the query when set.
         on_progress: Gets rows of the index, as ``Stage.FILTER``.
 
     Attributes:
         index: The index.
-        stop: Stops the query when set.
         chosen: For each row of the index whether it matches.
         files: The same without the second and further rows of a file.
         summary: What the matching rows add up to.
@@ -183,11 +159,9 @@ class Query:
         self,
         index: IndexReader,
         wanted: AssetFilter,
-        stop: StopFlag | None = None,
         on_progress: ProgressSink = ignore,
     ) -> None:
         self.index = index
-        self.stop = stop or StopFlag()
         self.chosen: Mask = np.zeros(index.rows, bool)
         self._wanted = wanted
         self._on_progress = on_progress
@@ -218,9 +192,8 @@ class Query:
         """Find out what the chosen rows add up to."""
         self.files = self._without_others(self.chosen)
         self.summary = Summary()
-        for group in self.index.groups():
-            for places, rows in self._rows_of(group, [*IDS, *_EXTENT, "file_size"]):
-                self.summary.add(rows, self.files[places])
+        for places, rows in self._chosen_rows([*IDS, *_EXTENT, "file_size"], self.chosen):
+            self.summary.add(rows, self.files[places])
 
     def _search(self) -> None:
         """Find the rows that are left after each filter."""
@@ -242,36 +215,14 @@ class Query:
     def _look(self, group: Group, wanted: list[Condition]) -> None:
         """Find the rows of a row group that some of the filters leave."""
         columns = {name: pc.field(name) for condition in wanted for name in condition.columns}
-        compared = {
-            f"_{number}": condition.where
-            for number, condition in enumerate(wanted)
-            if condition.where is not None
-        }
-        first = group.first
-        for batch in self._read(group, columns, compared):
+        columns |= {f"_{number}": condition.where for number, condition in enumerate(wanted)}
+        for first, batch in self.index.compute(columns, [group]):
             mask = np.ones(batch.num_rows, bool)
-            end = first + batch.num_rows
             for number, condition in enumerate(wanted):
-                if f"_{number}" in compared:
-                    mask &= is_true(batch.column(f"_{number}"))
+                mask &= is_true(batch.column(f"_{number}"))
                 if condition.asks is not None and mask.any():
                     mask[mask] = condition.asks(batch.filter(mask))
-                self._stages[number][first:end] = mask
-            first = end
-
-    def _read(
-        self,
-        group: Group,
-        columns: dict[str, pc.Expression],
-        compared: dict[str, pc.Expression],
-    ) -> Iterator[pa.RecordBatch]:
-        """Columns of a row group; without Arrow's datasets where nothing is compared."""
-        if not compared:
-            yield from self.scan(group, sorted(columns))
-            return
-        for batch in self.index.compute(group, columns | compared):
-            self.stop.check()
-            yield batch
+                self._stages[number][first : first + len(mask)] = mask
 
     # What matches
 
@@ -282,48 +233,44 @@ class Query:
             columns: What to read of them.
             chosen: Which rows; by default all that match.
         """
-        for group in self.index.groups():
-            for _, rows in self._rows_of(group, columns, chosen):
-                yield rows
+        for _, rows in self._chosen_rows(columns, self.chosen if chosen is None else chosen):
+            yield rows
 
-    def _rows_of(
-        self, group: Group, columns: list[str], chosen: Mask | None = None
-    ) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
-        """The matching rows of a row group, and their places in the index."""
-        chosen = self.chosen if chosen is None else chosen
-        if not chosen[group.first : group.end].any():
-            return
-        first = group.first
-        for batch in self.scan(group, columns):
+    def _chosen_rows(
+        self, columns: list[str], chosen: Mask
+    ) -> Iterator[tuple[Numbers, pa.RecordBatch]]:
+        """Some rows, and their places in the index."""
+        groups = [one for one in self.index.groups() if chosen[one.first : one.end].any()]
+        for first, batch in self.index.scan(columns, groups):
             wanted = chosen[first : first + batch.num_rows]
             if wanted.any():
                 yield first + np.flatnonzero(wanted), batch.filter(wanted)
-            first += batch.num_rows
 
-    def scan(self, group: Group, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Columns of a row group, all rows of it, looking at the stop flag now and then."""
-        for batch in self.index.scan(group, columns):
-            self.stop.check()
-            yield batch
+    @cached_property
+    def _shared(self) -> tuple[Numbers, Numbers]:
+        """Places of the rows that may share files, and the same number for each row of a file."""
+        places, hashes, others = [np.empty(0, np.int64)], _hashes(), _hashes()
+        groups = [group for group in self.index.groups() if group.shares_files]
+        for first, rows in self.index.scan(["common_asset", "save_path"], groups):
+            mask = np.ones(rows.num_rows, bool)
+            if self.index.paths_differ:
+                mask = is_true(rows.column("common_asset"))
+            paths = rows.column("save_path").filter(mask).to_pylist()
+            places.append(first + np.flatnonzero(mask))
+            # 64 bits may be the same for two paths by chance; 128 are not.
+            hashes.extend(map(hash, paths))
+            others.extend(hash(path + "/") for path in paths)
+        one, other = (np.unique(found, return_inverse=True)[1] for found in (hashes, others))
+        return np.concatenate(places), one * len(one) + other
 
     def _without_others(self, chosen: Mask) -> Mask:
         """Some rows without the second and further ones of a file."""
+        places, numbers = self._shared
+        there = chosen[places]
+        _, first = np.unique(numbers[there], return_index=True)
         files = chosen.copy()
-        found: list[NDArray[np.int64]] = []
-        hashes = []
-        for group in self.index.groups():
-            if group.shares_files:
-                for places, rows in self._rows_of(group, ["common_asset", "save_path"], files):
-                    if self.index.paths_differ:
-                        shared = is_true(rows.column("common_asset"))
-                        places, rows = places[shared], rows.filter(shared)
-                    hashes.append(hashes_of(rows.column("save_path").to_pylist()))
-                    found.append(places)
-        if found:
-            places = np.concatenate(found)
-            _, first = np.unique(np.concatenate(hashes), return_index=True)
-            files[places] = False
-            files[places[first]] = True
+        files[places] = False
+        files[places[there][first]] = True
         return files
 
     def cut(self, directory: Path, workers: int) -> tuple[Partition, ...]:
@@ -351,19 +298,16 @@ class Query:
 
     def lacking(self, what: str) -> int:
         """Items that a filter left out because they have no ``place``, or no ``time``."""
-        items = Distinct()
+        items = _hashes()
         for number, condition in enumerate(self._conditions):
             if condition.lacking is None or condition.about != what:
                 continue
-            before = all_of(self._conditions[:number])
-            lacks = is_any_item() & condition.lacking
-            where = lacks if before is None else before & lacks
-            for group in self.index.groups(where):
-                columns = {name: pc.field(name) for name in IDS}
-                for batch in self._read(group, columns, {"_lacking": where}):
-                    lacking = is_true(batch.column("_lacking"))
-                    items.add(_names(_items(batch.filter(lacking))))
-        return items.count()
+            where = all_of(self._conditions[:number]) & is_any_item() & condition.lacking
+            columns = {name: pc.field(name) for name in IDS} | {"_lacking": where}
+            for _, batch in self.index.compute(columns, self.index.groups(where)):
+                lacking = is_true(batch.column("_lacking"))
+                items.extend(map(hash, _names(_items(batch.filter(lacking)))))
+        return count_distinct(items)
 
     def _nothing(self) -> NothingMatches:
         """The error for a selection that nothing is left of."""
@@ -422,10 +366,9 @@ class Query:
 
     def _keep_items(self, keep: Callable[[list[tuple[str, str]]], list[bool]]) -> None:
         """Let go of items; ``keep`` is asked of those of a batch in their order."""
-        for group in self.index.groups():
-            for places, rows in self._rows_of(group, IDS):
-                kept = by_item(rows, lambda items: np.array(keep(_names(items)), bool))
-                self.chosen[places[~kept]] = False
+        for places, rows in self._chosen_rows(IDS, self.chosen):
+            kept = by_item(rows, lambda items: np.array(keep(_names(items)), bool))
+            self.chosen[places[~kept]] = False
 
     def _add_sources(self, keys: dict[str, tuple[str, ...]]) -> None:
         """Add the rows of all items that chosen ones name as their source."""
@@ -441,14 +384,10 @@ class Query:
         )
         found = False
         columns = {"_source": is_source, "_listed": listed(keys)}
-        for group in self.index.groups(is_source):
-            first = group.first
-            for batch in self.index.compute(group, columns):
-                self.stop.check()
-                source, is_listed = (is_true(batch.column(name)) for name in columns)
-                found = found or bool(source.any())
-                self.chosen[first : first + len(source)] |= source & is_listed
-                first += len(source)
+        for first, batch in self.index.compute(columns, self.index.groups(is_source)):
+            source, is_listed = (is_true(batch.column(name)) for name in columns)
+            found = found or bool(source.any())
+            self.chosen[first : first + len(source)] |= source & is_listed
         if not found:
             log.warning(
                 "none of the items that the selected ones name as their source is in the index"

@@ -111,8 +111,8 @@ def query_index(
         Interrupted: if stopped.
     """
     check_output(index, output)
-    with open_index(index) as reader:
-        query = Query(reader, wanted, stop, on_progress)
+    with open_index(index, stop) as reader:
+        query = Query(reader, wanted, on_progress)
         query.run(allow_empty=allow_empty)
         if output is not None:
             _write(query, output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from mlhub_core.exceptions import InvalidArgument, StorageError
 from mlhub_core.index.schema import FACTS_KEY, YOUNG_COLUMNS, conform, index_schema
-from mlhub_core.threads import open_parquet
+from mlhub_core.threads import StopFlag, open_parquet
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -30,6 +30,8 @@ _KINDS = {
     "time": pa.types.is_timestamp,
 }
 
+
+Batches = Iterator[tuple[int, pa.RecordBatch]]
 
 _BATCH_ROWS = 32_768
 _READ_BYTES = 1 << 20
@@ -62,14 +64,16 @@ class IndexReader:
 
     Args:
         path: The GeoParquet file.
+        stop: Looked at between batches.
 
     Raises:
         InvalidArgument: if it is none.
         OSError: if it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stop: StopFlag | None = None) -> None:
         self.path = path
+        self._stop = stop or StopFlag()
         self.metadata = _metadata(path)
         schema = self.metadata.schema.to_arrow_schema()
         wrong = _difference(schema)
@@ -138,34 +142,46 @@ class IndexReader:
 
     # Threads and reading ahead would hold memory, and win nothing on a local disk.
 
-    def scan(self, group: Group, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Columns of a row group, a batch of rows at a time."""
-        there = [name for name in columns if name in self._names]
-        schema = pa.schema([index_schema().field(name) for name in columns])
-        for batch in self._file.iter_batches(
-            _BATCH_ROWS, [group.number], there or ["asset_key"], use_threads=False
-        ):
-            yield conform(batch, schema)
+    def scan(self, columns: list[str], groups: Iterable[Group] | None = None) -> Batches:
+        """Columns of all row groups or some, a batch of rows at a time.
 
-    def compute(self, group: Group, columns: dict[str, pc.Expression]) -> Iterator[pa.RecordBatch]:
-        """What is computed of the columns of a row group, a batch of rows at a time."""
+        Yields:
+            The number of the first row in the index, and the batch.
+        """
+        there = [name for name in columns if name in self._names] or ["asset_key"]
+        schema = pa.schema([index_schema().field(name) for name in columns])
+        for group in self._groups if groups is None else groups:
+            for first, batch in self._placed(
+                group,
+                self._file.iter_batches(_BATCH_ROWS, [group.number], there, use_threads=False),
+            ):
+                yield first, conform(batch, schema)
+
+    def compute(self, columns: dict[str, pc.Expression], groups: Iterable[Group]) -> Batches:
+        """What is computed of the columns of row groups; as :meth:`scan`."""
         import pyarrow.dataset as ds
 
         options = ds.ParquetFragmentScanOptions(
             use_buffered_stream=True, buffer_size=_READ_BYTES, pre_buffer=False
         )
-        found: Iterator[pa.RecordBatch] = self._fragment.subset(
-            row_group_ids=[group.number]
-        ).to_batches(
-            schema=index_schema(),
-            columns=columns,
-            batch_size=_BATCH_ROWS,
-            batch_readahead=1,
-            fragment_readahead=1,
-            use_threads=False,
-            fragment_scan_options=options,
-        )
-        return found
+        for group in groups:
+            found = self._fragment.subset(row_group_ids=[group.number]).to_batches(
+                schema=index_schema(),
+                columns=columns,
+                batch_size=_BATCH_ROWS,
+                batch_readahead=1,
+                fragment_readahead=1,
+                use_threads=False,
+                fragment_scan_options=options,
+            )
+            yield from self._placed(group, found)
+
+    def _placed(self, group: Group, batches: Iterable[pa.RecordBatch]) -> Batches:
+        first = group.first
+        for batch in batches:
+            self._stop.check()
+            yield first, batch
+            first += batch.num_rows
 
 
 def _metadata(path: Path) -> Any:
@@ -219,7 +235,7 @@ def _kind(kind: pa.DataType) -> str:
 
 
 @contextmanager
-def open_index(path: Path) -> Iterator[IndexReader]:
+def open_index(path: Path, stop: StopFlag | None = None) -> Iterator[IndexReader]:
     """Open an index; what goes wrong while it is read becomes an error of ours.
 
     Raises:
@@ -227,7 +243,7 @@ def open_index(path: Path) -> Iterator[IndexReader]:
         StorageError: if it is damaged or cannot be read.
     """
     with telling(path, f"{path} cannot be read"):
-        yield IndexReader(path)
+        yield IndexReader(path, stop)
 
 
 @contextmanager

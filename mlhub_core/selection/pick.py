@@ -90,7 +90,7 @@ def pick_assets(
     try:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
-        query = Query(IndexReader(index), AssetFilter(), stop)
+        query = Query(IndexReader(index, stop), AssetFilter())
         wanted = _choose(query, names, columns, carried)
         assets: set[int] = set()
         for rows in query.rows(list(ASSET_KEY)):
@@ -119,14 +119,11 @@ def _choose(query: Query, names: Iterable[Key], columns: Key, carried: bool) -> 
         wanted += len(chunk)
         # As one text each, because Arrow looks up texts only.
         texts = pa.array(set(map(_SEPARATOR.join, chunk)), pa.string())
-        for group in query.index.groups():
-            first = group.first
-            for batch in query.scan(group, [*columns, "href"]):
-                found = is_true(pc.is_in(_names(batch, columns), value_set=texts))
-                query.chosen[first : first + len(found)] |= (
-                    found if carried else found & _has_url(batch)
-                )
-                first += len(found)
+        for first, batch in query.index.scan([*columns, "href"]):
+            found = is_true(pc.is_in(_names(batch, columns), value_set=texts))
+            query.chosen[first : first + len(found)] |= (
+                found if carried else found & _has_url(batch)
+            )
     return wanted
 
 

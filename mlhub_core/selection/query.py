@@ -63,7 +63,7 @@ def plan_assets(
             rows = plan.funnel[0][1]
             on_progress(Progress(Stage.FILTER, rows, rows, finished=True))
             return plan
-        query = Query(IndexReader(index), wanted, stop, on_progress)
+        query = Query(IndexReader(index, stop), wanted, on_progress)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True, exist_ok=True)
         query.run(allow_empty=allow_empty)
