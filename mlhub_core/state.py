@@ -9,6 +9,7 @@ ourselves is never opened through a link, should one appear later.
 
 from __future__ import annotations
 
+import csv
 import errno
 import fcntl
 import json
@@ -17,10 +18,10 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TextIO
 
 from mlhub_core.exceptions import DirectoryBusy, StorageError, storage_error, storage_errors
 from mlhub_core.paths import (
@@ -153,6 +154,55 @@ def remove_state(path: Path) -> None:
     """
     with storage_errors(f"remove {path}"):
         path.unlink(missing_ok=True)
+
+
+class RowFile:
+    """Rows of ours as CSV: a file that appears with the first of them, a context manager.
+
+    Args:
+        path: The file; one of an earlier run is removed.
+        header: The first row.
+        errors: What is done about text that is not UTF-8.
+
+    Raises:
+        StorageError: from every method, if the disk refuses.
+    """
+
+    def __init__(self, path: Path, header: Iterable[str], errors: str) -> None:
+        self.path = path
+        self._header = header
+        self._errors = errors
+        self._file: TextIO | None = None
+        with storage_errors(f"write {path}"):
+            path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, row: Iterable[object]) -> None:
+        """Append a row."""
+        with storage_errors(f"write {self.path}"):
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = open_state(self.path, "w", errors=self._errors, newline="")
+                csv.writer(self._file).writerow(self._header)
+            csv.writer(self._file).writerow(row)
+
+    def flush(self) -> None:
+        """Hand what is pending to the operating system."""
+        if self._file is not None:
+            with storage_errors(f"write {self.path}"):
+                self._file.flush()
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self._file is not None:
+            with storage_errors(f"write {self.path}"):
+                self._file.close()
+            self._file = None
 
 
 @contextmanager

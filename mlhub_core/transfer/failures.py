@@ -13,13 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from mlhub_core.exceptions import InvalidArgument, storage_errors
 from mlhub_core.paths import STATE_DIRECTORY
 from mlhub_core.redact import redact, redact_url
 from mlhub_core.selection.partition import Asset
-from mlhub_core.state import open_state
+from mlhub_core.state import RowFile, open_state
 from mlhub_core.transfer.report import PartitionResult
 
 log = logging.getLogger(__name__)
@@ -51,21 +50,18 @@ class Failure:
     host: str = ""
 
 
-class FailureWriter:
-    """Writes one partition's failures as they happen; the file appears with the first.
+class FailureWriter(RowFile):
+    """Writes one partition's failures as they happen.
 
     Args:
-        path: The segment; one of an earlier run is replaced.
+        path: The segment.
         dataset_id: For the column of that name.
     """
 
     def __init__(self, path: Path, dataset_id: str) -> None:
-        self.path = path
+        super().__init__(path, _SEGMENT, errors="replace")
         self.count = 0
         self._dataset_id = dataset_id
-        self._file: TextIO | None = None
-        with storage_errors(f"write {path}"):
-            path.unlink(missing_ok=True)
 
     def add(self, asset: Asset, failure: Failure) -> None:
         """Record that an asset failed for good.
@@ -73,41 +69,20 @@ class FailureWriter:
         Raises:
             StorageError: if the disk refuses.
         """
-        row = (
-            failure.cause,
-            redact(failure.detail),
-            failure.status or "",
-            failure.host,
-            self._dataset_id,
-            asset.collection_id,
-            asset.item_id or "",
-            asset.asset_key,
-            redact_url(asset.href),
+        self.write(
+            (
+                failure.cause,
+                redact(failure.detail),
+                failure.status or "",
+                failure.host,
+                self._dataset_id,
+                asset.collection_id,
+                asset.item_id or "",
+                asset.asset_key,
+                redact_url(asset.href),
+            )
         )
-        with storage_errors(f"write {self.path}"):
-            if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = open_state(self.path, "w", errors="replace", newline="")
-                csv.writer(self._file).writerow(_SEGMENT)
-            csv.writer(self._file).writerow(row)
         self.count += 1
-
-    def flush(self) -> None:
-        """Hand what is pending to the operating system.
-
-        Raises:
-            StorageError: if the disk refuses.
-        """
-        if self._file is not None:
-            with storage_errors(f"write {self.path}"):
-                self._file.flush()
-
-    def close(self) -> None:
-        """Flush and close."""
-        if self._file is not None:
-            with storage_errors(f"write {self.path}"):
-                self._file.close()
-            self._file = None
 
 
 def merge_failures(

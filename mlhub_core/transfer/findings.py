@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self, TextIO
+from typing import NamedTuple
 
-from mlhub_core.exceptions import DownloadIncomplete, StorageError, storage_error, storage_errors
+from mlhub_core.exceptions import DownloadIncomplete, StorageError, storage_error
 from mlhub_core.selection.plan import counted, format_bytes
-from mlhub_core.state import open_state
+from mlhub_core.state import RowFile, open_state
 from mlhub_core.transfer.report import DownloadReport, uncompared_text
 
 _FIRST = 20
@@ -76,39 +75,19 @@ class Finding(NamedTuple):
         return f"{self.kind}: {self.path}" + (f" ({self.detail})" if self.detail else "")
 
 
-class Findings:
+class Findings(RowFile):
     """Counts findings, keeps the first of each kind, and writes all of them to a file.
 
-    Use it as a context manager. The file appears with the first finding; an older one is removed.
-
     Args:
-        path: The file, CSV.
-
-    Raises:
-        StorageError: if the disk refuses.
+        path: The file.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        # Names of foreign files need not be UTF-8.
+        super().__init__(path, _HEADER, errors="surrogateescape")
         self.counts: Counter[Kind] = Counter()
         self.of_catalog = 0
         self.first: list[Finding] = []
-        self._file: TextIO | None = None
-        with storage_errors(f"write {path}"):
-            path.unlink(missing_ok=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._file is not None:
-            with storage_errors(f"write {self.path}"):
-                self._file.close()
 
     def add(self, finding: Finding) -> None:
         """Take one in.
@@ -120,13 +99,7 @@ class Findings:
         self.of_catalog += finding.part is Part.CATALOG
         if self.counts[finding.kind] <= _FIRST:
             self.first.append(finding)
-        with storage_errors(f"write {self.path}"):
-            if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                # Names of foreign files need not be UTF-8.
-                self._file = open_state(self.path, "w", errors="surrogateescape", newline="")
-                csv.writer(self._file).writerow(_HEADER)
-            csv.writer(self._file).writerow(finding)
+        self.write(finding)
 
     def add_all(self, findings: Iterable[Finding]) -> None:
         """Take some in.

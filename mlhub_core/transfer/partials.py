@@ -80,15 +80,17 @@ class Partials:
         name = hashlib.sha256(save_path.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         return f"{self._directory}/{name}"
 
-    def _has_note(self, stem: str) -> bool:
-        return stem.rpartition("/")[2] + _NOTE in self._notes
-
-    def read_note(self, save_path: str) -> tuple[Note, int] | None:
-        """The note of a partial file and its size, None where there is nothing to continue."""
+    def _noted(self, save_path: str) -> str | None:
+        """The stem of a partial file that has a note, None where it has none."""
         if not self._notes:
             return None
         stem = self._stem(save_path)
-        if not self._has_note(stem):
+        return stem if stem.rpartition("/")[2] + _NOTE in self._notes else None
+
+    def read_note(self, save_path: str) -> tuple[Note, int] | None:
+        """The note of a partial file and its size, None where there is nothing to continue."""
+        stem = self._noted(save_path)
+        if stem is None:
             return None
         try:
             size = os.stat(stem + _PART).st_size
@@ -123,11 +125,10 @@ class Partials:
         Raises:
             StorageError: if the disk refuses.
         """
-        if self._notes:
-            stem = self._stem(save_path)
-            if self._has_note(stem):
-                self._notes.discard(stem.rpartition("/")[2] + _NOTE)
-                _unlink(stem + _NOTE)
+        stem = self._noted(save_path)
+        if stem is not None:
+            self._notes.discard(stem.rpartition("/")[2] + _NOTE)
+            _unlink(stem + _NOTE)
 
     def discard(self, save_path: str) -> None:
         """Remove an asset's note and the partial file it vouches for, if it has one.
@@ -135,11 +136,10 @@ class Partials:
         Raises:
             StorageError: if the disk refuses.
         """
-        if self._notes:
-            stem = self._stem(save_path)
-            if self._has_note(stem):
-                self.forget(save_path)
-                _unlink(stem + _PART)
+        stem = self._noted(save_path)
+        if stem is not None:
+            self.forget(save_path)
+            _unlink(stem + _PART)
 
 
 def sweep_partials(directory: Path) -> int:
