@@ -21,11 +21,11 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext
 
 from flows.api_client import API_ERRORS, API_SECONDS, brief_client, reason, warn
+from mlhub_core.display import Overview
 from mlhub_core.exceptions import MLHubException
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.redact import redact
-from mlhub_core.reports.overview import Overview
 from mlhub_core.reports.summary import failure_rows, plain, summary_markdown
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan, counted

@@ -208,7 +208,7 @@ def _query(given: argparse.Namespace) -> None:
         raise InvalidArgument("--json and --output - both want standard output: give one of them.")
     from mlhub_core.display import showing_progress
     from mlhub_core.options import FilterOptions
-    from mlhub_core.selection.export import query_index
+    from mlhub_core.selection.query import query_index
 
     wanted = FilterOptions.create(**option_fields(given, FilterOptions)).wanted
     set_verbosity(quiet=given.quiet, verbose=given.verbose)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlhub_core.display import Overview
 from mlhub_core.progress import Progress, Stage
-from mlhub_core.reports.overview import Overview
 
 messages = st.builds(
     Progress,
