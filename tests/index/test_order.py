@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlhub_core.index import ordering
 from mlhub_core.index.items import Asset, Item
-from mlhub_core.index.ordering import Spool
 from mlhub_core.index.rows import ItemBatch, expand
+from mlhub_core.index.writer import Spool, keys, positions
 
 ASSETS = [
     Asset("a", "https://x/a", "image/tiff", ["data"], 1, None, None, "a.tif"),
@@ -75,7 +74,7 @@ def test_what_is_left_behind_is_removed(tmp_path: Path) -> None:
 def test_a_tenth_of_one_dimension_leaves_most_groups_out(dimension: int) -> None:
     where = np.random.default_rng(3).random((3, 6400))
     where[2] *= 1e15
-    groups = np.array_split(np.argsort(ordering.keys(where), kind="stable"), 64)
+    groups = np.array_split(np.argsort(keys(where), kind="stable"), 64)
     values = where[dimension]
     low, high = np.quantile(values, [0.4, 0.5])
     touched = sum(values[group].min() <= high and values[group].max() >= low for group in groups)
@@ -85,13 +84,13 @@ def test_a_tenth_of_one_dimension_leaves_most_groups_out(dimension: int) -> None
 def test_what_has_no_place_comes_last() -> None:
     nan = float("nan")
     where = np.array([[nan, 1.0, 2.0, nan], [nan, 1.0, 2.0, 0.0], [0.0, nan, 5.0, nan]])
-    assert set(np.argsort(ordering.keys(where))[:2].tolist()) == {1, 2}
+    assert set(np.argsort(keys(where))[:2].tolist()) == {1, 2}
 
 
 def test_a_box_around_the_world_is_no_place() -> None:
     rows = ItemBatch()
     for number, cover in enumerate([(-180.0, 0.0, 180.0, 1.0), (1.0, 1.0, 2.0, 2.0), None]):
         rows.add("coll", entry(number, cover, None), "d", ASSETS, NAMES)
-    where = ordering.positions(rows.to_arrow())
+    where = positions(rows.to_arrow())
     assert np.isnan(where[0]).tolist() == [True, False, True]
     assert np.isnan(where[2]).all()
