@@ -180,7 +180,7 @@ def _write(
 def _index(given: argparse.Namespace) -> None:
     from mlhub_core.display import showing_progress
     from mlhub_core.options import LimitOptions
-    from mlhub_core.sources.remarks import lacking
+    from mlhub_core.sources.members import lacking
 
     limits = LimitOptions.create(**option_fields(given, LimitOptions)).limits()
     set_verbosity(quiet=given.quiet, verbose=given.verbose)

@@ -33,7 +33,7 @@ from mlhub_core.paths import DownloadPaths, case_key, safe_name
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog
-from mlhub_core.sources.remarks import lacking, shown
+from mlhub_core.sources.members import lacking, shown
 from mlhub_core.state import read_state, write_state
 from mlhub_core.threads import StopFlag
 

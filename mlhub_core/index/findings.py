@@ -23,7 +23,7 @@ from mlhub_core.index.items import Item
 from mlhub_core.index.places import Bounds
 from mlhub_core.index.save_paths import Claim, Clashes, settle_collections
 from mlhub_core.paths import COMMON_DIRECTORY, case_key
-from mlhub_core.sources.remarks import Remarks
+from mlhub_core.sources.members import Remarks
 
 _REMARKS_KEPT = 1000
 _MAX_KEYS = 10_000

@@ -23,8 +23,7 @@ from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
 from mlhub_core.sources.base import DatasetInfo, Unarchived, note_source
 from mlhub_core.sources.documents import Document, Kind, parse_document
-from mlhub_core.sources.members import Placement, relative_name
-from mlhub_core.sources.remarks import shown
+from mlhub_core.sources.members import files_in, relative_name, shown
 from mlhub_core.sources.tar import Member, MemberKind, TarStream
 from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.state import open_state
@@ -74,16 +73,10 @@ class CatalogArchive:
             StorageError: if it cannot be read.
             Interrupted: if ``stop`` is set.
         """
-        placement = Placement(self.dataset_id)
         with TarStream(self.path, limits, stop=stop, on_read=on_read) as stream:
-            for member in stream:
-                if member.kind is not MemberKind.FILE:
-                    continue
-                path, why = placement.place(member.name)
-                if why:
-                    continue  # whoever unarchives it says so
+            for path, member, is_beside in files_in(stream, self.dataset_id):
                 document = _document(path, member, stream, limits)
-                yield document._replace(is_beside=not placement.is_below)
+                yield document._replace(is_beside=is_beside)
 
     def unpack(
         self,

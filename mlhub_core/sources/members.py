@@ -1,14 +1,18 @@
-"""Where a member of the archive may go on disk, if anywhere.
+"""The members of a catalog archive: where each may go on disk, and what is remarked about it.
 
 One function makes a name safe, one says where it lies in the dataset's directory. Both say why
-not, in words for people: a member that may go nowhere is an oddity, not an error.
+not, in words for people: a member that may go nowhere is worth a remark, and stops nothing.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from mlhub_core.paths import COMMON_DIRECTORY, case_key, is_ours, safe_name
+from mlhub_core.redact import redact
+from mlhub_core.sources.tar import Member, MemberKind, TarStream
 
 _MAX_COMPONENT_BYTES = 255
 _MAX_PATH_BYTES = 3800
@@ -17,6 +21,8 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 _TOPS = frozenset({"catalog.json", "collection.json"})
 """The file that everything else of a catalog hangs on."""
+_MAX_TEXT = 300
+"""Characters of one remark. Names and hrefs come from strangers and can be of any length."""
 
 
 def relative_name(raw: str) -> tuple[str, str]:
@@ -102,3 +108,85 @@ class Placement:
         if first[0] == "_" and not deeper and case_key(first) == COMMON_DIRECTORY:
             return "", "it stands where the directory of common assets goes"
         return path, ""
+
+
+class Placed(NamedTuple):
+    """A file of an archive, and its place in the catalog's directory.
+
+    Attributes:
+        path: The place, relative to the directory.
+        member: The file.
+        is_beside: Whether it lies beside the directory in the archive.
+    """
+
+    path: str
+    member: Member
+    is_beside: bool
+
+
+def files_in(stream: TarStream, dataset_id: str) -> Iterator[Placed]:
+    """The files of an archive that have a place in the catalog's directory.
+
+    Raises:
+        CatalogError: if it cannot be read.
+        StorageError: if the disk refuses.
+        Interrupted: if the stream's stop flag is set.
+    """
+    placement = Placement(dataset_id)
+    for member in stream:
+        if member.kind is MemberKind.FILE:
+            path, _ = placement.place(member.name)
+            if path:  # of the others, whoever unarchives it tells
+                yield Placed(path, member, not placement.is_below)
+
+
+def shown(text: object) -> str:
+    """A name or href as it may be shown: no secrets, no control characters, not too long."""
+    plain = redact(text)
+    if len(plain) > _MAX_TEXT // 2:
+        plain = plain[: _MAX_TEXT // 2] + "…"
+    return repr(plain)
+
+
+def lacking(count: int) -> str:
+    """How much of what a catalog names is not to be had, as a clause."""
+    if count == 1:
+        return "1 item, collection or asset that the catalog names is not in it or cannot be read"
+    return (
+        f"{count:,} items, collections or assets that the catalog names are not in it or cannot "
+        "be read"
+    )
+
+
+class Remarks:
+    """The first remarks on what a catalog does and should not, and how many there were.
+
+    A catalog full of them does not fill the memory.
+
+    Attributes:
+        count: How many there were.
+
+    Args:
+        keep: How many are kept.
+    """
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._first: list[str] = []
+        self.count = 0
+
+    def add(self, where: str, what: str) -> None:
+        """Note one.
+
+        Args:
+            where: The file of the catalog.
+            what: What is wrong with it.
+        """
+        self.count += 1
+        if len(self._first) < self._keep:
+            self._first.append(f"{shown(where)}: {redact(what)[:_MAX_TEXT]}")
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """The ones that were kept, oldest first."""
+        return tuple(self._first)

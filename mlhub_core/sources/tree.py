@@ -66,39 +66,17 @@ class Tree:
         except OSError as error:
             raise _refused(self._root, error) from error
 
-    def put(self, path: str, data: bytes, *, keep_same: bool) -> Outcome:
-        """Write a file that is in memory.
-
-        Args:
-            path: Safe, relative to the root.
-            data: All of it.
-            keep_same: Leave a file alone that has this content already.
-
-        Raises:
-            StorageError: if the disk refuses.
-        """
-        return self._put(path, (data,), keep_same=keep_same, one_piece=data)
-
-    def put_pieces(self, path: str, pieces: Iterable[bytes]) -> Outcome:
-        """Write a file that may be too large for the memory; what lies there is replaced.
+    def put(self, path: str, pieces: Iterable[bytes], same_as: bytes | None = None) -> Outcome:
+        """Write a file.
 
         Args:
             path: Safe, relative to the root.
             pieces: Its data.
+            same_as: Leave a file alone that has this content already; None replaces what is there.
 
         Raises:
             StorageError: if the disk refuses.
         """
-        return self._put(path, pieces, keep_same=False)
-
-    def _put(
-        self,
-        path: str,
-        pieces: Iterable[bytes],
-        *,
-        keep_same: bool,
-        one_piece: bytes | None = None,
-    ) -> Outcome:
         full = f"{self._root}/{path}"
         outcome = Outcome.WRITTEN
         parent = path.rpartition("/")[0]
@@ -111,7 +89,7 @@ class Tree:
             except FileExistsError:
                 if path in self._directories:
                     return Outcome.IN_THE_WAY
-                if keep_same and one_piece is not None and _same_content(full, one_piece):
+                if same_as is not None and _same_content(full, same_as):
                     self._written.add(path)
                     return Outcome.KEPT
                 if path in self._written:

@@ -28,8 +28,7 @@ from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
 from mlhub_core.sources.base import Catalog, Unarchived
-from mlhub_core.sources.members import Placement
-from mlhub_core.sources.remarks import Remarks
+from mlhub_core.sources.members import Placement, Remarks
 from mlhub_core.sources.tar import Member, MemberKind, TarStream
 from mlhub_core.sources.tree import Outcome, Tree
 from mlhub_core.state import read_state, remove_state, write_state
@@ -40,6 +39,9 @@ log = logging.getLogger(__name__)
 MARKER_NAME = "unarchived.json"
 MARKER_VERSION = 1
 """Raised when files would be placed elsewhere than before: older trees are then gone over again."""
+
+_FACTS = ("files", "bytes", "oddities", "oddity_count")
+"""What a marker says besides."""
 
 _REMARKS_KEPT = 100
 _IN_MEMORY = 8 * MIB
@@ -88,7 +90,8 @@ def unarchive(
         extraction = Extraction(archive, paths, limits or ArchiveLimits(), keep_same=not overwrite)
         done = extraction.run(stop, on_progress)
         _check(done, archive, paths)
-        write_state(marker, _marker(archive, paths, done))
+        facts = {name: getattr(done, name) for name in _FACTS}
+        write_state(marker, _marker(archive, paths) | facts)
     on_progress(
         Progress(
             Stage.UNARCHIVE,
@@ -209,9 +212,10 @@ class Extraction:
     def _file(self, path: str, member: Member, stream: TarStream) -> None:
         self._room.take(member.size)
         if member.size <= _IN_MEMORY:
-            outcome = self._tree.put(path, stream.read(), keep_same=self._keep_same)
+            data = stream.read()
+            outcome = self._tree.put(path, (data,), data if self._keep_same else None)
         else:
-            outcome = self._tree.put_pieces(path, stream.pieces())
+            outcome = self._tree.put(path, stream.pieces())
         if outcome is Outcome.WRITTEN:
             self._written += 1
         elif outcome is Outcome.KEPT:
@@ -225,16 +229,9 @@ class Extraction:
         self._bytes += member.size
 
 
-def _marker(archive: ArchivedCatalog, paths: DownloadPaths, done: Unarchived) -> dict[str, Any]:
-    return {
-        "version": MARKER_VERSION,
-        "sha256": archive.sha256,
-        "directory": _where(paths),
-        "files": done.files,
-        "bytes": done.bytes,
-        "oddities": list(done.oddities),
-        "oddity_count": done.oddity_count,
-    }
+def _marker(archive: ArchivedCatalog, paths: DownloadPaths) -> dict[str, Any]:
+    """What has to fit for a marker to be believed."""
+    return {"version": MARKER_VERSION, "sha256": archive.sha256, "directory": _where(paths)}
 
 
 def _where(paths: DownloadPaths) -> str:
@@ -248,24 +245,15 @@ def _where(paths: DownloadPaths) -> str:
 def _already_done(
     marker: Path, archive: ArchivedCatalog, paths: DownloadPaths
 ) -> Unarchived | None:
+    from pydantic import TypeAdapter, ValidationError  # here, because it takes long to import
+
     state = read_state(marker)
-    if (
-        state is None
-        or state.get("version") != MARKER_VERSION
-        or state.get("sha256") != archive.sha256
-        or state.get("directory") != _where(paths)
-        or not (paths.catalog_dir / "catalog.json").is_file()
-    ):
+    if state is None or state != state | _marker(archive, paths):
         return None
+    if not (paths.catalog_dir / "catalog.json").is_file():
+        return None
+    facts = {"directory": paths.catalog_dir, "written": 0, "kept": state.get("files")}
     try:
-        return Unarchived(
-            directory=paths.catalog_dir,
-            files=int(state["files"]),
-            bytes=int(state["bytes"]),
-            written=0,
-            kept=int(state["files"]),
-            oddities=tuple(map(str, state["oddities"])),
-            oddity_count=int(state["oddity_count"]),
-        )
-    except (KeyError, TypeError, ValueError, OverflowError):
+        return TypeAdapter(Unarchived).validate_python(state | facts)
+    except ValidationError:
         return None

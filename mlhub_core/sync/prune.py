@@ -19,12 +19,13 @@ from mlhub_core.exceptions import StorageError, storage_error
 from mlhub_core.net.fetch import known_file
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources.members import files_in
 from mlhub_core.sources.tar import TarStream
 from mlhub_core.state import TRASH_NAME, open_state
 from mlhub_core.stores import is_safe
 from mlhub_core.sync.current import indexed_archive
 from mlhub_core.threads import StopFlag
-from mlhub_core.transfer.catalog_files import files_in, names_in
+from mlhub_core.transfer.catalog_files import names_in
 from mlhub_core.transfer.ledger import entries, forget, merge_journals
 from mlhub_core.transfer.names import NameSet, save_paths
 
@@ -86,7 +87,7 @@ def note_gone(
                 open_state(paths.state_dir / _CATALOG_LIST, "a") as file,
                 TarStream(held, limits, stop=stop) as stream,
             ):
-                names = (path for path, _ in files_in(stream, paths.dataset_id))
+                names = (one.path for one in files_in(stream, paths.dataset_id))
                 gone = _missing(names, now)
                 file.writelines(f"{path}\n" for path in gone if "\n" not in path)
         held.unlink()

@@ -21,9 +21,8 @@ from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.archive import CatalogArchive
-from mlhub_core.sources.members import Placement
-from mlhub_core.sources.remarks import shown
-from mlhub_core.sources.tar import Member, MemberKind, TarStream
+from mlhub_core.sources.members import files_in, shown
+from mlhub_core.sources.tar import TarStream
 from mlhub_core.sources.unarchive import MARKER_NAME, Extraction
 from mlhub_core.state import read_state
 from mlhub_core.threads import StopFlag
@@ -34,22 +33,6 @@ from mlhub_core.transfer.names import NameSet, index_batches
 log = logging.getLogger(__name__)
 
 _ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]+:")
-
-
-def files_in(stream: TarStream, dataset_id: str) -> Iterator[tuple[str, Member]]:
-    """The files of an archive, each with its place in the catalog's directory.
-
-    Raises:
-        CatalogError: if it cannot be read.
-        StorageError: if the disk refuses.
-        Interrupted: if the stream's stop flag is set.
-    """
-    placement = Placement(dataset_id)
-    for member in stream:
-        if member.kind is MemberKind.FILE:
-            path, _ = placement.place(member.name)
-            if path:
-                yield path, member
 
 
 def names_in(
@@ -64,7 +47,7 @@ def names_in(
     """
     names = NameSet()
     with TarStream(archive, limits, stop=stop) as stream:
-        names.add(path for path, _ in files_in(stream, dataset_id))
+        names.add(one.path for one in files_in(stream, dataset_id))
     return names
 
 
@@ -134,7 +117,7 @@ def _compare(
     """
     same_place = paths.catalog_dir == paths.asset_dir
     with closing(LedgerReader(paths.ledger_dir)) as ledger:
-        for path, member in files_in(stream, paths.dataset_id):
+        for path, member, _ in files_in(stream, paths.dataset_id):
             if shown(member.name) in left_out:
                 continue
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlhub_core.exceptions import DownloadIncomplete
 from mlhub_core.selection.plan import format_bytes
-from mlhub_core.sources.remarks import lacking
+from mlhub_core.sources.members import lacking
 
 _CAUSES_SHOWN = 10
 _ODD_SHOWN = 5

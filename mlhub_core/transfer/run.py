@@ -18,7 +18,7 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Asset, Partition, read_assets
 from mlhub_core.settings import TransferSettings
-from mlhub_core.sources.remarks import shown
+from mlhub_core.sources.members import shown
 from mlhub_core.stores import LocalStore
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.decide import Decider

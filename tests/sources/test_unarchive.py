@@ -386,6 +386,6 @@ def test_what_was_written_in_the_first_moment_is_given_back_too(tmp_path: Path) 
     for number in range(20):
         root = tmp_path / str(number)
         tree = Tree(root, tmp_path)
-        tree.put("a/b.json", b"{}", keep_same=False)
+        tree.put("a/b.json", [b"{}"])
         tree.give_back()
         assert not root.exists()
