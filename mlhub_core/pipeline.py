@@ -26,7 +26,7 @@ from mlhub_core.sources.base import Catalog, DatasetInfo, Unarchived
 from mlhub_core.sync.changes import SyncReport, forget_unfinished, index_place, prepare
 from mlhub_core.sync.current import check_request, known_paths, note_complete
 from mlhub_core.transfer.failures import ASSET_COLUMNS, earlier_failures, merge_failures
-from mlhub_core.transfer.report import DownloadReport, PartitionResult, add_up, uncompared_text
+from mlhub_core.transfer.report import DownloadReport, PartitionResult, add_up
 from mlhub_core.workspace import workspace
 
 log = logging.getLogger(__name__)
@@ -219,8 +219,6 @@ def conclude(
     causes = _merge_failures(paths, plan, results, wanted)
     sums = add_up(results)
     totals: dict[str, Any] = {**sums, "files": plan.files if plan else 0}
-    if sums["uncompared"]:
-        log.warning("%s", uncompared_text(sums["uncompared"], sums["uncompared_example"]))
     if plan and wanted is not None and not sums["failed"] and sums["files"] == plan.files:
         note_complete(paths, wanted.digest())
     readers = [reader for reader in (catalog.unarchived, index) if reader]

@@ -26,7 +26,7 @@ from mlhub_core.transfer.catalog_files import take_out
 from mlhub_core.transfer.failures import ASSET_COLUMNS, merge_failures, read_failures
 from mlhub_core.transfer.findings import Finding, Kind, Part, VerifyReport, read_findings
 from mlhub_core.transfer.ledger import mark_damaged
-from mlhub_core.transfer.report import DownloadReport, PartitionResult, add_up, uncompared_text
+from mlhub_core.transfer.report import DownloadReport, PartitionResult, add_up
 from mlhub_core.transfer.verify import check_download
 from mlhub_core.workspace import existing_download, workspace
 
@@ -221,8 +221,6 @@ def _conclude(
     if unknown:
         causes.append((_NOT_IN_INDEX, "", unknown))
     totals = add_up(results)
-    if totals["uncompared"]:
-        log.warning("%s", uncompared_text(totals["uncompared"], totals["uncompared_example"]))
     totals["files"] += unknown
     totals["failed"] += unknown
     return DownloadReport(

@@ -140,19 +140,16 @@ class AssetDownload:
         self._status = None
         self._tail = b""
         self.url, lines = self._client.request(self._unsigned, self.host)
-        if self._kind is Asked.WHOLE:
-            self._ask = None  # only made where an answer has to be judged
-            return lines
         if self._kind is Asked.CONTINUE and self._body is None:
             self._load_partial()
         self._ask = ask = self._next_ask()
         own = [f"{name}: {value}" for name, value in ask.fields(self._validator).items()]
-        return [*lines, *own]
+        return [*lines, *own] if own else lines
 
     def begin(self, head: ResponseHead) -> bool:
         """Judge a response by its head; False when its body is not wanted."""
-        self._ask = ask = self._ask or self._ask_for_whole()
-        self._verdict = verdict = verdict_on(head, ask)
+        assert self._ask is not None
+        self._verdict = verdict = verdict_on(head, self._ask)
         self._status = head.status
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s %s: %s", head.status, self._asset.save_path, verdict.take.value)
@@ -244,9 +241,6 @@ class AssetDownload:
             assert self._local is not None
             size, mtime = self._local
             return Ask(Asked.PROBE, self._expected, size, mtime=mtime)
-        return self._ask_for_whole()
-
-    def _ask_for_whole(self) -> Ask:
         if self._coding is not None:  # lengths of coded bytes say nothing of others
             return Ask(Asked.WHOLE, self._expected)
         return Ask(Asked.WHOLE, self._expected, 0, self._total, *self._validators())

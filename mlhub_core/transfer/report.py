@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from mlhub_core.exceptions import DownloadIncomplete
 from mlhub_core.selection.plan import format_bytes
 from mlhub_core.sources.members import lacking
+
+log = logging.getLogger(__name__)
 
 _CAUSES_SHOWN = 10
 _ODD_SHOWN = 5
@@ -216,7 +219,10 @@ def uncompared_text(count: int, example: str) -> str:
 
 
 def add_up(results: Iterable[PartitionResult]) -> dict[str, Any]:
-    """Sums over partitions, under the names that :class:`DownloadReport` has for them."""
+    """Sums over partitions, under the names that :class:`DownloadReport` has for them.
+
+    Checksums that could not be read are logged: nobody should believe that they were compared.
+    """
     apart = ("number", "failures_path", "seconds", "uncompared_example")
     names = [field.name for field in fields(PartitionResult) if field.name not in apart]
     totals: dict[str, Any] = {**dict.fromkeys(names, 0), "uncompared_example": ""}
@@ -224,4 +230,6 @@ def add_up(results: Iterable[PartitionResult]) -> dict[str, Any]:
         totals["uncompared_example"] = totals["uncompared_example"] or result.uncompared_example
         for name in names:
             totals[name] += getattr(result, name)
+    if totals["uncompared"]:
+        log.warning("%s", uncompared_text(totals["uncompared"], totals["uncompared_example"]))
     return totals
