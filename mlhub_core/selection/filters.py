@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from mlhub_core.exceptions import InvalidArgument
@@ -159,7 +159,7 @@ class AssetFilter:
         return bool(self.time or self.bbox or self.intersects or self.where)
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-serialisable form, the inverse of :meth:`from_dict`."""
+        """A JSON-serialisable form: the arguments of :meth:`create`."""
         return {
             "collection_filter": None
             if self.collections is None
@@ -186,22 +186,6 @@ class AssetFilter:
         }
         return {name: value for name, value in fields.items() if value not in (None, [], False)}
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> AssetFilter:
-        """Read what :meth:`to_dict` gave.
-
-        Raises:
-            InvalidArgument: if it holds an unknown field, or a value that :meth:`create` refuses.
-        """
-        known = {"collection_filter", "datetime", "bbox", "intersects", "intersects_with"}
-        known |= {"media_type", "role", "where", "sample", "seed", "limit", "with_sources"}
-        if unknown := set(fields) - known:
-            raise InvalidArgument(
-                f"a filter has no {', '.join(sorted(map(repr, unknown)))}: it has "
-                f"{', '.join(sorted(known))}."
-            )
-        return cls.create(**fields)
-
     def digest(self) -> str:
         """A short hexadecimal digest: equal filters have equal ones."""
         canonical = json.dumps(self.to_dict(), sort_keys=True).encode()
@@ -209,28 +193,22 @@ class AssetFilter:
 
     def describe(self) -> list[str]:
         """One short phrase for each filter that is set."""
-        phrases = []
-        for collection, keys in self.collections or ():
-            phrases.append(f"collection {collection}" + (f": {', '.join(keys)}" if keys else ""))
-        if self.time:
-            phrases.append(f"datetime {self.time}")
-        if self.bbox:
-            phrases.append("bbox " + ",".join(f"{number:g}" for number in self.bbox))
-        if self.intersects:
-            phrases.append(f"intersects a {json.loads(self.intersects)['type']}")
-        if self.media_types:
-            phrases.append(f"media type {' or '.join(self.media_types)}")
-        if self.roles:
-            phrases.append(f"role {' or '.join(self.roles)}")
-        if self.where:
-            phrases.append(f"where {self.where}")
-        if self.sample is not None:
-            phrases.append(f"a sample of {self.sample:,} items, seed {self.seed}")
-        if self.limit is not None:
-            phrases.append(f"the first {self.limit:,} items")
-        if self.with_sources:
-            phrases.append("with their sources")
-        return phrases
+        phrases = [
+            *(
+                f"collection {collection}" + (f": {', '.join(keys)}" if keys else "")
+                for collection, keys in self.collections or ()
+            ),
+            self.time and f"datetime {self.time}",
+            self.bbox and "bbox " + ",".join(f"{number:g}" for number in self.bbox),
+            self.intersects and f"intersects a {json.loads(self.intersects)['type']}",
+            self.media_types and f"media type {' or '.join(self.media_types)}",
+            self.roles and f"role {' or '.join(self.roles)}",
+            self.where and f"where {self.where}",
+            self.sample and f"a sample of {self.sample:,} items, seed {self.seed}",
+            self.limit and f"the first {self.limit:,} items",
+            self.with_sources and "with their sources",
+        ]
+        return [phrase for phrase in phrases if phrase]
 
     def check_against(self, asset_keys: Mapping[str, Iterable[str]]) -> None:
         """Check that the dataset has the collections and asset keys that the filter names.
@@ -282,9 +260,7 @@ def _words(name: str, value: str | Iterable[str] | None, such_as: str) -> tuple[
     if value is None:
         return ()
     words = [value] if isinstance(value, str) else value
-    if not isinstance(words, Iterable):
-        raise InvalidArgument(f"{name} is {value!r}: give one or several texts, such as {such_as}.")
-    listed = list(words)
+    listed = list(words) if isinstance(words, Iterable) else [words]
     if not all(isinstance(word, str) and word.strip() for word in listed):
         raise InvalidArgument(f"{name} is {value!r}: give one or several texts, such as {such_as}.")
     return tuple(sorted({word.strip() for word in listed}))
@@ -370,7 +346,7 @@ def _edges(value: Any) -> tuple[datetime | None, datetime | None]:
         moment = _utc(value)
         return moment, moment
     if isinstance(value, date):
-        return _day(value)
+        return _text_edges(value.isoformat())
     if isinstance(value, str):
         return _text_edges(value.strip())
     raise InvalidArgument(f"datetime holds {value!r}, a {type(value).__name__}: {_TIME_HOW}.")
@@ -382,11 +358,6 @@ def _text_edges(text: str) -> tuple[datetime, datetime]:
         raise InvalidArgument(f"datetime {text!r} is no date: {_TIME_HOW}.")
     first, last = (_EPOCH + timedelta(microseconds=edge) for edge in found)
     return first, last
-
-
-def _day(day: date) -> tuple[datetime, datetime]:
-    start = datetime.combine(day, time.min, tzinfo=UTC)
-    return start, datetime.combine(day, time.max, tzinfo=UTC)
 
 
 def _utc(moment: datetime) -> datetime:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +19,6 @@ from mlhub_core.threads import open_parquet
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-    import pyarrow.parquet as pq
     from numpy.typing import NDArray
 
 ROW_GROUP_ROWS = 16_000
@@ -176,16 +177,54 @@ def write_partitions(
         count: How many partitions there may be.
         weight: What all rows together weigh.
     """
-    cutter = _Cutter(directory, count, weight)
-    try:
-        for table in gathered(rows, ROW_GROUP_ROWS):
-            cutter.add(table)
-    finally:
-        cutter.finish()
-    return tuple(
-        Partition(number, len(cutter.done), *fields)
-        for number, fields in enumerate(cutter.done, start=1)
-    )
+    done: list[tuple[Path, int, int, int]] = []
+    for _, owned in groupby(_with_owners(rows, count, weight), key=itemgetter(0)):
+        path = directory / f"partition-{len(done) + 1:03d}.parquet"
+        done.append((path, *_write(path, (table for _, table in owned))))
+    return tuple(Partition(number, len(done), *fields) for number, fields in enumerate(done, 1))
+
+
+def _with_owners(
+    rows: Iterable[pa.RecordBatch], count: int, weight: float
+) -> Iterator[tuple[int, pa.Table]]:
+    """Rows with the number of their partition: where the middle of a row's weight falls."""
+    import numpy as np
+
+    share, passed = (weight or 1.0) / count, 0.0
+    for table in gathered(rows, ROW_GROUP_ROWS):
+        own = weights(table.column("file_size").combine_chunks())
+        middle = passed + np.cumsum(own) - own / 2
+        passed += float(own.sum())
+        owners = np.minimum((middle / share).astype(np.int64), count - 1)
+        numbers, lengths = np.unique(owners, return_counts=True)
+        first = 0
+        for number, length in zip(numbers.tolist(), lengths.tolist(), strict=True):
+            yield number, table.slice(first, length)
+            first += length
+
+
+def _write(path: Path, tables: Iterable[pa.Table]) -> tuple[int, int, int]:
+    """Write a partition file: files in it, their known bytes, and how many are of unknown size."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    files = known = unknown = 0
+    # No query reads it, and paths and URLs differ in every row: neither statistics nor a
+    # dictionary of them would be worth the time.
+    with pq.ParquetWriter(
+        path,
+        partition_schema(),
+        compression="zstd",
+        write_statistics=False,
+        use_dictionary=["collection_id", "item_id", "asset_key"],
+    ) as writer:
+        for table in tables:
+            writer.write_table(table.cast(partition_schema()), row_group_size=ROW_GROUP_ROWS)
+            sizes = table.column("file_size")
+            files += len(sizes)
+            known += pc.sum(sizes).as_py() or 0
+            unknown += sizes.null_count
+    return files, known, unknown
 
 
 def gathered(rows: Iterable[pa.RecordBatch], least: int) -> Iterator[pa.Table]:
@@ -202,68 +241,3 @@ def gathered(rows: Iterable[pa.RecordBatch], least: int) -> Iterator[pa.Table]:
             held, count = [], 0
     if held:
         yield pa.Table.from_batches(held)
-
-
-class _Cutter:
-    """Writes rows to partition files, one after the other."""
-
-    def __init__(self, directory: Path, count: int, weight: float) -> None:
-        self.done: list[tuple[Path, int, int, int]] = []
-        self._directory = directory
-        self._count = count
-        self._share = (weight or 1.0) / count
-        self._passed = 0.0
-        self._current = -1
-        self._writer: pq.ParquetWriter | None = None
-        self._files = self._known = self._unknown = 0
-
-    def add(self, rows: pa.Table) -> None:
-        """Write some rows, in the order of the partitions."""
-        import numpy as np
-
-        own = weights(rows.column("file_size").combine_chunks())
-        # A row belongs to the partition in which the middle of its weight falls.
-        middle = self._passed + np.cumsum(own) - own / 2
-        self._passed += float(own.sum())
-        owners = np.minimum((middle / self._share).astype(np.int64), self._count - 1)
-        for number in range(int(owners[0]), int(owners[-1]) + 1):
-            first, last = np.searchsorted(owners, [number, number + 1]).tolist()
-            if first < last:
-                self._write(number, rows.slice(first, last - first))
-
-    def _write(self, number: int, rows: pa.Table) -> None:
-        import pyarrow.compute as pc
-
-        if number != self._current:
-            self.finish()
-            self._open(number)
-        assert self._writer is not None
-        sizes = rows.column("file_size")
-        self._writer.write_table(rows.cast(partition_schema()), row_group_size=ROW_GROUP_ROWS)
-        self._files += len(sizes)
-        self._unknown += sizes.null_count
-        self._known += pc.sum(sizes).as_py() or 0
-
-    def _open(self, number: int) -> None:
-        import pyarrow.parquet as pq
-
-        self._current = number
-        self._path = self._directory / f"partition-{len(self.done) + 1:03d}.parquet"
-        # No query reads it, and paths and URLs differ in every row: neither statistics nor a
-        # dictionary of them would be worth the time.
-        self._writer = pq.ParquetWriter(
-            self._path,
-            partition_schema(),
-            compression="zstd",
-            write_statistics=False,
-            use_dictionary=["collection_id", "item_id", "asset_key"],
-        )
-
-    def finish(self) -> None:
-        """Close the open file."""
-        if self._writer is None:
-            return
-        self._writer.close()
-        self.done.append((self._path, self._files, self._known, self._unknown))
-        self._writer = None
-        self._files = self._known = self._unknown = 0

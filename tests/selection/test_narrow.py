@@ -106,6 +106,6 @@ def test_filters_travel(index: Path) -> None:
     made = AssetFilter.create(
         media_type=["image/TIFF", "image/*"], role="data", where="a = 1", sample=2, seed=9, limit=1
     )
-    assert AssetFilter.from_dict(made.to_dict()) == made
-    assert AssetFilter.from_dict(AssetFilter().to_dict()) == AssetFilter()
+    assert AssetFilter.create(**made.to_dict()) == made
+    assert AssetFilter.create(**AssetFilter().to_dict()) == AssetFilter()
     assert not made.is_everything
