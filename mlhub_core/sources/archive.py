@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,8 +14,10 @@ from mlhub_core.exceptions import (
     ArchiveLimitExceeded,
     InvalidArgument,
     StorageError,
+    storage_errors,
 )
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.net.body import digest_file
 from mlhub_core.paths import DownloadPaths, user_path
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.room import Room
@@ -153,17 +154,11 @@ class LocalArchive:
             StorageError: if it cannot be read.
             Interrupted: if ``stop`` is set.
         """
-        hasher, size = hashlib.sha256(), 0
-        try:
-            with self.path.open("rb", buffering=0) as file:
-                while piece := file.read(MIB):
-                    hasher.update(piece)
-                    size += len(piece)
-                    if stop is not None:
-                        stop.check()
-        except OSError as error:
-            raise _refused("read", self.path, error) from error
-        return CatalogArchive(self.path, self.dataset_id, size, hasher.hexdigest())
+        check = (stop or StopFlag()).check
+        digest = digest_file(str(self.path), ["sha256"], check)["sha256"]
+        with storage_errors(f"read {self.path}"):
+            size = self.path.stat().st_size
+        return CatalogArchive(self.path, self.dataset_id, size, digest)
 
     def acquire(
         self,
@@ -204,23 +199,18 @@ class LocalArchive:
             raise ArchiveCorrupt(f"{self.path} is damaged: name another archive.")
         part = there.with_name(f".{there.name}.part")
         try:
-            there.parent.mkdir(parents=True, exist_ok=True)
-            part.unlink(missing_ok=True)  # of a run that was killed here; or a link, never followed
-            Room(there.parent, limits.keep_free).take(found.size)
-            with self.path.open("rb") as source, open_state(part, "xb") as file:
-                shutil.copyfileobj(source, file, MIB)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, there)
-        except OSError as error:
+            with storage_errors(f"write {there}"):
+                there.parent.mkdir(parents=True, exist_ok=True)
+                part.unlink(missing_ok=True)  # of a killed run; or a link, never followed
+                Room(there.parent, limits.keep_free).take(found.size)
+                with self.path.open("rb") as source, open_state(part, "xb") as file:
+                    shutil.copyfileobj(source, file, MIB)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(part, there)
+        except StorageError:
             part.unlink(missing_ok=True)
-            raise _refused("write", there, error) from error
-
-
-def _refused(what: str, path: Path, error: OSError) -> StorageError:
-    if isinstance(error, StorageError):
-        return error
-    return StorageError(f"Cannot {what} {path}: {error.strerror or error}.")
+            raise
 
 
 def _root(path: Path) -> str:

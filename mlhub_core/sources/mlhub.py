@@ -70,72 +70,40 @@ class HubDataset:
         stop: StopFlag | None = None,
         on_progress: ProgressSink = ignore,
     ) -> CatalogArchive:
-        """Fetch the archive, see :func:`fetch_catalog`."""
-        catalog = fetch_catalog(
-            paths,
-            if_exists=if_exists,
-            api_key=self.api_key,
-            profile=self.profile,
-            limits=limits,
-            stop=stop,
-            on_progress=on_progress,
-        )
+        """Have the catalog archive on disk (``GET /catalog/{dataset_id}``).
+
+        The hub answers with a redirect to the file; the API key goes to the hub alone. An archive
+        that is there is asked about in one conditional request.
+
+        Raises:
+            EntityDoesNotExist: if the dataset has no catalog.
+            FetchError: if it cannot be had whole.
+            StorageError: if the disk refuses.
+            Interrupted: if stopped; the partial file is kept.
+            MLHubException: all that the session raises.
+        """
+        with get_session(api_key=self.api_key, profile=self.profile) as session:
+            fetcher = FileFetcher(
+                session,
+                _place(paths),
+                paths.archive,
+                paths.state_dir,
+                stop=stop,
+                on_progress=on_progress,
+                limits=limits or ArchiveLimits(),
+                is_sound=is_archive,
+            )
+            try:
+                file = fetcher.run(if_exists)
+            except EntityDoesNotExist as error:
+                raise EntityDoesNotExist(
+                    f'The hub has no catalog of the dataset "{paths.dataset_id}".',
+                    response=error.response,
+                ) from error
         note_source(paths, None)
-        return catalog
-
-
-def fetch_catalog(
-    paths: DownloadPaths,
-    *,
-    if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-    api_key: str | None = None,
-    profile: str | None = None,
-    limits: ArchiveLimits | None = None,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
-) -> CatalogArchive:
-    """Have the catalog archive of a dataset on disk (``GET /catalog/{dataset_id}``).
-
-    The hub answers with a redirect to the file; the API key goes to the hub alone. An archive that
-    is there is asked about in one conditional request.
-
-    Args:
-        paths: Whose ``archive`` is the final place.
-        if_exists: ``skip`` takes an archive that is there as it is.
-        api_key: As for :func:`~mlhub_core.session.get_session`.
-        profile: As for :func:`~mlhub_core.session.get_session`.
-        limits: What it may take at most, and what of the disk it leaves; the defaults unless given.
-        stop: Stops the download when set; the partial file is kept.
-        on_progress: Gets bytes, as ``Stage.CATALOG``.
-
-    Raises:
-        EntityDoesNotExist: if the dataset has no catalog.
-        FetchError: if it cannot be had whole.
-        StorageError: if the disk refuses.
-        Interrupted: if stopped.
-        MLHubException: all that the session raises.
-    """
-    with get_session(api_key=api_key, profile=profile) as session:
-        fetcher = FileFetcher(
-            session,
-            _place(paths),
-            paths.archive,
-            paths.state_dir,
-            stop=stop,
-            on_progress=on_progress,
-            limits=limits or ArchiveLimits(),
-            is_sound=is_archive,
+        return CatalogArchive(
+            file.path, paths.dataset_id, file.size, file.sha256, file.etag, file.moved
         )
-        try:
-            file = fetcher.run(if_exists)
-        except EntityDoesNotExist as error:
-            raise EntityDoesNotExist(
-                f'The hub has no catalog of the dataset "{paths.dataset_id}".',
-                response=error.response,
-            ) from error
-    return CatalogArchive(
-        file.path, paths.dataset_id, file.size, file.sha256, file.etag, file.moved
-    )
 
 
 def _place(paths: DownloadPaths) -> str:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
-from mlhub_core.exceptions import StorageError
+from mlhub_core.exceptions import StorageError, storage_error, storage_errors
 from mlhub_core.paths import case_key
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
@@ -60,11 +60,9 @@ class Tree:
         self._new = _Paths(str)
         """Those of them that were not there before; and directories that were not."""
         self._made: list[str] = []
-        try:
+        with storage_errors(f"write {self._root}"):
             os.makedirs(within, exist_ok=True)
             self._make_directory("")
-        except OSError as error:
-            raise _refused(self._root, error) from error
 
     def put(self, path: str, pieces: Iterable[bytes], same_as: bytes | None = None) -> Outcome:
         """Write a file.
@@ -107,12 +105,14 @@ class Tree:
                 raise
             finally:
                 os.close(descriptor)
+        except StorageError:
+            raise
         except OSError as error:
             if error.errno in _NAME_REFUSED:
                 return Outcome.NAME_REFUSED
             if isinstance(error, FileExistsError | NotADirectoryError) and self._ours(path):
                 return Outcome.IN_THE_WAY
-            raise _refused(full, error) from error
+            raise storage_error(f"write {full}", error) from error
         self._written.add(path)
         if is_new:
             self._new.add(path)
@@ -230,12 +230,3 @@ def _read_exactly(descriptor: int, count: int) -> bytes:
     while len(data) < count and (more := os.read(descriptor, count - len(data))):
         data += more
     return data
-
-
-def _refused(path: str, error: OSError) -> StorageError:
-    if isinstance(error, StorageError):
-        return error
-    if error.errno == errno.ENOSPC:
-        return StorageError(f"The disk is full at {path}: make room and run again.")
-    reason = error.strerror or str(error)
-    return StorageError(f"Cannot write {path}: {reason}. Choose another output directory.")

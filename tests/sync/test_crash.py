@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from mlhub_core.index.build import index_assets
-from mlhub_core.sources.mlhub import fetch_catalog
+from mlhub_core.sources.mlhub import HubDataset
 from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.sync.changes import index_place, record
 from mlhub_core.sync.compare import compare
@@ -76,7 +76,7 @@ def test_ended_between_the_ledger_and_the_index(publisher: Publisher) -> None:
     publisher.sync()
     wanted = change(publisher)
     with workspace(publisher.paths):
-        archive = fetch_catalog(publisher.paths)
+        archive = HubDataset(publisher.paths.dataset_id).acquire(publisher.paths)
         unarchive(archive, publisher.paths)
         place = index_place(publisher.paths, archive)
         assert place != publisher.paths
