@@ -10,6 +10,8 @@ import base64
 import math
 import struct
 import zlib
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from mlhub_core.selection.conditions import item_boxes, item_starts
+from mlhub_core.index.findings import membership
+from mlhub_core.selection.conditions import first_rows, item_boxes
 from mlhub_core.selection.index_reader import open_index
 from mlhub_core.selection.partition import Partition
 from mlhub_core.threads import open_parquet
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-    Hashes = NDArray[np.int64]
     Grid = NDArray[np.int64]
 
 Bounds = tuple[float, float, float, float]
@@ -82,42 +84,31 @@ def count_footprints(
         bounds = _bounds(reader.noted("geo"))
         if bounds is None:
             return None
-        chosen = None if all_chosen else _chosen_items(partitions)
+        is_chosen = None if all_chosen else membership(_chosen_items(partitions))
         grids = _Grids(bounds)
         for _, rows in reader.scan([*_IDS, "item_bbox", "bbox"]):
-            items = _items(rows)
+            items = first_rows(rows)
             boxes = item_boxes(items).T
             there = np.isfinite(boxes).all(axis=1)
-            picked = there if chosen is None else there & _is_in(_hashes(items), chosen)
+            picked = there
+            if is_chosen is not None:
+                picked = there & np.fromiter(map(is_chosen, _hashes(items)), bool, len(items))
             grids.add(boxes[there], boxes[picked])
         return grids.result()
 
 
-def _items(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """The first row of each item."""
-    return rows.filter(item_starts(rows))
+def _hashes(items: pa.RecordBatch) -> Iterator[int]:
+    return map(hash, zip(*(items.column(name).to_pylist() for name in _IDS), strict=True))
 
 
-def _hashes(items: pa.RecordBatch) -> Hashes:
-    names = zip(*(items.column(name).to_pylist() for name in _IDS), strict=True)
-    return np.fromiter(map(hash, names), np.int64, items.num_rows)
-
-
-def _chosen_items(partitions: tuple[Partition, ...]) -> Hashes:
-    parts = [np.empty(0, np.int64)]
+def _chosen_items(partitions: tuple[Partition, ...]) -> array[int]:
+    hashes = array("q")
     for partition in partitions:
         with open_parquet(partition.path) as file:
             for rows in file.iter_batches(columns=_IDS, use_threads=False):
                 items = rows.filter(rows.column("item_id").is_valid())
-                parts.append(_hashes(_items(items)))
-    return np.unique(np.concatenate(parts))
-
-
-def _is_in(hashes: Hashes, chosen: Hashes) -> NDArray[np.bool_]:
-    if not len(chosen):
-        return np.zeros(len(hashes), dtype=bool)
-    places = np.minimum(np.searchsorted(chosen, hashes), len(chosen) - 1)
-    return np.equal(chosen[places], hashes)
+                hashes.extend(_hashes(first_rows(items)))
+    return hashes
 
 
 class _Grids:

@@ -43,7 +43,8 @@ def write_asset_db(path: Path, query: Query, made_from: dict[str, Any]) -> None:
         made_from: What tells one table from another; see :func:`is_current`.
 
     Raises:
-        StorageError: if the disk refuses.
+        StorageError: if SQLite refuses.
+        OSError: if the disk does.
         Interrupted: if stopped.
     """
     temporary = path.parent / ".mlhub" / (path.name + ".tmp")
@@ -56,9 +57,7 @@ def write_asset_db(path: Path, query: Query, made_from: dict[str, Any]) -> None:
         finally:
             temporary.unlink(missing_ok=True)
         write_state(_state_path(path), {"made_from": made_from, "file": _stamp(path)})
-    except (sqlite3.Error, OSError) as error:
-        if isinstance(error, StorageError):
-            raise
+    except sqlite3.Error as error:
         raise StorageError(f"{path} cannot be written: {error}.") from error
 
 

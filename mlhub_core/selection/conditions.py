@@ -223,6 +223,11 @@ def item_starts(rows: pa.RecordBatch) -> Mask:
     return starts
 
 
+def first_rows(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The first row of each item."""
+    return rows.filter(item_starts(rows))
+
+
 def is_true(column: pa.BooleanArray) -> Mask:
     """Which values are true; null is not."""
     found: Mask = column.fill_null(False).to_numpy(zero_copy_only=False)

@@ -32,10 +32,10 @@ from mlhub_core.selection.conditions import (
     by_item,
     conditions,
     either,
+    first_rows,
     is_among,
     is_any_item,
     is_true,
-    item_starts,
     listed,
 )
 from mlhub_core.selection.filters import AssetFilter
@@ -119,7 +119,7 @@ class Summary:
         self.item_rows += rows.num_rows
         if not rows.num_rows:
             return
-        items = rows.filter(item_starts(rows))
+        items = first_rows(rows)
         for collection, item in _names(items):
             self.by_collection[collection].append(hash(item))
         for name in _MOMENTS:
@@ -402,7 +402,7 @@ def rank(seed: int, collection_id: str, item_id: str | None) -> int:
 
 def _items(rows: pa.RecordBatch) -> pa.RecordBatch:
     """The first row of each item."""
-    items = rows.filter(item_starts(rows))
+    items = first_rows(rows)
     return items.filter(items.column("item_id").is_valid())
 
 

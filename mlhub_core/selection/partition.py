@@ -140,14 +140,15 @@ def write_assets(path: Path, assets: Iterator[Asset] | list[Asset]) -> int:
         The number of assets written.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     rows = list(assets)
     columns = [[row[at] for row in rows] for at in range(len(COLUMNS))]
-    table = pa.table(columns, schema=partition_schema())
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP_ROWS)
-    return len(rows)
+    files, _, _ = _write(path, [pa.table(columns, schema=partition_schema())])
+    return files
+
+
+# Cutting
 
 
 # Cutting

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.selection.conditions import is_true
 from mlhub_core.selection.engine import Query
 from mlhub_core.selection.filters import AssetFilter
-from mlhub_core.selection.index_reader import IndexReader
+from mlhub_core.selection.index_reader import IndexReader, telling
 from mlhub_core.selection.partition import Partition
 from mlhub_core.threads import StopFlag, open_parquet
 
@@ -87,7 +87,7 @@ def pick_assets(
             f"{index} is not here, and where the files come from stands in it: run the download "
             "again, which makes it anew."
         )
-    try:
+    with telling(index, f"{directory} cannot be written"):
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         query = Query(IndexReader(index, stop), AssetFilter())
@@ -101,14 +101,7 @@ def pick_assets(
             int(np.count_nonzero(~_has_url(rows))) for rows in query.rows(["href"], query.files)
         )
         partitions = query.cut(directory, workers)
-        return Picked(partitions, wanted, query.summary.files, without_url, assets)
-    except (OSError, pa.ArrowException) as error:
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(
-            f"Cannot pick files out of {index}: {error}. Make room if the disk is full; else "
-            "run the download again, which makes the index anew."
-        ) from error
+    return Picked(partitions, wanted, query.summary.files, without_url, assets)
 
 
 def _choose(query: Query, names: Iterable[Key], columns: Key, carried: bool) -> int:
