@@ -57,6 +57,16 @@ def microseconds(text: str) -> int | None:
     return None if found is None else found[0]
 
 
+def moment_of(count: int) -> datetime:
+    """The moment so many microseconds after 1970 began."""
+    return _EPOCH + count * _MICROSECOND
+
+
+def moment_text(count: int) -> str:
+    """Microseconds since 1970 as RFC 3339 writes them."""
+    return moment_of(count).isoformat().replace("+00:00", "Z")
+
+
 def edges(text: str) -> Edges | None:
     """The first and last moment of a year, a month, a day or a moment; None of all else."""
     text = text.strip()

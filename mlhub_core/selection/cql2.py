@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.index.datetimes import microseconds
+from mlhub_core.index.datetimes import microseconds, moment_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,7 +50,6 @@ _TESTS = {
 _FUNCTIONS = {"casei", "accenti", "+", "-", "*", "/", "%", "^", "div"}
 _MAX_CHARACTERS = 10_000
 _MAX_DEPTH = 50
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1) // timedelta(microseconds=1)
 _OF_ITEM = frozenset({"id", "collection", "geometry"})
 """Names that stand for something of the item that is not among its properties."""
@@ -209,7 +208,7 @@ class _Builder:
         if not (isinstance(right, dict) and "date" in right):
             return self._decided({"op": name, "args": [left, right]})
         first = self._moment(right)
-        ends = {"timestamp": _text_of(first)}, {"timestamp": _text_of(first + _DAY - 1)}
+        ends = {"timestamp": moment_text(first)}, {"timestamp": moment_text(first + _DAY - 1)}
         if name in ("=", "<>"):
             sides = zip((">=", "<="), ends, strict=True)
             inside = _joined([self._compared(side, left, end) for side, end in sides], False)
@@ -247,7 +246,7 @@ class _Builder:
                 value = found.get(name)
                 if has_moment and isinstance(value, str):
                     moment = microseconds(value)
-                    value = None if moment is None else _text_of(moment)
+                    value = None if moment is None else moment_text(moment)
                 if value is None:
                     return None
                 known[renamed] = value
@@ -270,7 +269,7 @@ class _Builder:
             return {"property": own.setdefault(self._name(node), f"p{len(own)}")}
         if "timestamp" in node or "date" in node:
             moment = self._moment(node)
-            return {"timestamp": _text_of(moment)} if "timestamp" in node else node
+            return {"timestamp": moment_text(moment)} if "timestamp" in node else node
         if "op" in node:
             operation, parts = self._operation(node)
             if operation not in _FUNCTIONS | _COMPARISONS | _TESTS:
@@ -326,8 +325,3 @@ def _kind(value: Any) -> str | None:
     if isinstance(value, int | float):
         return "number"
     return "text" if isinstance(value, str) else None
-
-
-def _text_of(moment: int) -> str:
-    """Microseconds since 1970 as RFC 3339 writes them."""
-    return (_EPOCH + timedelta(microseconds=moment)).isoformat().replace("+00:00", "Z")

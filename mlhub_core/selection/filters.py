@@ -7,11 +7,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.index.datetimes import edges
+from mlhub_core.index.datetimes import edges, moment_of
 from mlhub_core.selection.cql2 import check_where
 from mlhub_core.selection.geometry import BBox, parse_bbox, parse_geojson
 
@@ -24,7 +24,6 @@ _TIME_HOW = (
     "use a date (2016-07-01), a month (2016-07), a year (2016), a time (2016-07-01T12:00:00Z), "
     "or two of them with a slash between (2016-01-01/2016-12-31), '..' for an open end"
 )
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPEN = ("", "..")
 
 
@@ -356,8 +355,7 @@ def _text_edges(text: str) -> tuple[datetime, datetime]:
     found = edges(text)
     if found is None:
         raise InvalidArgument(f"datetime {text!r} is no date: {_TIME_HOW}.")
-    first, last = (_EPOCH + timedelta(microseconds=edge) for edge in found)
-    return first, last
+    return moment_of(found[0]), moment_of(found[1])
 
 
 def _utc(moment: datetime) -> datetime:

@@ -11,16 +11,17 @@ import json
 import os
 import shutil
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.index.datetimes import moment_text
 from mlhub_core.selection.partition import Partition, read_assets
 from mlhub_core.state import open_state
 
 PLAN_NAME = "plan.json"
+SHOWN_PATHS = 5
 KEPT_PLANS = 10
 """So many plans of dry runs are kept for a dataset."""
 
@@ -100,10 +101,16 @@ class Plan:
         Raises:
             InvalidArgument: if the file is no plan.
         """
+        from pydantic import TypeAdapter, ValidationError  # here, because it takes long to import
+
         try:
-            return _parse(path.read_text("utf-8-sig"))
+            return TypeAdapter(Plan).validate_json(path.read_text("utf-8-sig"))
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            if isinstance(error, ValidationError):
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                reason = f"{where}: {first['msg']}" if where else first["msg"]
             raise InvalidArgument(
                 f"{path} is not a saved plan ({reason}): name a plan.json that --dry-run wrote."
             ) from error
@@ -129,7 +136,8 @@ class Plan:
     def details(self) -> list[str]:
         """More of what is in it: items by collection, time, place, the first paths."""
         lines = self.extent()
-        paths = [asset.save_path for part in self.partitions[:1] for asset in _first(part)]
+        first = (asset for part in self.partitions[:1] for asset in read_assets(part.path))
+        paths = [asset.save_path for asset in islice(first, SHOWN_PATHS)]
         lines += [f"  {path}" for path in paths]
         if self.files > len(paths):
             lines.append(f"  … and {counted(self.files - len(paths), 'file')} more")
@@ -145,35 +153,6 @@ class Plan:
             about = f", about {format_bytes(estimated)}" if estimated is not None else ""
             size += f", {counted(self.unknown_sizes, 'file')} of unknown size{about}"
         return size
-
-
-def _parse(data: str) -> Plan:
-    """A plan out of JSON.
-
-    Raises:
-        ValueError: if something is missing, or of another type.
-    """
-    from pydantic import TypeAdapter, ValidationError  # here, because it takes long to import
-
-    try:
-        return TypeAdapter(Plan).validate_json(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
-
-
-SHOWN_PATHS = 5
-
-
-def _first(partition: Partition) -> list[Any]:
-    return list(islice(read_assets(partition.path), SHOWN_PATHS))
-
-
-def moment_text(moment: int) -> str:
-    """Microseconds since 1970 as RFC 3339 writes them."""
-    found = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)
-    return found.isoformat().replace("+00:00", "Z")
 
 
 # Plans that are there already

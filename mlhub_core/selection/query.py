@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from mlhub_core.console import unwritten
 from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.index.datetimes import moment_text
 from mlhub_core.index.schema import FACTS_KEY, IDENTITY_KEY, index_schema
 from mlhub_core.paths import user_path
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
@@ -33,7 +34,6 @@ from mlhub_core.selection.plan import (
     PLAN_NAME,
     SHOWN_PATHS,
     Plan,
-    moment_text,
     reusable,
     seal,
 )
