@@ -320,10 +320,3 @@ def as_told(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value or None
     return reprlib.repr(value)
-
-
-def both_updated(own: str | None, of_item: str | None) -> str | None:
-    """When an asset and its item were updated, as one text that changes with either."""
-    if own is None or of_item is None or own == of_item:
-        return own or of_item
-    return f"{own} {of_item}"

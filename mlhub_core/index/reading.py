@@ -9,7 +9,6 @@ from mlhub_core.index.items import (
     Asset,
     Item,
     as_told,
-    both_updated,
     links_of,
     read_assets,
     read_collection_id,
@@ -101,8 +100,7 @@ class Reading:
         findings.collections[collection_id].add([asset.key for asset in assets])
         findings.collection_claims[collection_id] += _claims(assets)
         updated = as_told(collection.get("updated"))
-        assets = [one._replace(updated=both_updated(one.updated, updated)) for one in assets]
-        self._waiting.add(collection_id, None, "", assets, [None] * len(assets))
+        self._waiting.add(collection_id, None, "", assets, [None] * len(assets), updated)
 
     def _item(self, document: Document, number: int) -> bool:
         """Read an item; True where its document lies in the directory that its assets go to."""

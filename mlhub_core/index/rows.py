@@ -104,6 +104,7 @@ class ItemBatch:
         self._items: list[Item | None] = []
         self._collections: list[str] = []
         self._directories: list[str] = []
+        self._updates: list[str | None] = []
         self._offsets = [0]
         self._assets: list[Asset] = []
         self._names: list[str | None] = []
@@ -123,6 +124,7 @@ class ItemBatch:
         directory: str,
         assets: Sequence[Asset],
         names: Sequence[str | None],
+        updated: str | None = None,
     ) -> None:
         """Add assets of an item, or of a collection.
 
@@ -132,11 +134,13 @@ class ItemBatch:
             directory: Where the assets go.
             assets: The assets.
             names: Their file names; None where they have to be settled with others.
+            updated: When the collection was updated; items say so themselves.
         """
         if not assets:
             return
         shared = 0
         if item is not None:
+            updated = item.updated
             shared = len(item.properties) + (len(item.shape.wkb) if item.shape is not None else 0)
         # What is long will be multiplied out a part at a time.
         step = max(1, _MAX_TEXT // max(1, shared))
@@ -144,6 +148,7 @@ class ItemBatch:
             self._items.append(item)
             self._collections.append(collection_id)
             self._directories.append(directory)
+            self._updates.append(updated)
             self._assets += assets[at : at + step]
             self._names += names[at : at + step]
             self._offsets.append(len(self._assets))
@@ -168,7 +173,7 @@ class ItemBatch:
             "source_paths": pa.array(of["source_paths"], texts_type()),
             "geometry": pa.array([shape and shape.wkb for shape in of["shape"]], pa.binary()),
             "directory": pa.array(self._directories, pa.string()),
-            "item_updated": pa.array(of["updated"], pa.string()),
+            "item_updated": pa.array(self._updates, pa.string()),
             "assets": pa.ListArray.from_arrays(
                 pa.array(self._offsets, pa.int32()), self._assets_to_arrow()
             ),

@@ -136,18 +136,8 @@ _WGS84: dict[str, Any] = {
     "coordinate_system": {
         "subtype": "ellipsoidal",
         "axis": [
-            {
-                "name": "Geodetic latitude",
-                "abbreviation": "Lat",
-                "direction": "north",
-                "unit": "degree",
-            },
-            {
-                "name": "Geodetic longitude",
-                "abbreviation": "Lon",
-                "direction": "east",
-                "unit": "degree",
-            },
+            {"name": f"Geodetic {name}", "abbreviation": short, "direction": way, "unit": "degree"}
+            for name, short, way in (("latitude", "Lat", "north"), ("longitude", "Lon", "east"))
         ],
     },
     "id": {"authority": "EPSG", "code": 4326},

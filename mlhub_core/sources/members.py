@@ -50,17 +50,13 @@ def relative_name(raw: str) -> tuple[str, str]:
         return "", "its path leaves the directory"
     if not parts:
         return "", "its path names no file"
-    name = "/".join(parts)
     try:
-        length = len(name) if name.isascii() else len(name.encode("utf-8"))
+        lengths = [len(part.encode("utf-8")) for part in parts]
     except UnicodeEncodeError:
         return "", "its name is not UTF-8"
-    if length > _MAX_COMPONENT_BYTES and (
-        length > _MAX_PATH_BYTES
-        or any(len(part.encode("utf-8")) > _MAX_COMPONENT_BYTES for part in parts)
-    ):
+    if max(lengths) > _MAX_COMPONENT_BYTES or sum(lengths) + len(parts) - 1 > _MAX_PATH_BYTES:
         return "", "its name is longer than file systems take"
-    return name, ""
+    return "/".join(parts), ""
 
 
 class Placement:
