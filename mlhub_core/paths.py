@@ -23,6 +23,11 @@ INDEX_NAME = "mlhub_stac_assets.parquet"
 ASSET_DB_NAME = "mlhub_stac_assets.db"
 ERR_REPORT_NAME = "err_report.csv"
 
+INDEX_STATE_NAME = "index.json"
+"""In the state directory: what the index was made from."""
+UNARCHIVED_NAME = "unarchived.json"
+"""In the state directory: which archive the catalog's files came out of."""
+
 COMMON_ASSET_KEYS = frozenset(
     {"documentation", "readme", "test_split", "train_split", "validation_split"}
 )

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import digest_file
-from mlhub_core.paths import DownloadPaths
+from mlhub_core.paths import UNARCHIVED_NAME, DownloadPaths
 from mlhub_core.runner import InProcess, Runner
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
 from mlhub_core.settings import RunSettings
 from mlhub_core.sources.archive import CatalogArchive
-from mlhub_core.sources.unarchive import MARKER_NAME, unarchive
+from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.state import remove_state
 from mlhub_core.steps import Run
 from mlhub_core.transfer.catalog_files import take_out
@@ -173,7 +173,7 @@ def _restore_catalog(run: Run, paths: DownloadPaths, settings: RunSettings) -> N
     digest = digest_file(str(paths.archive), ["sha256"], run.stop.check)["sha256"]
     size = paths.archive.stat().st_size
     archive = CatalogArchive(paths.archive, paths.dataset_id, size, digest)
-    remove_state(paths.state_dir / MARKER_NAME)
+    remove_state(paths.state_dir / UNARCHIVED_NAME)
     unarchive(archive, paths, limits=settings.limits, stop=run.stop, on_progress=run.on_progress)
 
 

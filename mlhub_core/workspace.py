@@ -21,11 +21,16 @@ from mlhub_core.exceptions import (
     StorageError,
     system_errors,
 )
-from mlhub_core.index.build import STATE_NAME
-from mlhub_core.paths import STATE_DIRECTORY, DownloadPaths, safe_name, user_path
+from mlhub_core.paths import (
+    INDEX_STATE_NAME,
+    STATE_DIRECTORY,
+    UNARCHIVED_NAME,
+    DownloadPaths,
+    safe_name,
+    user_path,
+)
 from mlhub_core.selection.partition import Asset, read_assets
 from mlhub_core.selection.plan import Plan, format_bytes
-from mlhub_core.sources.unarchive import MARKER_NAME
 from mlhub_core.state import check_state_files, directory_lock, read_state
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.failures import recover_failures
@@ -34,7 +39,7 @@ from mlhub_core.transfer.partials import sweep_partials
 
 log = logging.getLogger(__name__)
 
-_SIGNS = ("ledger", STATE_NAME, MARKER_NAME)
+_SIGNS = ("ledger", INDEX_STATE_NAME, UNARCHIVED_NAME)
 """What only a download of a dataset leaves in ``.mlhub``; the client's archives make one too."""
 _CHECK_EVERY = 1_000
 """Files looked at between two looks at the stop flag."""
@@ -189,19 +194,19 @@ def _suggestions(root: Path) -> str:
 
 
 def _dataset_id(state: Path) -> str | None:
-    archive: Any = (read_state(state / STATE_NAME) or {}).get("archive")
+    archive: Any = (read_state(state / INDEX_STATE_NAME) or {}).get("archive")
     found = archive.get("dataset_id") if isinstance(archive, dict) else None
     return found if isinstance(found, str) and found else None
 
 
 def _output_dir(root: Path, state: Path) -> Path:
-    written = (read_state(state / MARKER_NAME) or {}).get("directory")
+    written = (read_state(state / UNARCHIVED_NAME) or {}).get("directory")
     if isinstance(written, str):
         catalog = Path(os.path.normpath(state / written))
         if catalog.name == root.name:
             return catalog.parent
     # A catalog that stays in its archive is in no directory; where the archive is, the index knows.
-    written = (read_state(state / STATE_NAME) or {}).get("output_dir")
+    written = (read_state(state / INDEX_STATE_NAME) or {}).get("output_dir")
     return Path(os.path.normpath(state / written)) if isinstance(written, str) else root.parent
 
 

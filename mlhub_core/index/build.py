@@ -29,7 +29,7 @@ from mlhub_core.index.save_paths import (
     taken_in_collection,
 )
 from mlhub_core.index.writer import IndexWriter
-from mlhub_core.paths import DownloadPaths, case_key, safe_name
+from mlhub_core.paths import INDEX_STATE_NAME, DownloadPaths, case_key, safe_name
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog
@@ -41,8 +41,6 @@ log = logging.getLogger(__name__)
 
 INDEX_VERSION = 4
 """Raised whenever the same archive gives another index: older ones are then built anew."""
-
-STATE_NAME = "index.json"
 
 _PART_NAME = "index.parquet.part"
 _MAX_PASSES = 8
@@ -148,7 +146,7 @@ def remember(index: AssetIndex, catalog: Catalog, paths: DownloadPaths) -> None:
         "output_dir": _output_dir(paths),
         "file_sha256": _sha256(index.path),
     }
-    write_state(paths.state_dir / STATE_NAME, archive | facts)
+    write_state(paths.state_dir / INDEX_STATE_NAME, archive | facts)
 
 
 def recall(catalog: Catalog, paths: DownloadPaths) -> AssetIndex | None:
@@ -159,7 +157,7 @@ def recall(catalog: Catalog, paths: DownloadPaths) -> AssetIndex | None:
     """
     from pydantic import TypeAdapter, ValidationError  # here, because it takes long to import
 
-    state = read_state(paths.state_dir / STATE_NAME)
+    state = read_state(paths.state_dir / INDEX_STATE_NAME)
     if state is None or state.get("archive") != identity(catalog):
         return None
     found = _sha256(paths.index)

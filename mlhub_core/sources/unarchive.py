@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from mlhub_core.exceptions import FETCH_ANEW, ArchiveLimitExceeded, CatalogError, StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.paths import DownloadPaths
+from mlhub_core.paths import UNARCHIVED_NAME, DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
@@ -36,7 +36,6 @@ from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
 
-MARKER_NAME = "unarchived.json"
 MARKER_VERSION = 1
 """Raised when files would be placed elsewhere than before: older trees are then gone over again."""
 
@@ -82,7 +81,7 @@ def unarchive(
         StorageError: if the disk refuses.
         Interrupted: if ``stop`` is set.
     """
-    marker = paths.state_dir / MARKER_NAME
+    marker = paths.state_dir / UNARCHIVED_NAME
     overwrite = if_exists is DownloadIfExistsOpts.overwrite
     done = None if overwrite else _already_done(marker, archive, paths)
     if done is None:

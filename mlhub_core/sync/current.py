@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.index.build import STATE_NAME
-from mlhub_core.paths import DownloadPaths
+from mlhub_core.paths import INDEX_STATE_NAME, DownloadPaths
 from mlhub_core.request import DownloadRequest
 from mlhub_core.sources.base import Source
 from mlhub_core.state import read_state, write_state
@@ -89,7 +88,7 @@ def indexed_archive(paths: DownloadPaths) -> str | None:
     Raises:
         StorageError: if the index's state cannot be read.
     """
-    made_from = (read_state(paths.state_dir / STATE_NAME) or {}).get("archive")
+    made_from = (read_state(paths.state_dir / INDEX_STATE_NAME) or {}).get("archive")
     found = made_from.get("sha256") if isinstance(made_from, dict) else None
     return found if isinstance(found, str) and paths.index.is_file() else None
 

@@ -16,14 +16,14 @@ from typing import Any
 from mlhub_core.exceptions import CatalogError, StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import digest_file
-from mlhub_core.paths import DownloadPaths
+from mlhub_core.paths import UNARCHIVED_NAME, DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.members import files_in, shown
 from mlhub_core.sources.tar import TarStream
-from mlhub_core.sources.unarchive import MARKER_NAME, Extraction
+from mlhub_core.sources.unarchive import Extraction
 from mlhub_core.state import read_state
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.findings import Findings, Part, look_at
@@ -94,7 +94,7 @@ def check_catalog(
 
 def _not_extracted(paths: DownloadPaths, stop: StopFlag) -> frozenset[str] | None:
     """Members that were not extracted; None where nothing can be compared."""
-    state: dict[str, Any] = read_state(paths.state_dir / MARKER_NAME) or {}
+    state: dict[str, Any] = read_state(paths.state_dir / UNARCHIVED_NAME) or {}
     noted = state.get("oddities")
     if not isinstance(noted, list) or state.get("oddity_count") != len(noted):
         return None

@@ -19,8 +19,9 @@ from mlhub_core.exceptions import (
     Interrupted,
     StorageError,
 )
-from mlhub_core.index.build import INDEX_VERSION, STATE_NAME, index_assets
+from mlhub_core.index.build import INDEX_VERSION, index_assets
 from mlhub_core.index.schema import index_schema
+from mlhub_core.paths import INDEX_STATE_NAME
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.unarchive import unarchive
@@ -151,7 +152,7 @@ def test_an_index_is_used_again_as_long_as_the_archive_is_the_same(tmp_path: Pat
 def test_a_broken_index_is_built_anew(tmp_path: Path, broken: str) -> None:
     archive, paths = write_archive(tmp_path, tree(item("a"))), paths_in(tmp_path)
     first = index_assets(archive, paths)
-    state = paths.state_dir / STATE_NAME
+    state = paths.state_dir / INDEX_STATE_NAME
     if broken == "parquet":
         paths.index.write_bytes(paths.index.read_bytes()[:-20])
     elif broken == "state":

@@ -23,12 +23,12 @@ from mlhub_core.exceptions import (
     StorageError,
 )
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.paths import DownloadPaths
+from mlhub_core.paths import UNARCHIVED_NAME, DownloadPaths
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Unarchived
 from mlhub_core.sources.tree import Tree
-from mlhub_core.sources.unarchive import MARKER_NAME, unarchive
+from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.threads import StopFlag
 from tests.index.kit import described, item, paths_in, place, tar_bytes, tree, write_archive
 
@@ -107,7 +107,7 @@ def test_a_missing_catalog_json_is_reason_enough_to_go_over_it_again(tmp_path: P
 def test_a_broken_marker_counts_as_none(tmp_path: Path, state: bytes) -> None:
     archive, paths = write_archive(tmp_path, FILES), paths_in(tmp_path)
     unarchive(archive, paths)
-    (paths.state_dir / MARKER_NAME).write_bytes(state)
+    (paths.state_dir / UNARCHIVED_NAME).write_bytes(state)
     (paths.catalog_dir / "coll/i3/i3.json").write_bytes(b"{")
     assert unarchive(archive, paths).written == 1
     assert everything_below(paths.catalog_dir) == expected(FILES)
@@ -125,7 +125,7 @@ def test_an_interrupted_run_is_repaired(tmp_path: Path, choice: DownloadIfExists
 
     with pytest.raises(Interrupted):
         unarchive(archive, paths, stop=stop, on_progress=stop_halfway)
-    assert not (paths.state_dir / MARKER_NAME).exists()
+    assert not (paths.state_dir / UNARCHIVED_NAME).exists()
     half = everything_below(paths.catalog_dir)
     assert 0 < len(half) < len(FILES) + 1
     victim = paths.catalog_dir / sorted(half)[0]
@@ -137,7 +137,7 @@ def test_an_interrupted_run_is_repaired(tmp_path: Path, choice: DownloadIfExists
 def test_files_of_the_right_size_and_wrong_content_are_not_believed(tmp_path: Path) -> None:
     archive, paths = write_archive(tmp_path, FILES), paths_in(tmp_path)
     unarchive(archive, paths)
-    (paths.state_dir / MARKER_NAME).unlink()
+    (paths.state_dir / UNARCHIVED_NAME).unlink()
     victim = paths.catalog_dir / "coll/i7/i7.json"
     victim.write_bytes(b"\0" * victim.stat().st_size)  # what a power failure leaves
     assert unarchive(archive, paths).written == 1
@@ -304,7 +304,7 @@ def test_no_catalog_json(tmp_path: Path) -> None:
     archive = write_archive(tmp_path, {"demo/x.json": {}})
     with pytest.raises(CatalogError, match=r"catalog\.json"):
         unarchive(archive, paths)
-    assert not (paths.state_dir / MARKER_NAME).exists()
+    assert not (paths.state_dir / UNARCHIVED_NAME).exists()
 
 
 def test_caps(tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_a_broken_archive_leaves_no_marker(tmp_path: Path) -> None:
     archive.path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ArchiveCorrupt):
         unarchive(described(archive.path), paths)
-    assert not (paths.state_dir / MARKER_NAME).exists()
+    assert not (paths.state_dir / UNARCHIVED_NAME).exists()
     archive.path.write_bytes(whole)
     unarchive(archive, paths)
     assert everything_below(paths.catalog_dir) == expected(FILES)
@@ -370,7 +370,9 @@ def test_nothing_is_ever_written_outside(
     assert sorted(found.name for found in top.iterdir()) == ["down", "in"]
     assert [found.name for found in (top / "down").iterdir()] == ["out"]
     assert [found.name for found in paths.output_dir.iterdir()] == ["demo"]
-    assert sorted(found.name for found in (paths.catalog_dir / ".mlhub").iterdir()) == [MARKER_NAME]
+    assert sorted(found.name for found in (paths.catalog_dir / ".mlhub").iterdir()) == [
+        UNARCHIVED_NAME
+    ]
 
 
 def test_a_plain_tar_is_read_too(tmp_path: Path) -> None:
