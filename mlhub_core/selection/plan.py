@@ -101,13 +101,14 @@ class Plan:
         Raises:
             InvalidArgument: if the file is no plan.
         """
-        from pydantic import TypeAdapter, ValidationError  # here, because it takes long to import
-
         try:
-            return TypeAdapter(Plan).validate_json(path.read_text("utf-8-sig"))
+            text = path.read_text("utf-8-sig")
+            from pydantic import TypeAdapter  # here, because it takes long to import
+
+            return TypeAdapter(Plan).validate_json(text)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            if isinstance(error, ValidationError):
+            if hasattr(error, "errors"):  # pydantic's: a ValueError of many lines
                 first = error.errors()[0]
                 where = ".".join(map(str, first["loc"]))
                 reason = f"{where}: {first['msg']}" if where else first["msg"]
