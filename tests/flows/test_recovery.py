@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from tests.prefect_site import Site
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 Stalled = Callable[[], None]
+CONNECTIONS = 32
 
 
 def processes_of(run: str) -> list[int]:
@@ -72,7 +74,10 @@ def test_a_run_that_is_killed_goes_on_when_it_is_retried(
     site.set_state(run, "SCHEDULED", "AwaitingRetry")
     done = site.wait_for(run, "COMPLETED")
     assert done["run_count"] == 2
-    assert f"{len(before):,} were here already" in done["state"]["message"]
+    here = re.search(r"([\d,]+) were here already", done["state"]["message"])
+    assert here is not None
+    # Beside what is recorded: what one turn of the loop had put in its place when it was killed.
+    assert 0 <= int(here[1].replace(",", "")) - len(before) <= CONNECTIONS
     assert_complete(mirror, tmp_path, before, files_of)
 
 
