@@ -239,8 +239,10 @@ def conclude(
         missing=index.missing if index else 0,
         catalog_only=plan is None,
     )
-    what = "catalog saved to %s" if report.catalog_only else "assets saved to %s"
-    log.info(what, paths.catalog_dir if report.catalog_only else paths.asset_dir)
+    if report.catalog_only:
+        log.info("catalog saved to %s", paths.catalog_dir)
+    elif not request.dry_run:
+        log.info("assets saved to %s", paths.asset_dir)
     return report
 
 

@@ -60,9 +60,14 @@ def test_a_dry_run_then_the_saved_plan_give_the_same_files(
     assert saved.read_bytes() == before
 
 
-def test_a_plan_that_does_not_fit_any_more_is_refused(at_demo_hub: DemoHub, tmp_path: Path) -> None:
+def test_a_plan_that_does_not_fit_any_more_is_refused(
+    at_demo_hub: DemoHub, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     wanted = AssetFilter.create(collection_filter={FIELDS: []}, limit=2)
-    download(_request(tmp_path, wanted=wanted, dry_run=True))
+    with caplog.at_level("INFO", "mlhub_core"):
+        download(_request(tmp_path, wanted=wanted, dry_run=True))
+    assert "in the dataset" in caplog.text
+    assert "assets saved" not in caplog.text
     path = _saved(tmp_path)
     with pytest.raises(InvalidArgument, match="leave the filters out"):
         download(_request(tmp_path, wanted=wanted, plan=path))
