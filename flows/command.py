@@ -53,15 +53,14 @@ def main(arguments: Sequence[str] | None = None, flow: str = DOWNLOAD) -> int:
     """
     with reporting_errors(flow) as status:
         given = build_parser(flow).parse_args(arguments)
-        from mlhub_core.sources.archive import LocalArchive
+        from mlhub_core.sources import resolved
 
         options = download_options(given, demo=False)
         options.check_public()
         set_verbosity(quiet=given.quiet, verbose=given.verbose)
         # A flow run started here and one retried elsewhere must mean the same places.
         here = {"output_dir": str(user_path(options.output_dir or "."))}
-        if LocalArchive.is_meant(options.dataset):
-            here["dataset"] = str(user_path(options.dataset.strip()))
+        here["dataset"] = resolved(options.request().source).text
         (_run_sync if flow == SYNC else _run)(given, options.model_copy(update=here))
     return status()
 
@@ -93,7 +92,7 @@ def _run_sync(given: argparse.Namespace, options: DownloadOptions) -> None:
     request = options.request(dry_run=given.dry_run)
     check_request(request)
     with demo_hub() if "demo" in given else nullcontext():
-        known = known_paths(request, open_source(request.dataset))
+        known = known_paths(request, open_source(request.source))
         if known is None or not known.index.exists():
             # Where a download is, the flow's one question to the hub must stay the only one.
             _ask_hub(request, options)
@@ -109,7 +108,7 @@ def _ask_hub(request: DownloadRequest, options: DownloadOptions) -> None:
     from mlhub_core.pipeline import check_collections
     from mlhub_core.sources import open_source
 
-    info = open_source(request.dataset, profile=options.profile).describe()
+    info = open_source(request.source, profile=options.profile).describe()
     check_collections(request.wanted, info)
 
 

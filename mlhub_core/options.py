@@ -56,6 +56,11 @@ class WhatOptions(Options):
 
     dataset: str = Field(min_length=1, title="Dataset", examples=["nasa_marine_debris"])
     """Id of the dataset, or its DOI; or the path of a catalog archive, which needs no hub."""
+    source_type: str | None = Field(default=None, examples=["archive"])
+    """What kind of source that is, where it does not show: mlhub or archive."""
+    dataset_id: str | None = Field(default=None, min_length=1)
+    """What the dataset is called here, which names its directory; by default what its source calls
+    it."""
     catalog_only: bool = False
     """Stop when the catalog is unarchived."""
     plan: str | None = None
@@ -236,7 +241,8 @@ class DownloadOptions(LimitOptions, TransferOptions, WhereOptions, FilterOptions
         Raises:
             InvalidArgument: naming what does, and where secrets go.
         """
-        urls = [("mirrors", url) for pair in self.mirrors.items() for url in pair]
+        urls = [("dataset", self.dataset)]
+        urls += [("mirrors", url) for pair in self.mirrors.items() for url in pair]
         urls += [("MLHUB_ROOT_URL", root_url()), ("dask_address", self.dask_address or "")]
         for label, url in urls:
             if has_secret(url):
@@ -259,6 +265,8 @@ class DownloadOptions(LimitOptions, TransferOptions, WhereOptions, FilterOptions
         keep_free = 0 if self.ignore_space else ArchiveLimits.keep_free
         return DownloadRequest(
             dataset=self.dataset,
+            source_type=self.source_type,
+            dataset_id=self.dataset_id,
             output_dir=self.output_dir,
             asset_output_dir=self.asset_output_dir,
             catalog_only=self.catalog_only,

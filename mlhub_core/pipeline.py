@@ -61,13 +61,13 @@ def download(
     started = time.monotonic()
     runner = runner or InProcess()
     request.check()
-    info = runner(steps.fetch_metadata, request.dataset)
+    info = runner(steps.fetch_metadata, request.source)
     check_collections(request.wanted, info)
     paths = request.paths(info.id)
     log.info("%s: %s", info.id, info.title or "(no title)")
     with workspace(paths), runner.showing(info.id):
         limits = request.settings.limits
-        archive = runner(steps.fetch_catalog, request.dataset, paths, request.if_exists, limits)
+        archive = runner(steps.fetch_catalog, request.source, paths, request.if_exists, limits)
         unarchived, index = _unpack(runner, request, archive, paths, request.if_exists)
         catalog = _Catalog(info, paths, unarchived, index)
         return _have_assets(runner, request, catalog, started, on_plan=on_plan)
@@ -99,10 +99,10 @@ def sync(
     started = time.monotonic()
     runner = runner or InProcess()
     check_request(request)
-    known = known_paths(request, open_source(request.dataset))
+    known = known_paths(request, open_source(request.source))
     if known is not None and runner(steps.check_catalog, request, known, prune):
         return _nothing_to_do(known)
-    info = runner(steps.fetch_metadata, request.dataset)
+    info = runner(steps.fetch_metadata, request.source)
     check_collections(request.wanted, info)
     paths = request.paths(info.id)
     if known is None and runner(steps.check_catalog, request, paths, prune):
@@ -110,7 +110,7 @@ def sync(
     with workspace(paths), runner.showing(info.id):
         maybe_gone = prepare(paths)
         limits, resume = request.settings.limits, DownloadIfExistsOpts.resume
-        archive = runner(steps.fetch_catalog, request.dataset, paths, resume, limits)
+        archive = runner(steps.fetch_catalog, request.source, paths, resume, limits)
         place = index_place(paths, archive)
         unarchived, beside = _unpack(runner, request, archive, paths, resume, place)
         index, changes = runner(steps.compare_indexes, paths, archive, beside, limits)

@@ -11,6 +11,7 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings
+from mlhub_core.sources.base import SourceSpec, Wanted
 from mlhub_core.workspace import check_directories
 
 
@@ -19,7 +20,9 @@ class DownloadRequest:
     """What to download, where to, and how; everything but the key.
 
     Attributes:
-        dataset: Id or DOI.
+        dataset: What the source is: an id or DOI, a path, a URL.
+        source_type: The kind of source, None where ``dataset`` says it.
+        dataset_id: What the dataset is called here, None for what the source calls it.
         output_dir: Where archive and catalog go, None for the current directory.
         asset_output_dir: Where assets go, None for ``output_dir``.
         catalog_only: Stop when the catalog is unarchived.
@@ -33,6 +36,8 @@ class DownloadRequest:
     """
 
     dataset: str
+    source_type: str | None = None
+    dataset_id: str | None = None
     output_dir: str | Path | None = None
     asset_output_dir: str | Path | None = None
     catalog_only: bool = False
@@ -43,6 +48,30 @@ class DownloadRequest:
     strict: bool = False
     dry_run: bool = False
     plan: Path | None = None
+
+    @property
+    def source(self) -> SourceSpec:
+        """The source, and what may be left out of it.
+
+        Items that others name as their source are wanted whatever the filters say of them, so
+        nothing may be left out then.
+        """
+        wanted, time = self.wanted, self.wanted.time
+        if wanted.with_sources or self.plan is not None:
+            return SourceSpec(self.dataset, self.source_type, self.dataset_id)
+        return SourceSpec(
+            self.dataset,
+            self.source_type,
+            self.dataset_id,
+            Wanted(
+                tuple(collection for collection, _ in wanted.collections or ()),
+                time.start if time else None,
+                time.end if time else None,
+                wanted.bbox,
+                wanted.intersects,
+                wanted.where,
+            ),
+        )
 
     def paths(self, dataset_id: str) -> DownloadPaths:
         """Where everything of a dataset goes."""

@@ -18,7 +18,7 @@ from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan, counted, load_saved, save_plan
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import open_source
-from mlhub_core.sources.base import Catalog, DatasetInfo, Source, Unarchived
+from mlhub_core.sources.base import Catalog, DatasetInfo, Source, SourceSpec, Unarchived
 from mlhub_core.sync import changes, current, prune
 from mlhub_core.sync.changes import Changes
 from mlhub_core.threads import StopFlag
@@ -49,30 +49,30 @@ class Run:
     profile: str | None = None
     find_key: Callable[[], str | None] = _no_key
 
-    def source(self, text: str) -> Source:
-        """The source that a text means."""
-        return open_source(text, api_key=self.find_key(), profile=self.profile)
+    def source(self, spec: SourceSpec) -> Source:
+        """The source that is meant."""
+        return open_source(spec, api_key=self.find_key(), profile=self.profile)
 
 
-def fetch_metadata(run: Run, dataset: str) -> DatasetInfo:
+def fetch_metadata(run: Run, source: SourceSpec) -> DatasetInfo:
     """What the source says about a dataset."""
-    return run.source(dataset).describe()
+    return run.source(source).describe()
 
 
 def check_catalog(run: Run, request: DownloadRequest, paths: DownloadPaths, pruning: bool) -> bool:
     """Whether everything is here, and the catalog is still the same."""
-    return current.is_current(request, paths, run.source(request.dataset), prune=pruning)
+    return current.is_current(request, paths, run.source(request.source), prune=pruning)
 
 
 def fetch_catalog(
     run: Run,
-    dataset: str,
+    source: SourceSpec,
     paths: DownloadPaths,
     if_exists: DownloadIfExistsOpts,
     limits: ArchiveLimits,
 ) -> Catalog:
     """The catalog, on disk and whole."""
-    return run.source(dataset).acquire(
+    return run.source(source).acquire(
         paths,
         if_exists=if_exists,
         limits=limits,

@@ -1,4 +1,4 @@
-"""Task ``fetch-catalog``: the catalog archive, on disk and verified."""
+"""Task ``fetch-catalog``: the catalog, on disk and whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlhub_core import steps
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.base import Catalog
+from mlhub_core.sources.base import Catalog, SourceSpec
 from tasks.runtime import run_hooks
 
 
@@ -20,8 +20,8 @@ from tasks.runtime import run_hooks
     persist_result=False,
 )
 def fetch_catalog(
-    dataset: str, paths: DownloadPaths, if_exists: DownloadIfExistsOpts, limits: ArchiveLimits
+    source: SourceSpec, paths: DownloadPaths, if_exists: DownloadIfExistsOpts, limits: ArchiveLimits
 ) -> Catalog:
     """See :func:`mlhub_core.steps.fetch_catalog`."""
     with run_hooks() as hooks:
-        return steps.fetch_catalog(hooks.run, dataset, paths, if_exists, limits)
+        return steps.fetch_catalog(hooks.run, source, paths, if_exists, limits)

@@ -32,6 +32,8 @@ _NO_SECRETS = (
 
 _VALUES = {
     "dataset": "ID_OR_DOI",
+    "source_type": "KIND",
+    "dataset_id": "NAME",
     "plan": "FILE",
     "collection_filter": "FILE.json",
     "datetime": "T|T1/T2",

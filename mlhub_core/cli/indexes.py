@@ -136,7 +136,7 @@ def index_archive(
     from mlhub_core.state import check_state_files
     from mlhub_core.workspace import missing_directories, remove_made
 
-    found = LocalArchive.of(archive, dataset_id).catalog(stop)
+    found = LocalArchive.of(archive, dataset_id).here(stop)
     paths = _IndexPaths.beside(user_path(output), found)
     if paths.index.suffix != ".parquet" or paths.index.is_dir():
         raise InvalidArgument(f"--output {output}: name a file that ends in .parquet.")

@@ -24,6 +24,7 @@ from mlhub_core.threads import Pool
 
 if TYPE_CHECKING:
     from mlhub_core.datasets.stac import Collection
+    from mlhub_core.sources.base import SourceSpec
     from mlhub_core.transfer.report import DownloadReport
 
 _TEXTS = ("title", "registry", "doi", "citation")
@@ -123,7 +124,8 @@ class Dataset:
         self.collection_descriptions = collections or []
         self.extra_fields = extra
         self.session_kwargs: dict[str, Any] = {"api_key": api_key, "profile": profile}
-        self._source = id
+        self._source: SourceSpec | None = None
+        """None for the hub's dataset of this id."""
 
     def __str__(self) -> str:
         return without_secrets(f"{self.id}: {self.title}")
@@ -168,25 +170,48 @@ class Dataset:
 
     @classmethod
     def open(
-        cls, source: str | Path, *, api_key: str | None = None, profile: str | None = None
+        cls,
+        source: str | Path,
+        *,
+        source_type: str | None = None,
+        dataset_id: str | None = None,
+        api_key: str | None = None,
+        profile: str | None = None,
     ) -> Dataset:
         """A dataset from wherever it comes: its id or DOI, or the path of a catalog archive.
 
         An archive (a ``tar.gz``) needs no hub, and no key.
+
+        Args:
+            source: What names it.
+            source_type: The kind of source, where ``source`` does not show it.
+            dataset_id: What the dataset is called here; by default what its source calls it.
+            api_key: As for :meth:`fetch`.
+            profile: As for :meth:`fetch`.
 
         Raises:
             InvalidArgument: if there is no such file.
             CatalogError: if the archive cannot be read.
             MLHubException: for an id or DOI, as for :meth:`fetch`.
         """
-        from mlhub_core.sources.archive import LocalArchive
+        from mlhub_core.sources import open_source, resolved
+        from mlhub_core.sources.base import SourceSpec
+        from mlhub_core.sources.mlhub import HubDataset
 
-        if not LocalArchive.is_meant(str(source)):
+        spec = resolved(SourceSpec(str(source), source_type, dataset_id))
+        found = open_source(spec, api_key=api_key, profile=profile)
+        if isinstance(found, HubDataset):
             return cls.fetch(str(source), api_key=api_key, profile=profile)
-        archive = LocalArchive.of(source)
-        info = archive.describe()
-        dataset = cls(info.id, title=info.title)
-        dataset._source = str(archive.path)
+        info = found.describe()
+        listed = [{"id": one.id, "types": builtins.list(one.types)} for one in info.collections]
+        texts = {
+            "title": info.title,
+            "registry": info.registry_url,
+            "doi": info.doi,
+            "citation": info.citation,
+        }
+        dataset = cls(info.id, listed, **texts, api_key=api_key, profile=profile)
+        dataset._source = spec
         return dataset
 
     @classmethod
@@ -324,8 +349,11 @@ class Dataset:
 
         if not isinstance(settings, RunSettings | None):
             raise InvalidArgument(f"settings is {settings!r}: give a RunSettings.")
+        source = self._source
         request = DownloadRequest(
-            dataset=self._source,
+            dataset=source.text if source else self.id,
+            source_type=source.type if source else None,
+            dataset_id=source.dataset_id if source else None,
             output_dir=output_dir,
             asset_output_dir=asset_output_dir,
             catalog_only=catalog_only,

@@ -22,7 +22,7 @@ from mlhub_core.paths import DownloadPaths, user_path
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
-from mlhub_core.sources.base import DatasetInfo, Unarchived, note_source
+from mlhub_core.sources.base import DatasetInfo, SourceSpec, Unarchived, note_source
 from mlhub_core.sources.documents import Document, Kind, parse_document
 from mlhub_core.sources.members import files_in, relative_name, shown
 from mlhub_core.sources.tar import Member, MemberKind, TarStream
@@ -30,7 +30,6 @@ from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.state import open_state
 from mlhub_core.threads import StopFlag
 
-_ENDINGS = (".tar.gz", ".tgz", ".tar")
 _LOOKED_AT = 1000
 """Files that say whether the archive has one directory at its top, and what its title is."""
 
@@ -106,10 +105,10 @@ class LocalArchive:
     path: Path
     dataset_id: str
 
-    @staticmethod
-    def is_meant(text: str) -> bool:
-        """Whether a text is meant as the path of an archive."""
-        return text.strip().lower().endswith(_ENDINGS) and "://" not in text
+    @classmethod
+    def open(cls, spec: SourceSpec, api_key: str | None, profile: str | None) -> LocalArchive:
+        """The archive that is meant; arguments and errors are those of :meth:`of`."""
+        return cls.of(spec.text, spec.dataset_id)
 
     @classmethod
     def of(cls, text: str | Path, dataset_id: str | None = None) -> LocalArchive:
@@ -142,9 +141,9 @@ class LocalArchive:
 
     def identity(self, paths: DownloadPaths) -> str | None:
         """The digest of the file, which nobody has to be asked for."""
-        return self.catalog().sha256
+        return self.here().sha256
 
-    def catalog(self, stop: StopFlag | None = None) -> CatalogArchive:
+    def here(self, stop: StopFlag | None = None) -> CatalogArchive:
         """The catalog, where it lies.
 
         Args:
@@ -180,20 +179,20 @@ class LocalArchive:
             Interrupted: if ``stop`` is set.
         """
         there = paths.archive
-        found = self.catalog(stop)
+        found = self.here(stop)
         keeps = if_exists is DownloadIfExistsOpts.skip and there.is_file()
         if keeps or (there.exists() and there.samefile(self.path)):
-            found = replace(self, path=there).catalog(stop)
+            found = replace(self, path=there).here(stop)
         else:
             self._copy(found, paths, limits or ArchiveLimits())
-        note_source(paths, str(self.path))
+        note_source(paths, SourceSpec(str(self.path), "archive", self.dataset_id))
         done = Progress(Stage.CATALOG, found.size, found.size, found.size, found.size)
         on_progress(replace(done, finished=True))
         return replace(found, path=there)
 
     def _copy(self, found: CatalogArchive, paths: DownloadPaths, limits: ArchiveLimits) -> None:
         there = paths.archive
-        if there.is_file() and replace(self, path=there).catalog().sha256 == found.sha256:
+        if there.is_file() and replace(self, path=there).here().sha256 == found.sha256:
             return
         if there.exists() and not is_archive(self.path, True):
             raise ArchiveCorrupt(f"{self.path} is damaged: name another archive.")

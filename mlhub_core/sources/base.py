@@ -8,13 +8,15 @@ verified and synced by code that knows the protocol only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.redact import redact_url
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.documents import Document
 from mlhub_core.state import read_state, remove_state, write_state
@@ -22,6 +24,52 @@ from mlhub_core.threads import StopFlag
 
 SOURCE_NAME = "source.json"
 """In the state of a download: what it came from, where that is no hub."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of a source is wanted: what does not match may be left out of what is read.
+
+    A source takes over what it can. All that it gives is filtered again, so it may give more than
+    this, never less.
+
+    Attributes:
+        collections: Ids; none means all.
+        start: The first moment that an item's time may overlap, UTC; None for an open end.
+        end: The last one; None for an open end.
+        bbox: West, south, east, north in degrees; west > east crosses the antimeridian.
+        intersects: A GeoJSON geometry, as text.
+        where: A condition on the properties of items, CQL2 text.
+    """
+
+    collections: tuple[str, ...] = ()
+    start: datetime | None = None
+    end: datetime | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    intersects: str | None = None
+    where: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """A source as a user names it. A small value without any key.
+
+    Attributes:
+        text: The id or DOI of a hub's dataset, a path, or a URL.
+        type: Its kind, by a name of :data:`mlhub_core.sources.KINDS` or of an entry point; None
+            where the text says it.
+        dataset_id: What the dataset is called here; None for what the source calls it.
+        wanted: What may be left out.
+    """
+
+    text: str
+    type: str | None = None
+    dataset_id: str | None = None
+    wanted: Wanted = field(default_factory=Wanted)
+
+    def __str__(self) -> str:
+        """What people read: no login, no signature."""
+        return redact_url(self.text) if "://" in self.text else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +206,17 @@ class Source(Protocol):
             MLHubException: if it cannot be had.
         """
 
+    def here(self, stop: StopFlag | None = None) -> Catalog | None:
+        """The catalog where it lies, on this machine; None where it has to be acquired.
+
+        Args:
+            stop: Ends the work early.
+
+        Raises:
+            StorageError: if it cannot be read.
+            Interrupted: if ``stop`` is set.
+        """
+
     def identity(self, paths: DownloadPaths) -> str | None:
         """What the catalog's ``sha256`` is now, found out with one cheap request at most.
 
@@ -191,18 +250,22 @@ class Source(Protocol):
         """
 
 
-def note_source(paths: DownloadPaths, text: str | None) -> None:
+def note_source(paths: DownloadPaths, spec: SourceSpec | None) -> None:
     """Write down what a download comes from, for those who find it by its directory.
 
     Args:
         paths: The download.
-        text: What ``open_source`` takes; None for the hub's dataset of its id.
+        spec: The source; None for the hub's dataset of the download's id.
 
     Raises:
         StorageError: if the disk refuses.
     """
     place = paths.state_dir / SOURCE_NAME
-    if text is None:
+    if spec is None:
         remove_state(place)
-    elif (read_state(place) or {}).get("source") != text:
-        write_state(place, {"version": 1, "source": text})
+        return
+    # What a run wanted is not what the next one wants.
+    facts = {name: value for name, value in asdict(spec).items() if name != "wanted" and value}
+    state = {"version": 2, **facts}
+    if read_state(place) != state:
+        write_state(place, state)

@@ -10,7 +10,12 @@ from urllib.parse import quote
 
 from mlhub_core.client.answers import count_of, types_of
 from mlhub_core.client.endpoints import get_catalog_info, get_dataset
-from mlhub_core.exceptions import APIError, EntityDoesNotExist, HubUnreachable
+from mlhub_core.exceptions import (
+    APIError,
+    EntityDoesNotExist,
+    HubUnreachable,
+    InvalidArgument,
+)
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.fetch import FileFetcher, is_unchanged, known_file
 from mlhub_core.paths import DownloadPaths
@@ -19,7 +24,7 @@ from mlhub_core.redact import without_secrets
 from mlhub_core.session import get_session
 from mlhub_core.settings import ApiSettings, ArchiveLimits
 from mlhub_core.sources.archive import CatalogArchive, is_archive
-from mlhub_core.sources.base import CollectionInfo, DatasetInfo, note_source
+from mlhub_core.sources.base import CollectionInfo, DatasetInfo, SourceSpec, note_source
 from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
@@ -43,6 +48,20 @@ class HubDataset:
     api_key: str | None = field(default=None, repr=False)
     profile: str | None = None
 
+    @classmethod
+    def open(cls, spec: SourceSpec, api_key: str | None, profile: str | None) -> HubDataset:
+        """The dataset that is meant.
+
+        Raises:
+            InvalidArgument: if it is to have another id than the hub's.
+        """
+        if spec.dataset_id is not None and spec.dataset_id != spec.text.strip():
+            raise InvalidArgument(
+                "dataset_id (--dataset-id): a hub's dataset has the id that the hub gives it; "
+                "leave it out."
+            )
+        return cls(spec.text, api_key, profile)
+
     @property
     def dataset_id(self) -> str | None:
         """The id of the dataset; None where a DOI was given."""
@@ -52,6 +71,9 @@ class HubDataset:
     def describe(self) -> DatasetInfo:
         """Ask the hub about the dataset."""
         return fetch_metadata(self.dataset, api_key=self.api_key, profile=self.profile)
+
+    def here(self, stop: StopFlag | None = None) -> None:
+        """None: it has to be acquired."""
 
     def identity(self, paths: DownloadPaths) -> str | None:
         """The digest of the archive that is here, if the hub says that it is still the one."""

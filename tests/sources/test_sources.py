@@ -13,7 +13,7 @@ from mlhub_core.index.build import index_assets
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.sources import open_source, source_of
 from mlhub_core.sources.archive import LocalArchive
-from mlhub_core.sources.base import SOURCE_NAME, note_source
+from mlhub_core.sources.base import SOURCE_NAME, SourceSpec, note_source
 from mlhub_core.sources.mlhub import HubDataset
 from tests.index.kit import DATASET, item, rows_of, tree, write_archive
 
@@ -92,7 +92,7 @@ def test_a_damaged_archive_replaces_none(tmp_path: Path) -> None:
 def test_what_a_download_came_from(tmp_path: Path) -> None:
     paths = DownloadPaths.of("some_dataset", tmp_path)
     assert source_of(paths, profile="p") == HubDataset("some_dataset", profile="p")
-    note_source(paths, "other")
+    note_source(paths, SourceSpec("other"))
     assert source_of(paths) == HubDataset("other")
     note_source(paths, None)
     assert source_of(paths) == HubDataset("some_dataset")
