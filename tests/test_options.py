@@ -87,7 +87,15 @@ def test_the_keyword_arguments_are_the_options() -> None:
     assert own <= set(parameters)
     of_settings = {"concurrency", "workers", "mirrors", "unarchive", "asset_db", "ignore_space"}
     of_settings |= {"max_members", "max_bytes", "max_json_bytes", "runner", "dask_address"}
-    of_forms = {"dataset", "allow_empty", "demo", "intersects_sha256", "api_key_block"}
+    of_forms = {
+        "dataset",
+        "source_type",
+        "dataset_id",
+        "allow_empty",
+        "demo",
+        "intersects_sha256",
+        "api_key_block",
+    }
     assert set(parameters) - own == set(DownloadOptions.model_fields) - of_settings - of_forms
     for name in set(parameters) - own:
         assert parameters[name].default == DownloadOptions.model_fields[name].get_default(), name
