@@ -21,8 +21,6 @@ class DownloadRequest:
 
     Attributes:
         dataset: What the source is: an id or DOI, a path, a URL.
-        source_type: The kind of source, None where ``dataset`` says it.
-        dataset_id: What the dataset is called here, None for what the source calls it.
         output_dir: Where archive and catalog go, None for the current directory.
         asset_output_dir: Where assets go, None for ``output_dir``.
         catalog_only: Stop when the catalog is unarchived.
@@ -33,11 +31,11 @@ class DownloadRequest:
         strict: Whether it is a failure that the catalog lacks something that it names.
         dry_run: Stop when the plan is made and saved.
         plan: A saved plan to run as it is, without filters; None to make one.
+        source_type: The kind of source, None where ``dataset`` says it.
+        dataset_id: What the dataset is called here, None for what the source calls it.
     """
 
     dataset: str
-    source_type: str | None = None
-    dataset_id: str | None = None
     output_dir: str | Path | None = None
     asset_output_dir: str | Path | None = None
     catalog_only: bool = False
@@ -48,6 +46,8 @@ class DownloadRequest:
     strict: bool = False
     dry_run: bool = False
     plan: Path | None = None
+    source_type: str | None = None
+    dataset_id: str | None = None
 
     @property
     def source(self) -> SourceSpec:

@@ -118,6 +118,8 @@ NULLABLE = [
     "profile",
     "api_key_block",
     "dask_address",
+    "source_type",
+    "dataset_id",
 ]
 
 
