@@ -6,60 +6,43 @@ everywhere. ``RandomState`` is used on purpose: its streams are frozen, the newe
 
 from __future__ import annotations
 
-import math
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+import numpy as np
+import numpy.typing as npt
 
-PIXELS = 48
-"""Rows and columns of an image."""
 PIXEL = 0.0001
 """Width of a pixel in degrees: about ten metres, as Sentinel-2 has."""
-FIELDS = 4
-"""Fields in a row and in a column of an image."""
 MONTHS = tuple(range(3, 11))
 """March to October."""
-BANDS = ("B02", "B03", "B04", "B08")
+BANDS = {
+    "B02": (900.0, 400.0),
+    "B03": (1100.0, 700.0),
+    "B04": (1400.0, 400.0),
+    "B08": (2200.0, 4500.0),
+}
+"""Reflectance of soil and of leaves, times 10,000."""
 CROPS = {1: "maize", 2: "wheat", 3: "sugarcane", 4: "grassland"}
 """Names of the classes; 0 means that nobody has looked."""
 
-_SEED = 2021
-_SOIL = (900.0, 1100.0, 1400.0, 2200.0)
-_LEAVES = (400.0, 700.0, 400.0, 4500.0)
-_CLOUD = 5000.0
-_PEAK_MONTH = {1: 7.0, 2: 5.5, 3: 8.5, 4: 6.0}
-_DECIMALS = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A bounding box in degrees; ``west > east`` where it crosses the antimeridian."""
-
-    west: float
-    south: float
-    east: float
-    north: float
-
-    @property
-    def bbox(self) -> list[float]:
-        """As STAC writes it."""
-        return [self.west, self.south, self.east, self.north]
-
-    @property
-    def geometry(self) -> dict[str, Any]:
-        """As GeoJSON: cut in two at the antimeridian, as RFC 7946 asks."""
-        if self.west <= self.east:
-            return {"type": "Polygon", "coordinates": [_ring(*self.bbox)]}
-        halves = [
-            _ring(self.west, self.south, 180.0, self.north),
-            _ring(-180.0, self.south, self.east, self.north),
-        ]
-        return {"type": "MultiPolygon", "coordinates": [[half] for half in halves]}
+_PIXELS = 48
+"""Rows and columns of an image."""
+_FIELDS = 4
+"""Fields in a row and in a column of an image."""
+_SIDE = _PIXELS // _FIELDS
+"""Rows and columns of a field."""
+_PEAK_MONTHS = np.array([7.0, 5.5, 8.5, 6.0])
+"""When each crop is at its greenest."""
+_PLACES = (
+    ("kenya", 34.21, 0.52, 8),
+    ("bavaria", 12.35, 48.83, 10),
+    ("iowa", -93.46, 42.11, 17),
+    ("fiji", 177.53, -17.61, 22),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +54,16 @@ class Tile:
         number: From 1, within the place.
         west: Longitude of the left edge; the right one may lie beyond 180.
         north: Latitude of the upper edge.
-        months: The months in which it is seen.
         hour: Hour of the day, UTC, at which the satellite passes.
+        months: The months in which it is seen.
     """
 
     place: str
     number: int
     west: float
     north: float
-    months: tuple[int, ...]
     hour: int
+    months: tuple[int, ...] = MONTHS
 
     @property
     def name(self) -> str:
@@ -88,23 +71,22 @@ class Tile:
         return f"{self.place}_{self.number:02d}"
 
     @property
-    def box(self) -> Box:
+    def bbox(self) -> list[float]:
         """Where it lies."""
-        size = PIXELS * PIXEL
-        return _box(self.west, self.north - size, self.west + size, self.north)
+        return _bbox(self.west, self.north, _PIXELS * PIXEL)
+
+    def field_bbox(self, row: int, column: int) -> list[float]:
+        """Where one of its fields lies."""
+        size = _PIXELS * PIXEL / _FIELDS
+        return _bbox(self.west + column * size, self.north - row * size, size)
 
 
 def tiles() -> Iterator[Tile]:
     """All tiles: three a place, and one across the antimeridian that is seen once, in July."""
-    for place, west, north, hour in (
-        ("kenya", 34.21, 0.52, 8),
-        ("bavaria", 12.35, 48.83, 10),
-        ("iowa", -93.46, 42.11, 17),
-        ("fiji", 177.53, -17.61, 22),
-    ):
+    for place, west, north, hour in _PLACES:
         for number in (1, 2, 3):
-            yield Tile(place, number, west + 0.01 * number, north, MONTHS, hour)
-    yield Tile("fiji", 4, 180.0 - PIXELS * PIXEL / 2, -16.78, (7,), 22)
+            yield Tile(place, number, west + 0.01 * number, north, hour)
+    yield Tile("fiji", 4, 180.0 - _PIXELS * PIXEL / 2, -16.78, 22, (7,))
 
 
 def images() -> Iterator[tuple[Tile, int]]:
@@ -112,39 +94,31 @@ def images() -> Iterator[tuple[Tile, int]]:
     return ((tile, month) for tile in tiles() for month in tile.months)
 
 
-def plots() -> Iterator[tuple[Tile, int, Box]]:
-    """The four fields in the first row of each tile that is seen all season, numbered from 1."""
+def plots() -> Iterator[tuple[Tile, int, list[float], npt.NDArray[np.uint16]]]:
+    """The four fields in the first row of each tile that is seen all season.
+
+    Yields:
+        The tile, the field's number from 1, where it lies, and its near infrared in March.
+    """
     for tile in tiles():
         if tile.months == MONTHS:
-            for column in range(FIELDS):
-                yield tile, column + 1, _field_box(tile, 0, column)
-
-
-def plot_pixels(tile: Tile, number: int) -> npt.NDArray[np.uint16]:
-    """Near infrared of one plot, in the first month."""
-    side = PIXELS // FIELDS
-    return band(tile, MONTHS[0], "B08")[:side, (number - 1) * side : number * side]
+            pixels = np.hsplit(band(tile, MONTHS[0], "B08")[:_SIDE], _FIELDS)
+            for column in range(_FIELDS):
+                yield tile, column + 1, tile.field_bbox(0, column), pixels[column]
 
 
 def random(*key: str | int) -> np.random.RandomState:
     """A generator of its own for each key, the same on every machine."""
-    import zlib
-
-    import numpy as np
-
-    return np.random.RandomState(zlib.crc32(repr((_SEED, *key)).encode("ascii")))
+    return np.random.RandomState(zlib.crc32(repr((2021, *key)).encode("ascii")))
 
 
 @cache  # asked for by every band of every month
 def crops(tile: Tile) -> npt.NDArray[np.uint8]:
     """The class of every pixel: what grows on each field the whole year."""
-    import numpy as np
-
     fields = random("crops", tile.name).choice(
-        [0, 1, 2, 3, 4], size=(FIELDS, FIELDS), p=[0.15, 0.25, 0.25, 0.15, 0.2]
+        5, size=(_FIELDS, _FIELDS), p=[0.15, 0.25, 0.25, 0.15, 0.2]
     )
-    side = PIXELS // FIELDS
-    classes = np.kron(fields, np.ones((side, side), dtype=int)).astype(np.uint8)
+    classes = np.kron(fields, np.ones((_SIDE, _SIDE), dtype=int)).astype(np.uint8)
     classes.setflags(write=False)
     return classes
 
@@ -156,62 +130,55 @@ def cloud_cover(tile: Tile, month: int) -> float:
 
 def band(tile: Tile, month: int, name: str) -> npt.NDArray[np.uint16]:
     """Reflectance of one band, times 10,000: soil, leaves by the season, noise and clouds."""
-    import numpy as np
-
-    index = BANDS.index(name)
-    green = np.full(5, 0.3)
-    for crop, peak in _PEAK_MONTH.items():
-        green[crop] = math.exp(-(((month - peak) / 2.0) ** 2))
+    soil, leaves = BANDS[name]
+    green = np.array([0.3, *np.exp(-(((month - _PEAK_MONTHS) / 2.0) ** 2))])
     share = green[crops(tile)]
-    pixels = _SOIL[index] * (1 - share) + _LEAVES[index] * share
+    pixels = soil * (1 - share) + leaves * share
     pixels += random("noise", tile.name, month, name).normal(0.0, 60.0, size=pixels.shape)
     # The clouds come in from the north, in a bank.
-    pixels[: round(PIXELS * cloud_cover(tile, month) / 100)] += _CLOUD
+    pixels[: round(_PIXELS * cloud_cover(tile, month) / 100)] += 5000.0
     return np.clip(pixels, 1, 10_000).astype(np.uint16)
 
 
 def thumbnail(bands: dict[str, npt.NDArray[np.uint16]]) -> npt.NDArray[np.uint8]:
     """A natural-colour picture, half the size."""
-    import numpy as np
-
     colours = np.stack([bands[name][::2, ::2] for name in ("B04", "B03", "B02")], axis=-1)
     return np.clip(colours / 12, 0, 255).astype(np.uint8)
 
 
 def field_features(tile: Tile) -> list[dict[str, Any]]:
     """The labelled fields of a tile as GeoJSON features."""
-    classes = crops(tile)
-    side = PIXELS // FIELDS
-    features = []
-    for row in range(FIELDS):
-        for column in range(FIELDS):
-            crop = int(classes[row * side, column * side])
-            if crop:
-                box = _field_box(tile, row, column)
-                properties = {"field": row * FIELDS + column + 1, "class": crop}
-                features.append(feature(box, {**properties, "crop": CROPS[crop]}))
-    return features
+    return [
+        feature(
+            tile.field_bbox(row, column),
+            {"field": row * _FIELDS + column + 1, "class": int(crop), "crop": CROPS[int(crop)]},
+        )
+        for (row, column), crop in np.ndenumerate(crops(tile)[::_SIDE, ::_SIDE])
+        if crop
+    ]
 
 
-def feature(box: Box, properties: dict[str, Any]) -> dict[str, Any]:
+def feature(bbox: list[float], properties: dict[str, Any]) -> dict[str, Any]:
     """A rectangle as a GeoJSON feature."""
-    return {"type": "Feature", "geometry": box.geometry, "properties": properties}
+    return {"type": "Feature", "geometry": geometry(bbox), "properties": properties}
 
 
-def _field_box(tile: Tile, row: int, column: int) -> Box:
-    size = PIXELS * PIXEL / FIELDS
-    west, north = tile.west + column * size, tile.north - row * size
-    return _box(west, north - size, west + size, north)
+def geometry(bbox: list[float]) -> dict[str, Any]:
+    """A box as GeoJSON: cut in two at the antimeridian, as RFC 7946 asks."""
+    west, south, east, north = bbox
+    if west <= east:
+        return {"type": "Polygon", "coordinates": [_ring(*bbox)]}
+    halves = [_ring(west, south, 180.0, north), _ring(-180.0, south, east, north)]
+    return {"type": "MultiPolygon", "coordinates": [[half] for half in halves]}
 
 
-def _box(west: float, south: float, east: float, north: float) -> Box:
-    """A box with longitudes brought back to -180 … 180."""
-    west, south, east, north = (round(value, _DECIMALS) for value in (west, south, east, north))
-    if west >= 180:
-        west -= 360
-    if east > 180:
-        east -= 360
-    return Box(round(west, _DECIMALS), south, round(east, _DECIMALS), north)
+def _bbox(west: float, north: float, size: float) -> list[float]:
+    """A square by its upper left corner; longitudes are brought back to -180 … 180."""
+    west, south, east, north = (
+        round(value, 7) for value in (west, north - size, west + size, north)
+    )
+    west, east = (west - 360 if west >= 180 else west), (east - 360 if east > 180 else east)
+    return [round(west, 7), south, round(east, 7), north]
 
 
 def _ring(west: float, south: float, east: float, north: float) -> list[list[float]]:

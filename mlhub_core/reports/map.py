@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import base64
 import math
-import struct
-import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from mlhub_core.index.findings import membership
+from mlhub_core.png import png
 from mlhub_core.selection.conditions import first_rows, item_boxes
 from mlhub_core.selection.index_reader import open_index
 from mlhub_core.selection.partition import Partition
@@ -45,6 +44,7 @@ _HEAD = 58
 _FOOT = 30
 _GREYS = ("#dfe4ea", "#c8d0da", "#aeb9c7", "#93a1b3")
 _COLOURS = ("#f9c784", "#f5a94e", "#e8842a", "#c75f14")
+_PALETTE = b"".join(bytes.fromhex(colour[1:]) for colour in ("#fbfcfd", *_GREYS, *_COLOURS))
 _TICKS = 6
 
 
@@ -193,7 +193,7 @@ def draw(prints: Footprints, title: str, chosen: str, everything: str) -> str:
     width = _WIDTH - 2 * _MARGIN
     height = round(width * (north - south) / (east - west))
     whole = _HEAD + height + _FOOT
-    image = base64.b64encode(_png(_levels(prints))).decode()
+    image = base64.b64encode(png(_levels(prints), _PALETTE)).decode()
     legend = ((_GREYS[2], everything), (_COLOURS[2], chosen))
     return "".join(
         [
@@ -317,27 +317,3 @@ def _widened(levels: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     moved = [around[y : y + rows, x : x + columns] for y in steps for x in steps]
     widened: NDArray[np.uint8] = np.maximum.reduce(moved)
     return widened
-
-
-def _png(levels: NDArray[np.uint8]) -> bytes:
-    """A PNG with a palette."""
-    rows, columns = levels.shape
-    palette = b"".join(bytes.fromhex(colour[1:]) for colour in ("#fbfcfd", *_GREYS, *_COLOURS))
-    # Each line begins with the number of its filter; 0 means none.
-    lines = np.zeros((rows, columns + 1), dtype=np.uint8)
-    lines[:, 1:] = levels
-    head = struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)
-    return b"".join(
-        [
-            b"\x89PNG\r\n\x1a\n",
-            _chunk(b"IHDR", head),
-            _chunk(b"PLTE", palette),
-            _chunk(b"IDAT", zlib.compress(lines.tobytes(), 9)),
-            _chunk(b"IEND", b""),
-        ]
-    )
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    body = kind + content
-    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))

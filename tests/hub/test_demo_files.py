@@ -1,11 +1,8 @@
-"""The demo's encoders, read back with other people's readers."""
+"""Pictures, read back with other people's readers."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import io
-import json
 
 import numpy as np
 from hypothesis import given, settings
@@ -13,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mlhub_core.hub import demo_files
-from mlhub_core.net.checksums import parse_checksum
+from mlhub_core.png import png
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
@@ -38,24 +35,6 @@ def test_geotiff(shape: tuple[int, int], kind: type, seed: int) -> None:
 @given(SHAPES, st.integers(0, 2**31))
 def test_png(shape: tuple[int, int], seed: int) -> None:
     pixels = np.random.RandomState(seed).randint(0, 256, (*shape, 3)).astype(np.uint8)
-    with Image.open(io.BytesIO(demo_files.png(pixels))) as image:
+    with Image.open(io.BytesIO(png(pixels))) as image:
         assert (image.format, image.mode) == ("PNG", "RGB")
         assert np.array_equal(np.asarray(image), pixels)
-
-
-def test_npy() -> None:
-    mask = np.arange(12).reshape(3, 4) > 5
-    assert np.array_equal(np.load(io.BytesIO(demo_files.npy(mask)), allow_pickle=False), mask)
-
-
-def test_csv_and_geojson() -> None:
-    table = demo_files.csv(["a", "b"], [(1, "x"), (2, "y")]).decode()
-    assert list(csv.reader(io.StringIO(table))) == [["a", "b"], ["1", "x"], ["2", "y"]]
-    assert json.loads(demo_files.geojson([])) == {"type": "FeatureCollection", "features": []}
-
-
-@settings(max_examples=10)
-@given(st.binary(max_size=50))
-def test_multihash(data: bytes) -> None:
-    expected = ("sha256", hashlib.sha256(data).hexdigest())
-    assert parse_checksum(demo_files.multihash(data)) == expected
