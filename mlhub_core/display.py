@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from mlhub_core.console import say
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
@@ -17,7 +17,6 @@ from mlhub_core.selection.plan import format_bytes
 from mlhub_core.threads import can_have_threads, start_thread
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
 _LINE_INTERVAL = 10.0
@@ -27,7 +26,6 @@ _MOVING_BYTES = (Stage.CATALOG, Stage.VERIFY, Stage.DOWNLOAD)
 """Stages whose bytes a person wants to see; the others read an archive that is here."""
 
 _UNITS = {
-    Stage.CATALOG: "",
     Stage.UNARCHIVE: "files",
     Stage.INDEX: "assets",
     Stage.FILTER: "assets",
@@ -35,80 +33,105 @@ _UNITS = {
     Stage.DOWNLOAD: "files",
 }
 
+_SHARES = {
+    Stage.CATALOG: (0.0, 4.0),
+    Stage.UNARCHIVE: (4.0, 7.0),
+    Stage.INDEX: (7.0, 10.0),
+    Stage.FILTER: (10.0, 12.0),
+    Stage.DOWNLOAD: (12.0, 99.0),
+}
+"""Where each stage begins and ends, in percent. Nobody knows beforehand how long each takes; the
+files are nearly always most of it. The last percent is for what comes after them."""
+
 
 @dataclass(slots=True)
-class StageTotal:
-    """A stage's parts, added up.
+class StageProgress:
+    """How far a stage is: its parts, and when it began.
 
     Attributes:
+        stage: Which one.
         started: When its first message came, by the monotonic clock.
         parts: The latest message of each part.
     """
 
+    stage: Stage
     started: float = field(default_factory=time.monotonic)
     parts: dict[int, Progress] = field(default_factory=dict)
 
-    @property
-    def done(self) -> int:
-        """Units finished."""
-        return sum(part.done for part in self.parts.values())
-
-    @property
-    def failed(self) -> int:
-        """Units that failed for good."""
-        return sum(part.failed for part in self.parts.values())
-
-    @property
-    def total(self) -> int | None:
-        """Units in all, None while a part does not know."""
-        totals = [part.total for part in self.parts.values()]
-        return None if None in totals else sum(total or 0 for total in totals)
-
-    @property
-    def bytes_done(self) -> int:
-        """Bytes moved."""
-        return sum(part.bytes_done for part in self.parts.values())
-
-    @property
-    def bytes_total(self) -> int | None:
-        """Bytes in all, None while a part does not know."""
-        totals = [part.bytes_total for part in self.parts.values()]
-        return None if None in totals else sum(total or 0 for total in totals)
-
-    @property
-    def finished(self) -> bool:
-        """Whether every part that reported so far has finished."""
-        return all(part.finished for part in self.parts.values())
+    def added_up(self) -> Progress:
+        """The parts as one; its totals are None while a part does not know its own."""
+        parts = self.parts.values()
+        return Progress(
+            self.stage,
+            sum(part.done for part in parts),
+            _sum_of_known(part.total for part in parts),
+            sum(part.bytes_done for part in parts),
+            _sum_of_known(part.bytes_total for part in parts),
+            sum(part.failed for part in parts),
+            finished=all(part.finished for part in parts),
+        )
 
     def fraction(self) -> tuple[float, float | None]:
         """What a bar shows: units where there is more than one, else bytes."""
-        total = self.total
-        if total is not None and total > 1:
-            return self.done, total
-        return self.bytes_done, self.bytes_total
+        whole = self.added_up()
+        if whole.total is not None and whole.total > 1:
+            return whole.done, whole.total
+        return whole.bytes_done, whole.bytes_total
 
-    def line(self, stage: Stage) -> str:
-        """One line for people: count, bytes, rate, and time left."""
+    def numbers(self, of: str = " of ", *, rates: bool = True) -> list[str]:
+        """Count, bytes, rates and failures, as texts for people.
+
+        Args:
+            of: What stands between a count and its total.
+            rates: Whether to tell units a second of all stages, or of the download alone.
+        """
+        whole = self.added_up()
         seconds = max(time.monotonic() - self.started, 1e-3)
         pieces = []
+        if unit := _UNITS.get(self.stage):
+            total = "" if whole.total is None else f"{of}{whole.total:,}"
+            pieces.append(f"{whole.done:,}{total} {unit}")
+            if rates or self.stage is Stage.DOWNLOAD:
+                pieces.append(f"{whole.done / seconds:,.0f} {unit}/s")
+        if whole.bytes_done and self.stage in _MOVING_BYTES:
+            pieces.append(format_bytes(whole.bytes_done))
+            pieces.append(f"{format_bytes(int(whole.bytes_done / seconds))}/s")
+        if whole.failed:
+            pieces.append(f"{whole.failed:,} failed")
+        return pieces
+
+    def line(self) -> str:
+        """One line for people: the numbers, and the time left or taken."""
+        pieces = self.numbers()
+        seconds = time.monotonic() - self.started
         done, total = self.fraction()
-        if unit := _UNITS[stage]:
-            of = f" of {self.total:,}" if self.total is not None else ""
-            pieces.append(f"{self.done:,}{of} {unit}")
-            pieces.append(f"{self.done / seconds:,.0f} {unit}/s")
-        if self.bytes_done and stage in _MOVING_BYTES:
-            pieces.append(f"{format_bytes(self.bytes_done)}")
-            pieces.append(f"{format_bytes(int(self.bytes_done / seconds))}/s")
-        if self.failed:
-            pieces.append(f"{self.failed:,} failed")
         if total and 0 < done < total:
             pieces.append(f"{_clock(seconds * (total - done) / done)} left")
-        elif self.finished:
+        elif self.added_up().finished:
             pieces.append(f"in {_clock(seconds)}")
-        return f"{stage.value}: " + ", ".join(pieces or ["started"])
+        return f"{self.stage.value}: " + ", ".join(pieces or ["started"])
 
 
-class PlainLines:
+class _Listener:
+    """Takes progress messages in, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stages: dict[Stage, StageProgress] = {}
+
+    def __call__(self, message: Progress) -> None:
+        """Take a message in."""
+        with self._lock:
+            stage = self._stages.setdefault(message.stage, StageProgress(message.stage))
+            stage.parts[message.part] = message
+            self._heard(stage)
+
+    def _heard(self, stage: StageProgress) -> None:
+        """Show what a message has changed; the lock is held."""
+        raise NotImplementedError
+
+
+class PlainLines(_Listener):
     """Writes a line when a stage ends, and one now and then while it runs.
 
     Args:
@@ -119,10 +142,9 @@ class PlainLines:
     def __init__(
         self, write: Callable[[str], None] = say, interval: float = _LINE_INTERVAL
     ) -> None:
+        super().__init__()
         self._write = write
         self._interval = interval
-        self._lock = threading.Lock()
-        self._stages: dict[Stage, StageTotal] = {}
         self._ended: set[Stage] = set()
         self._stop = threading.Event()
         # A ticker of its own: a stage that stalls sends no messages, and is the one to hear of.
@@ -132,29 +154,26 @@ class PlainLines:
         )
         self._ticks = False
 
-    def __call__(self, message: Progress) -> None:
-        """Take a message in."""
-        with self._lock:
-            total = self._stages.setdefault(message.stage, StageTotal())
-            total.parts[message.part] = message
-            self._end_earlier(message.stage)
-
-    def _end_earlier(self, current: Stage) -> None:
+    def _heard(self, stage: StageProgress) -> None:
         order = list(Stage)
-        for stage, total in self._stages.items():
-            over = order.index(stage) < order.index(current) or stage is not Stage.DOWNLOAD
-            if over and total.finished and stage not in self._ended:
-                self._ended.add(stage)
-                self._write(total.line(stage))
+        for other in self._running():
+            # More parts of a download may begin, as long as no later stage has.
+            over = order.index(other.stage) < order.index(stage.stage)
+            if (over or other.stage is not Stage.DOWNLOAD) and other.added_up().finished:
+                self._ended.add(other.stage)
+                self._write(other.line())
+
+    def _running(self) -> list[StageProgress]:
+        return [stage for name, stage in self._stages.items() if name not in self._ended]
 
     def _tick(self) -> None:
         while not self._stop.wait(self._interval):
             with self._lock:
-                for stage, total in self._stages.items():
-                    if stage not in self._ended and not total.finished:
-                        self._write(total.line(stage))
+                for stage in self._running():
+                    if not stage.added_up().finished:
+                        self._write(stage.line())
 
-    def __enter__(self) -> PlainLines:
+    def __enter__(self) -> Self:
         self._ticks = start_thread(self._ticker)
         return self
 
@@ -163,62 +182,74 @@ class PlainLines:
         if self._ticks:
             self._ticker.join()
         with self._lock:
-            for stage, total in self._stages.items():
-                if stage not in self._ended:
-                    self._write(total.line(stage))
+            for stage in self._running():
+                self._write(stage.line())
 
 
-class TerminalBars:
+class TerminalBars(_Listener):
     """One bar for each stage that has begun."""
 
     def __init__(self) -> None:
+        from rich import progress
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeRemainingColumn,
-        )
 
-        self._lock = threading.Lock()
-        self._stages: dict[Stage, StageTotal] = {}
+        super().__init__()
         self._tasks: dict[Stage, TaskID] = {}
-        self._bars: Bars = Progress(
-            SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description:<9}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[text]}"),
-            TimeRemainingColumn(elapsed_when_finished=True),
+        self._bars = progress.Progress(
+            progress.SpinnerColumn(finished_text="✓"),
+            progress.TextColumn("{task.description:<9}"),
+            progress.BarColumn(bar_width=24),
+            progress.TextColumn("{task.fields[text]}"),
+            progress.TimeRemainingColumn(elapsed_when_finished=True),
             console=Console(stderr=True),
             refresh_per_second=8,
         )
 
-    def __call__(self, message: Progress) -> None:
-        """Take a message in and move the bar."""
-        with self._lock:
-            total = self._stages.setdefault(message.stage, StageTotal())
-            total.parts[message.part] = message
-            if message.stage not in self._tasks:
-                self._tasks[message.stage] = self._bars.add_task(
-                    message.stage.value, total=None, text=""
-                )
-            done, whole = total.fraction()
-            if total.finished and message.stage is not Stage.DOWNLOAD:
-                whole = done = max(done, 1)
-            self._bars.update(
-                self._tasks[message.stage],
-                completed=done,
-                total=whole,
-                text=_short(message.stage, total),
-            )
+    def _heard(self, stage: StageProgress) -> None:
+        name = stage.stage
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name.value, total=None, text="")
+        done, whole = stage.fraction()
+        if stage.added_up().finished and name is not Stage.DOWNLOAD:
+            whole = done = max(done, 1)
+        text = "  ".join(stage.numbers("/", rates=False))
+        self._bars.update(self._tasks[name], completed=done, total=whole, text=text)
 
-    def __enter__(self) -> TerminalBars:
+    def __enter__(self) -> Self:
         self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
+
+
+class Overview(_Listener):
+    """Says how far the run is as a whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended: dict[Stage, str] = {}
+        self._reached = 0.0
+
+    def _heard(self, stage: StageProgress) -> None:
+        self._ended.pop(stage.stage, None)
+        if stage.added_up().finished:
+            # Said now: the clock goes on, and the stage does not.
+            self._ended[stage.stage] = stage.line()
+
+    def percent(self) -> float:
+        """How far the run is, from 0 to 99. It never goes back."""
+        with self._lock:
+            for stage in self._stages.values():
+                first, last = _SHARES.get(stage.stage, (0.0, 0.0))
+                self._reached = max(self._reached, first + (last - first) * _share(stage))
+            return round(self._reached, 1)
+
+    def lines(self) -> list[str]:
+        """A line for each stage that has begun: count, bytes, rate, and time left."""
+        with self._lock:
+            begun = [self._stages[name] for name in Stage if name in self._stages]
+            return [self._ended.get(stage.stage) or stage.line() for stage in begun]
 
 
 @contextmanager
@@ -240,20 +271,22 @@ def showing_progress(wanted: bool = True) -> Iterator[ProgressSink]:
         yield sink
 
 
-def _short(stage: Stage, total: StageTotal) -> str:
-    seconds = max(time.monotonic() - total.started, 1e-3)
-    pieces = []
-    if unit := _UNITS[stage]:
-        of = f"/{total.total:,}" if total.total is not None else ""
-        pieces.append(f"{total.done:,}{of} {unit}")
-        if stage is Stage.DOWNLOAD:
-            pieces.append(f"{total.done / seconds:,.0f}/s")
-    if total.bytes_done and stage in _MOVING_BYTES:
-        pieces.append(format_bytes(total.bytes_done))
-        pieces.append(f"{format_bytes(int(total.bytes_done / seconds))}/s")
-    if total.failed:
-        pieces.append(f"{total.failed:,} failed")
-    return "  ".join(pieces)
+def _sum_of_known(numbers: Iterable[int | None]) -> int | None:
+    total = 0
+    for number in numbers:
+        if number is None:
+            return None
+        total += number
+    return total
+
+
+def _share(stage: StageProgress) -> float:
+    """How much of a stage is done, from 0 to 1."""
+    if stage.stage is not Stage.DOWNLOAD and stage.added_up().finished:
+        return 1.0
+    done, whole = stage.fraction()
+    # Parts that have not begun are not in the whole: the first partition alone is not everything.
+    return min(done / whole, 1.0) if whole else 0.0
 
 
 def _clock(seconds: float) -> str:
@@ -262,61 +295,3 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-# One number for a whole run
-
-_SHARES = {
-    Stage.CATALOG: (0.0, 4.0),
-    Stage.UNARCHIVE: (4.0, 7.0),
-    Stage.INDEX: (7.0, 10.0),
-    Stage.FILTER: (10.0, 12.0),
-    Stage.DOWNLOAD: (12.0, 99.0),
-}
-"""Where each stage begins and ends, in percent. Nobody knows beforehand how long each takes; the
-files are nearly always most of it. The last percent is for what comes after them."""
-
-
-class Overview:
-    """Takes progress messages in, from any thread, and says how far the run is."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._stages: dict[Stage, StageTotal] = {}
-        self._ended: dict[Stage, str] = {}
-        self._reached = 0.0
-
-    def __call__(self, message: Progress) -> None:
-        """Take a message in."""
-        with self._lock:
-            total = self._stages.setdefault(message.stage, StageTotal())
-            total.parts[message.part] = message
-            self._ended.pop(message.stage, None)
-            if message.finished and total.finished:
-                # Said now: the clock goes on, and the stage does not.
-                self._ended[message.stage] = total.line(message.stage)
-
-    def percent(self) -> float:
-        """How far the run is, from 0 to 99. It never goes back."""
-        with self._lock:
-            for stage, total in self._stages.items():
-                first, last = _SHARES.get(stage, (0.0, 0.0))
-                self._reached = max(self._reached, first + (last - first) * _fraction(stage, total))
-            return round(self._reached, 1)
-
-    def lines(self) -> list[str]:
-        """A line for each stage that has begun: count, bytes, rate, and time left."""
-        with self._lock:
-            return [
-                self._ended.get(stage) or self._stages[stage].line(stage)
-                for stage in Stage
-                if stage in self._stages
-            ]
-
-
-def _fraction(stage: Stage, total: StageTotal) -> float:
-    if stage is not Stage.DOWNLOAD and total.finished:
-        return 1.0
-    done, whole = total.fraction()
-    # Parts that have not begun are not in the whole: the first partition alone is not everything.
-    return min(done / whole, 1.0) if whole else 0.0
