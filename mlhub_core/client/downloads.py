@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 
-from mlhub_core.client.answers import segment
+from mlhub_core.client.endpoints import segment
 from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, NotADirectory
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.fetch import FileFetcher, is_gzip

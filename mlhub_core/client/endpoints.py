@@ -10,33 +10,33 @@ import itertools
 import operator
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Unpack
+from urllib.parse import quote
 
-from mlhub_core.client.answers import fetch_list, fetch_object, identified, segment
 from mlhub_core.exceptions import APIError, EntityDoesNotExist, InvalidArgument
-from mlhub_core.session import get_session
+from mlhub_core.redact import redact
+from mlhub_core.session import Login, get_session
 from mlhub_core.settings import ApiSettings
 
 TagOrTagList = str | Iterable[str]
 TextOrTextList = str | Iterable[str]
 
 _DOI_PREFIX = re.compile(r"(?i)^(https?://(dx\.)?doi\.org/|doi:\s*)")
+_MOST_BYTES = 2**63 - 1
 
 
 def list_datasets(
     *,
     tags: TagOrTagList | None = None,
     text: TextOrTextList | None = None,
-    api_key: str | None = None,
-    profile: str | None = None,
+    **login: Unpack[Login],
 ) -> list[dict[str, Any]]:
     """All datasets of the hub that match (``GET /datasets``).
 
     Args:
         tags: Only datasets that carry all of these, exactly.
         text: Only datasets in whose texts all of these phrases stand, in any case.
-        api_key: As for :func:`~mlhub_core.session.get_session`.
-        profile: As for :func:`~mlhub_core.session.get_session`.
+        **login: As for :func:`~mlhub_core.session.get_session`.
 
     Returns:
         Dataset objects as the API gives them.
@@ -51,57 +51,48 @@ def list_datasets(
         params["tags"] = list(wanted_tags)
     if phrases:
         params["text"] = list(phrases)
-    datasets = fetch_list("datasets", params=params, api_key=api_key, profile=profile)
+    datasets = _get_list("datasets", params=params, **login)
     # Once more here: a mirror that is a plain file server knows no parameters.
     return [dataset for dataset in datasets if matches(dataset, wanted_tags, phrases)]
 
 
-def get_dataset_by_id(
-    dataset_id: str, *, api_key: str | None = None, profile: str | None = None
-) -> dict[str, Any]:
+def get_dataset_by_id(dataset_id: str, **login: Unpack[Login]) -> dict[str, Any]:
     """One dataset by its id (``GET /datasets/{dataset_id}``).
 
     Raises:
         EntityDoesNotExist: if the hub has none of that id.
         MLHubException: all that the session raises.
     """
-    return fetch_object(
+    return _get_object(
         f"datasets/{segment('dataset_id', dataset_id)}",
         f'Dataset "{dataset_id}" does not exist on this hub: `mlhub datasets list` shows those '
         "that do.",
-        api_key=api_key,
-        profile=profile,
+        **login,
     )
 
 
-def get_dataset_by_doi(
-    dataset_doi: str, *, api_key: str | None = None, profile: str | None = None
-) -> dict[str, Any]:
+def get_dataset_by_doi(dataset_doi: str, **login: Unpack[Login]) -> dict[str, Any]:
     """One dataset by its DOI (``GET /datasets/doi/{dataset_doi}``).
 
     Args:
         dataset_doi: Such as ``10.6084/m9.figshare.12047478.v2``; ``doi:`` or ``https://doi.org/``
             before it is taken off.
-        api_key: As for :func:`~mlhub_core.session.get_session`.
-        profile: As for :func:`~mlhub_core.session.get_session`.
+        **login: As for :func:`~mlhub_core.session.get_session`.
 
     Raises:
         EntityDoesNotExist: if the hub has none of that DOI.
         MLHubException: all that the session raises.
     """
     doi = _DOI_PREFIX.sub("", dataset_doi) if isinstance(dataset_doi, str) else dataset_doi
-    return fetch_object(
+    return _get_object(
         f"datasets/doi/{segment('dataset_doi', doi, safe='/')}",
         f'Dataset with DOI "{doi}" does not exist on this hub: `mlhub datasets list` shows those '
         "that do.",
-        api_key=api_key,
-        profile=profile,
+        **login,
     )
 
 
-def get_dataset(
-    dataset_id_or_doi: str, *, api_key: str | None = None, profile: str | None = None
-) -> dict[str, Any]:
+def get_dataset(dataset_id_or_doi: str, **login: Unpack[Login]) -> dict[str, Any]:
     """One dataset by its id or, if there is a ``/`` in it, by its DOI.
 
     Raises:
@@ -112,15 +103,14 @@ def get_dataset(
         "/" in dataset_id_or_doi or bool(_DOI_PREFIX.match(dataset_id_or_doi))
     )
     get = get_dataset_by_doi if is_doi else get_dataset_by_id
-    return get(dataset_id_or_doi, api_key=api_key, profile=profile)
+    return get(dataset_id_or_doi, **login)
 
 
 def get_catalog_info(
     dataset_id: str,
     *,
-    api_key: str | None = None,
-    profile: str | None = None,
     settings: ApiSettings | None = None,
+    **login: Unpack[Login],
 ) -> dict[str, Any]:
     """Sizes of a dataset (``GET /catalog/{dataset_id}/info``).
 
@@ -132,24 +122,20 @@ def get_catalog_info(
         EntityDoesNotExist: if the dataset has no catalog.
         MLHubException: all that the session raises.
     """
-    return fetch_object(
+    return _get_object(
         f"catalog/{segment('dataset_id', dataset_id)}/info",
         f'The hub has no catalog of the dataset "{dataset_id}".',
-        api_key=api_key,
-        profile=profile,
+        **login,
         settings=settings,
     )
 
 
-def get_collection_archive_info(
-    archive_id: str, *, api_key: str | None = None, profile: str | None = None
-) -> dict[str, Any]:
+def get_collection_archive_info(archive_id: str, **login: Unpack[Login]) -> dict[str, Any]:
     """What is known of a collection's archive (``GET /archive/{archive_id}/info``).
 
     Args:
         archive_id: The collection's id.
-        api_key: As for :func:`~mlhub_core.session.get_session`.
-        profile: As for :func:`~mlhub_core.session.get_session`.
+        **login: As for :func:`~mlhub_core.session.get_session`.
 
     Returns:
         ``collection``, ``dataset``, ``size`` (bytes) and ``types``.
@@ -158,39 +144,33 @@ def get_collection_archive_info(
         EntityDoesNotExist: if there is none.
         MLHubException: all that the session raises.
     """
-    return fetch_object(
+    return _get_object(
         f"archive/{segment('archive_id', archive_id)}/info",
         f'Archive "{archive_id}" does not exist on this hub.',
-        api_key=api_key,
-        profile=profile,
+        **login,
     )
 
 
-def list_collections(
-    *, api_key: str | None = None, profile: str | None = None
-) -> list[dict[str, Any]]:
+def list_collections(**login: Unpack[Login]) -> list[dict[str, Any]]:
     """All collections of the hub (``GET /collections``), as STAC Collection objects.
 
     Raises:
         MLHubException: all that the session raises.
     """
-    return fetch_list("collections", member="collections", api_key=api_key, profile=profile)
+    return _get_list("collections", member="collections", **login)
 
 
-def get_collection(
-    collection_id: str, *, api_key: str | None = None, profile: str | None = None
-) -> dict[str, Any]:
+def get_collection(collection_id: str, **login: Unpack[Login]) -> dict[str, Any]:
     """One collection (``GET /collections/{collection_id}``), as a STAC Collection object.
 
     Raises:
         EntityDoesNotExist: if the hub has none of that id.
         MLHubException: all that the session raises.
     """
-    return fetch_object(
+    return _get_object(
         f"collections/{segment('collection_id', collection_id)}",
         f'Collection "{collection_id}" does not exist on this hub.',
-        api_key=api_key,
-        profile=profile,
+        **login,
     )
 
 
@@ -200,8 +180,7 @@ def list_collection_items(
     page_size: int | None = None,
     extensions: list[str] | None = None,
     limit: int | None = 10,
-    api_key: str | None = None,
-    profile: str | None = None,
+    **login: Unpack[Login],
 ) -> Iterator[dict[str, Any]]:
     """Items of a collection, page by page (``GET /collections/{collection_id}/items``).
 
@@ -212,8 +191,7 @@ def list_collection_items(
         page_size: Items asked for per page; None leaves it to the hub.
         extensions: Only items that use all of these STAC extensions.
         limit: Items at most in all, 0 for none; None means all there are.
-        api_key: As for :func:`~mlhub_core.session.get_session`.
-        profile: As for :func:`~mlhub_core.session.get_session`.
+        **login: As for :func:`~mlhub_core.session.get_session`.
 
     Yields:
         STAC Item objects.
@@ -233,7 +211,7 @@ def list_collection_items(
         params["extensions"] = list(as_words("extensions", extensions))
 
     def items() -> Iterator[dict[str, Any]]:
-        with get_session(api_key=api_key, profile=profile) as session:
+        with get_session(**login) as session:
             try:
                 for page in session.paginate(path, params=params):
                     features = page.get("features")
@@ -252,8 +230,7 @@ def list_collection_items(
 def get_collection_item(
     collection_id: str,
     item_id: str,
-    api_key: str | None = None,
-    profile: str | None = None,
+    **login: Unpack[Login],
 ) -> dict[str, Any]:
     """One item (``GET /collections/{collection_id}/items/{item_id}``), as a STAC Item object.
 
@@ -262,37 +239,33 @@ def get_collection_item(
         MLHubException: all that the session raises.
     """
     path = f"{segment('collection_id', collection_id)}/items/{segment('item_id', item_id)}"
-    return fetch_object(
+    return _get_object(
         f"collections/{path}",
         f'Collection "{collection_id}" or its item "{item_id}" does not exist on this hub.',
-        api_key=api_key,
-        profile=profile,
+        **login,
     )
 
 
-def list_models(*, api_key: str | None = None, profile: str | None = None) -> list[dict[str, Any]]:
+def list_models(**login: Unpack[Login]) -> list[dict[str, Any]]:
     """All models of the hub (``GET /models``), as STAC Item objects.
 
     Raises:
         MLHubException: all that the session raises.
     """
-    return fetch_list("models", api_key=api_key, profile=profile)
+    return _get_list("models", **login)
 
 
-def get_model_by_id(
-    model_id: str, *, api_key: str | None = None, profile: str | None = None
-) -> dict[str, Any]:
+def get_model_by_id(model_id: str, **login: Unpack[Login]) -> dict[str, Any]:
     """One model (``GET /models/{model_id}``), as a STAC Item object.
 
     Raises:
         EntityDoesNotExist: if the hub has none of that id.
         MLHubException: all that the session raises.
     """
-    return fetch_object(
+    return _get_object(
         f"models/{segment('model_id', model_id)}",
         f'MLModel "{model_id}" does not exist on this hub.',
-        api_key=api_key,
-        profile=profile,
+        **login,
     )
 
 
@@ -311,6 +284,80 @@ def as_words(label: str, value: str | Iterable[str] | None) -> tuple[str, ...]:
         if not isinstance(word, str) or not word.strip():
             raise InvalidArgument(f"{label} holds {word!r}: use one or more non-empty strings.")
     return words
+
+
+def segment(label: str, value: str, *, safe: str = "") -> str:
+    """Quote an id for use in a path.
+
+    Args:
+        label: What it is, for the error.
+        value: The id.
+        safe: Characters that stay as they are.
+
+    Raises:
+        InvalidArgument: if it is no string, empty, or would lead elsewhere.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidArgument(f"{label} is {value!r}: give a non-empty id.")
+    if any(part in (".", "..") for part in value.split("/")):
+        raise InvalidArgument(f"{label} is {value!r}, which is no id: leave the dots out.")
+    return quote(value.strip(), safe=safe)
+
+
+def _get_object(
+    path: str, missing: str, *, settings: ApiSettings | None = None, **login: Unpack[Login]
+) -> dict[str, Any]:
+    """GET one JSON object; ``missing`` is what to say on 404."""
+    with get_session(settings=settings, **login) as session:
+        try:
+            answer = session.get_json(path)
+        except EntityDoesNotExist as error:
+            raise EntityDoesNotExist(missing, response=error.response) from error
+    if not isinstance(answer, dict):
+        raise APIError(f"{redact(path)} did not answer with a JSON object.")
+    return answer
+
+
+def _get_list(
+    path: str,
+    *,
+    params: dict[str, Any] | None = None,
+    member: str | None = None,
+    **login: Unpack[Login],
+) -> list[dict[str, Any]]:
+    """GET a JSON list, or the list under one member of an object."""
+    with get_session(**login) as session:
+        answer = session.get_json(path, params=params)
+    if member is not None and isinstance(answer, dict):
+        answer = answer.get(member)
+    if not isinstance(answer, list):
+        raise APIError(f"{redact(path)} did not answer with a list of JSON objects.")
+    return [identified(entry, path) for entry in answer]
+
+
+def identified(entity: Any, path: str) -> dict[str, Any]:
+    """Check that something is a JSON object with an id that can be asked for.
+
+    Raises:
+        APIError: if it is not.
+    """
+    entity_id = entity.get("id") if isinstance(entity, dict) else None
+    if not isinstance(entity_id, str) or not entity_id.strip():
+        raise APIError(f"{redact(path)} answered with something that has no id.")
+    found: dict[str, Any] = entity
+    return found
+
+
+def types_of(collection: dict[str, Any]) -> tuple[str, ...]:
+    """What a collection is to its dataset, as that lists it."""
+    types = collection.get("types")
+    return tuple(kind for kind in types if isinstance(kind, str)) if isinstance(types, list) else ()
+
+
+def count_of(value: Any) -> int | None:
+    """A number of bytes, None where it is none."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and 0 <= value <= _MOST_BYTES else None
 
 
 def matches(dataset: dict[str, Any], tags: Iterable[str], text: Iterable[str]) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 import requests
 
 from mlhub_core import client
-from mlhub_core.client.answers import count_of, identified, types_of
+from mlhub_core.client.endpoints import count_of, identified, types_of
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import COMMON_ASSET_KEYS, DownloadPaths, user_path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,8 +13,8 @@ from typing import Any, ClassVar, Self
 import pystac
 
 from mlhub_core import client
-from mlhub_core.client.answers import count_of, identified, reading_stac
-from mlhub_core.exceptions import EntityDoesNotExist
+from mlhub_core.client.endpoints import count_of, identified
+from mlhub_core.exceptions import APIError, EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.datetimes import edges, microseconds
 
@@ -62,7 +63,7 @@ class _HubObject(pystac.STACObject):
     def _of(cls, found: Any, api_key: str | None, profile: str | None) -> Self:
         """Make one from the hub's answer, whatever that is."""
         found = identified(found, cls._ENDPOINT)
-        with reading_stac(f"{cls.__name__} {found['id']}"):
+        with _reading_stac(f"{cls.__name__} {found['id']}"):
             return cls.from_dict(found, api_key=api_key, profile=profile)
 
 
@@ -128,7 +129,7 @@ class Collection(_HubObject, pystac.Collection):
         found = client.get_collection_item(
             self.id, item_id, **self._session_kwargs(api_key, profile)
         )
-        with reading_stac(f"Item {item_id}"):
+        with _reading_stac(f"Item {item_id}"):
             return pystac.Item.from_dict(found, migrate=False)
 
     def download(
@@ -197,6 +198,22 @@ class MLModel(_HubObject, pystac.Item):
 
     def __str__(self) -> str:
         return f"{self.id}: {self.properties.get('title', '')}"
+
+
+@contextmanager
+def _reading_stac(what: str) -> Iterator[None]:
+    """Say in one line that an answer is no STAC: PySTAC fails on it in any way there is.
+
+    Args:
+        what: What the answer was to be.
+    """
+    try:
+        yield
+    except Exception as error:
+        who, why = (" ".join(str(text).split())[:200] for text in (what, error))
+        raise APIError(
+            f"{who}: the hub's answer is not what STAC says ({type(error).__name__}: {why})."
+        ) from error
 
 
 def complete_collection(given: dict[str, Any]) -> dict[str, Any]:

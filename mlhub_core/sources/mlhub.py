@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from mlhub_core.client.answers import count_of, types_of
-from mlhub_core.client.endpoints import get_catalog_info, get_dataset
+from mlhub_core.client.endpoints import count_of, get_catalog_info, get_dataset, types_of
 from mlhub_core.exceptions import (
     APIError,
     EntityDoesNotExist,
