@@ -14,3 +14,11 @@ class Login(TypedDict, total=False):
     """The key itself."""
     profile: str | None
     """The name of the profile that has it."""
+
+
+def given_or_known(given: Login, known: Login) -> Login:
+    """What was given; where that is nothing, what was known before."""
+    return {
+        "api_key": given.get("api_key") or known.get("api_key"),
+        "profile": given.get("profile") or known.get("profile"),
+    }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import requests
 
@@ -18,7 +18,7 @@ from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import COMMON_ASSET_KEYS, DownloadPaths, user_path
 from mlhub_core.redact import without_secrets
-from mlhub_core.session import Session
+from mlhub_core.session import Login, Session, given_or_known
 from mlhub_core.settings import RunSettings
 from mlhub_core.threads import Pool
 
@@ -123,7 +123,7 @@ class Dataset:
         self.citation = citation
         self.collection_descriptions = collections or []
         self.extra_fields = extra
-        self.session_kwargs: dict[str, Any] = {"api_key": api_key, "profile": profile}
+        self.session_kwargs: Login = {"api_key": api_key, "profile": profile}
         self._source: SourceSpec | None = None
         """None for the hub's dataset of this id."""
 
@@ -139,18 +139,17 @@ class Dataset:
         *,
         tags: str | Iterable[str] | None = None,
         text: str | Iterable[str] | None = None,
-        api_key: str | None = None,
-        profile: str | None = None,
+        **login: Unpack[Login],
     ) -> builtins.list[Dataset]:
         """The datasets of the hub that match.
 
         Arguments and errors are those of :func:`~mlhub_core.client.list_datasets`.
         """
-        found = client.list_datasets(tags=tags, text=text, api_key=api_key, profile=profile)
-        return [cls._of(fields, api_key, profile) for fields in found]
+        found = client.list_datasets(tags=tags, text=text, **login)
+        return [cls._of(fields, **login) for fields in found]
 
     @classmethod
-    def _of(cls, found: dict[str, Any], api_key: str | None, profile: str | None) -> Dataset:
+    def _of(cls, found: dict[str, Any], **login: Unpack[Login]) -> Dataset:
         """Make one of the API's object, whatever that holds beside an id."""
         found = identified(found, "datasets")
         collections = found.get("collections")
@@ -161,8 +160,7 @@ class Dataset:
             found["id"],
             collections if isinstance(collections, builtins.list) else None,
             **texts,
-            api_key=api_key,
-            profile=profile,
+            **login,
         )
         known = {"id", "collections", *_TEXTS}
         dataset.extra_fields = {name: found[name] for name in found if name not in known}
@@ -215,33 +213,24 @@ class Dataset:
         return dataset
 
     @classmethod
-    def fetch(
-        cls, dataset_id_or_doi: str, *, api_key: str | None = None, profile: str | None = None
-    ) -> Dataset:
+    def fetch(cls, dataset_id_or_doi: str, **login: Unpack[Login]) -> Dataset:
         """One dataset by its id or, if there is a ``/`` in it, by its DOI.
 
         Raises:
             EntityDoesNotExist: if the hub has no such dataset.
             MLHubException: all that the session raises.
         """
-        found = client.get_dataset(dataset_id_or_doi, api_key=api_key, profile=profile)
-        return cls._of(found, api_key, profile)
+        return cls._of(client.get_dataset(dataset_id_or_doi, **login), **login)
 
     @classmethod
-    def fetch_by_id(
-        cls, dataset_id: str, *, api_key: str | None = None, profile: str | None = None
-    ) -> Dataset:
+    def fetch_by_id(cls, dataset_id: str, **login: Unpack[Login]) -> Dataset:
         """One dataset by its id; errors as for :meth:`fetch`."""
-        found = client.get_dataset_by_id(dataset_id, api_key=api_key, profile=profile)
-        return cls._of(found, api_key, profile)
+        return cls._of(client.get_dataset_by_id(dataset_id, **login), **login)
 
     @classmethod
-    def fetch_by_doi(
-        cls, dataset_doi: str, *, api_key: str | None = None, profile: str | None = None
-    ) -> Dataset:
+    def fetch_by_doi(cls, dataset_doi: str, **login: Unpack[Login]) -> Dataset:
         """One dataset by its DOI; errors as for :meth:`fetch`."""
-        found = client.get_dataset_by_doi(dataset_doi, api_key=api_key, profile=profile)
-        return cls._of(found, api_key, profile)
+        return cls._of(client.get_dataset_by_doi(dataset_doi, **login), **login)
 
     @cached_property
     def collections(self) -> CollectionList:
@@ -377,11 +366,8 @@ class Dataset:
             settings=_ignoring(settings or RunSettings(), ignore_file_size, ignore_checksum),
         )
         with showing_progress(progress) as on_progress:
-            runner = InProcess(
-                api_key=api_key or self.session_kwargs["api_key"],
-                profile=profile or self.session_kwargs["profile"],
-                on_progress=on_progress,
-            )
+            login = given_or_known({"api_key": api_key, "profile": profile}, self.session_kwargs)
+            runner = InProcess(**login, on_progress=on_progress)
             report = download(request, runner)
         report.raise_for_failures(strict=strict)
         return report

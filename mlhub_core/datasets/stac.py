@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 import pystac
 
@@ -17,6 +17,7 @@ from mlhub_core.client.endpoints import count_of, identified
 from mlhub_core.exceptions import APIError, EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.datetimes import edges, microseconds
+from mlhub_core.session import Login, given_or_known
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class _HubObject(pystac.STACObject):
         self, *args: Any, api_key: str | None = None, profile: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.session_kwargs: dict[str, Any] = {"api_key": api_key, "profile": profile}
+        self.session_kwargs: Login = {"api_key": api_key, "profile": profile}
 
     @classmethod
     def from_dict(
@@ -60,11 +61,11 @@ class _HubObject(pystac.STACObject):
         return made
 
     @classmethod
-    def _of(cls, found: Any, api_key: str | None, profile: str | None) -> Self:
+    def _of(cls, found: Any, **login: Unpack[Login]) -> Self:
         """Make one from the hub's answer, whatever that is."""
         found = identified(found, cls._ENDPOINT)
         with _reading_stac(f"{cls.__name__} {found['id']}"):
-            return cls.from_dict(found, api_key=api_key, profile=profile)
+            return cls.from_dict(found, **login)
 
 
 class Collection(_HubObject, pystac.Collection):
@@ -78,33 +79,23 @@ class Collection(_HubObject, pystac.Collection):
         return super().from_dict(complete_collection(d), *args, **kwargs)
 
     @classmethod
-    def fetch(
-        cls, collection_id: str, *, api_key: str | None = None, profile: str | None = None
-    ) -> Self:
+    def fetch(cls, collection_id: str, **login: Unpack[Login]) -> Self:
         """One collection by its id.
 
         Raises:
             EntityDoesNotExist: if the hub has none of that id.
             MLHubException: all that the session raises.
         """
-        found = client.get_collection(collection_id, api_key=api_key, profile=profile)
-        return cls._of(found, api_key, profile)
+        return cls._of(client.get_collection(collection_id, **login), **login)
 
     @classmethod
-    def list(cls, *, api_key: str | None = None, profile: str | None = None) -> builtins.list[Self]:
+    def list(cls, **login: Unpack[Login]) -> builtins.list[Self]:
         """All collections of the hub.
 
         Raises:
             MLHubException: all that the session raises.
         """
-        listed = client.list_collections(api_key=api_key, profile=profile)
-        return [cls._of(found, api_key, profile) for found in listed]
-
-    def _session_kwargs(self, api_key: str | None, profile: str | None) -> dict[str, Any]:
-        return {
-            "api_key": api_key or self.session_kwargs["api_key"],
-            "profile": profile or self.session_kwargs["profile"],
-        }
+        return [cls._of(found, **login) for found in client.list_collections(**login)]
 
     def get_items(self, *ids: str, recursive: bool = False) -> Iterator[pystac.Item]:
         """Not to be had: collections hold up to millions of items, one request for a page each.
@@ -117,9 +108,7 @@ class Collection(_HubObject, pystac.Collection):
             "catalog holds them all, or mlhub_core.client.list_collection_items for a few."
         )
 
-    def fetch_item(
-        self, item_id: str, *, api_key: str | None = None, profile: str | None = None
-    ) -> pystac.Item:
+    def fetch_item(self, item_id: str, **login: Unpack[Login]) -> pystac.Item:
         """One item of this collection.
 
         Raises:
@@ -127,7 +116,7 @@ class Collection(_HubObject, pystac.Collection):
             MLHubException: all that the session raises.
         """
         found = client.get_collection_item(
-            self.id, item_id, **self._session_kwargs(api_key, profile)
+            self.id, item_id, **given_or_known(login, self.session_kwargs)
         )
         with _reading_stac(f"Item {item_id}"):
             return pystac.Item.from_dict(found, migrate=False)
@@ -137,8 +126,7 @@ class Collection(_HubObject, pystac.Collection):
         output_dir: str | Path | None = None,
         *,
         if_exists: DownloadIfExistsOpts | str = DownloadIfExistsOpts.resume,
-        api_key: str | None = None,
-        profile: str | None = None,
+        **login: Unpack[Login],
     ) -> Path:
         """Download the archive of this collection.
 
@@ -146,7 +134,10 @@ class Collection(_HubObject, pystac.Collection):
         :func:`~mlhub_core.client.download_collection_archive`.
         """
         return client.download_collection_archive(
-            self.id, output_dir, if_exists=if_exists, **self._session_kwargs(api_key, profile)
+            self.id,
+            output_dir,
+            if_exists=if_exists,
+            **given_or_known(login, self.session_kwargs),
         )
 
     @property
@@ -174,27 +165,23 @@ class MLModel(_HubObject, pystac.Item):
     _ENDPOINT = "models"
 
     @classmethod
-    def fetch(
-        cls, model_id: str, *, api_key: str | None = None, profile: str | None = None
-    ) -> Self:
+    def fetch(cls, model_id: str, **login: Unpack[Login]) -> Self:
         """One model by its id.
 
         Raises:
             EntityDoesNotExist: if the hub has none of that id.
             MLHubException: all that the session raises.
         """
-        found = client.get_model_by_id(model_id, api_key=api_key, profile=profile)
-        return cls._of(found, api_key, profile)
+        return cls._of(client.get_model_by_id(model_id, **login), **login)
 
     @classmethod
-    def list(cls, *, api_key: str | None = None, profile: str | None = None) -> builtins.list[Self]:
+    def list(cls, **login: Unpack[Login]) -> builtins.list[Self]:
         """All models of the hub.
 
         Raises:
             MLHubException: all that the session raises.
         """
-        listed = client.list_models(api_key=api_key, profile=profile)
-        return [cls._of(found, api_key, profile) for found in listed]
+        return [cls._of(found, **login) for found in client.list_models(**login)]
 
     def __str__(self) -> str:
         return f"{self.id}: {self.properties.get('title', '')}"
