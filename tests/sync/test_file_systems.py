@@ -17,15 +17,17 @@ from mlhub_core.settings import RunSettings
 from tests.acceptance.kit import DATASET, ROOT, catalog_members, collection, item, publish
 from tests.faultserver import FaultServer
 
-_OTHER = Path("/dev/shm")
+_PLACES = [Path("/dev/shm"), Path("/tmp"), Path("/var/tmp"), Path.home()]
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Path]:
     """A directory on another file system than ``tmp_path``."""
-    if not _OTHER.is_dir() or _OTHER.stat().st_dev == tmp_path.stat().st_dev:
+    here = tmp_path.stat().st_dev
+    others = [place for place in _PLACES if place.is_dir() and place.stat().st_dev != here]
+    if not others:
         pytest.skip("there is one file system only")
-    with tempfile.TemporaryDirectory(dir=_OTHER, prefix="mlhub-test-") as made:
+    with tempfile.TemporaryDirectory(dir=others[0], prefix="mlhub-test-") as made:
         yield Path(made)
 
 
