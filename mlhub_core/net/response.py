@@ -114,6 +114,8 @@ def parse_length(value: str | None) -> int | None:
     """Read ``Content-Length``; said several times over, it counts as said once."""
     if value is None:
         return None
+    if alone := _DIGITS.fullmatch(value):
+        return int(alone[1])
     found = {_DIGITS.fullmatch(one) for one in set(value.split(","))}
     lengths = {int(match[1]) if match else None for match in found}
     return lengths.pop() if len(lengths) == 1 else None
