@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 
 from mlhub_core import exceptions, signals
-from mlhub_core.console import have_standard_streams, say, set_verbosity, show, silence
+from mlhub_core.console import echo, have_standard_streams, set_verbosity, show, silence
 from mlhub_core.exceptions import (
     DownloadIncomplete,
     Interrupted,
@@ -72,14 +72,14 @@ def reporting_errors(program: str) -> Iterator[Callable[[], int]]:
                 show()  # what others printed gets out while somebody can be told that it does not
             except MLHubException as error:
                 status = exit_status(error)
-                say(f"{program}: {str(error) or _STOPPED}")
+                echo(f"{program}: {str(error) or _STOPPED}")
             except Exception as error:
                 if not stopped():
                     raise
                 raise KeyboardInterrupt from error  # what a library made of one
         except KeyboardInterrupt as error:
             status = exit_status(error)
-            say(last_line)
+            echo(last_line)
 
 
 @contextmanager
