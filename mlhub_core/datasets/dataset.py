@@ -216,6 +216,11 @@ class Dataset:
     def fetch(cls, dataset_id_or_doi: str, **login: Unpack[Login]) -> Dataset:
         """One dataset by its id or, if there is a ``/`` in it, by its DOI.
 
+        Args:
+            dataset_id_or_doi: Either.
+            **login: ``api_key``, or the ``profile`` that has one; used by everything that this
+                object asks the hub later, too.
+
         Raises:
             EntityDoesNotExist: if the hub has no such dataset.
             MLHubException: all that the session raises.
