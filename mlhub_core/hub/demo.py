@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.hub import demo_files, demo_scene
+from mlhub_core.hub import demo_scene
 from mlhub_core.hub.demo_scene import Tile
 from mlhub_core.png import png
 
@@ -138,10 +138,10 @@ class _Writer:
             name = "test_split" if tile.number == _TEST_TILE else "train_split"
             splits[name].append((item["id"],))
         for name, ids in splits.items():
-            table = demo_files.csv(["item_id"], ids)
+            table = demo_scene.csv(["item_id"], ids)
             self._asset(f"{DATASET_ID}/{LABELS_ID}/_common/{name}.csv", table)
         boxes = [(item["id"], *item["bbox"]) for item in items[PLOTS_ID]]
-        table = demo_files.csv(["item_id", "west", "south", "east", "north"], boxes)
+        table = demo_scene.csv(["item_id", "west", "south", "east", "north"], boxes)
         self._asset(f"{DATASET_ID}/{PLOTS_ID}/readme_plots.csv", table)
 
     def _write_archives(self, items: dict[str, list[Json]]) -> None:
@@ -150,12 +150,12 @@ class _Writer:
         for collection_id, own in items.items():
             catalog |= self._archived(collection_id, own)
         members = {f"{DATASET_ID}/{name}": data for name, data in catalog.items()}
-        self._put(f"catalogs/{DATASET_ID}.tar.gz", demo_files.tar_gz(members))
+        self._put(f"catalogs/{DATASET_ID}.tar.gz", demo_scene.tar_gz(members))
         files = self._directory / "assets" / DATASET_ID
         plots = self._archived(PLOTS_ID, items[PLOTS_ID])
         for path in sorted((files / PLOTS_ID).rglob("*.*")):
             plots[path.relative_to(files).as_posix()] = path.read_bytes()
-        self._put(f"archives/{PLOTS_ID}.tar.gz", demo_files.tar_gz(plots))
+        self._put(f"archives/{PLOTS_ID}.tar.gz", demo_scene.tar_gz(plots))
 
     def _archived(self, collection_id: str, items: list[Json]) -> dict[str, bytes]:
         """A collection and its items as they lie in an archive, with relative links."""
@@ -196,7 +196,7 @@ def _label_items() -> Iterator[ItemData]:
         files = {
             "labels": _geojson(demo_scene.field_features(tile)),
             "raster_labels": _tiff(classes, tile.west, tile.north),
-            "mask": demo_files.npy(classes > 0),
+            "mask": demo_scene.npy(classes > 0),
         }
         yield _name(tile, month), tile.bbox, {"datetime": _moment(tile, month)}, files
 
@@ -216,7 +216,7 @@ def _plot_items() -> Iterator[ItemData]:
 
 
 def _tiff(pixels: Any, west: float, north: float) -> bytes:
-    return demo_files.geotiff(pixels, west, north, demo_scene.PIXEL)
+    return demo_scene.geotiff(pixels, west, north, demo_scene.PIXEL)
 
 
 def _geojson(features: list[Json]) -> bytes:

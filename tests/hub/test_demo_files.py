@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mlhub_core.hub import demo_files
+from mlhub_core.hub import demo_scene
 from mlhub_core.png import png
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
@@ -19,7 +19,7 @@ SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 @given(SHAPES, st.sampled_from([np.uint8, np.uint16]), st.integers(0, 2**31))
 def test_geotiff(shape: tuple[int, int], kind: type, seed: int) -> None:
     pixels = np.random.RandomState(seed).randint(0, np.iinfo(kind).max, shape).astype(kind)
-    with Image.open(io.BytesIO(demo_files.geotiff(pixels, 34.25, -0.5, 0.0001))) as image:
+    with Image.open(io.BytesIO(demo_scene.geotiff(pixels, 34.25, -0.5, 0.0001))) as image:
         assert image.format == "TIFF"
         assert np.array_equal(np.asarray(image), pixels)
         tags = image.tag_v2
