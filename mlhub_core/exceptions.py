@@ -34,7 +34,6 @@ import errno
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Any
 
 import requests
@@ -247,8 +246,9 @@ def storage_error(what: str, error: OSError) -> StorageError:
     return told
 
 
-class storage_errors:  # noqa: N801 - as those of contextlib, of which one costs three times as much
-    """Tells what the disk refuses during a block; several of them are gone through for each file.
+@contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Tell what the disk refuses during the block.
 
     Args:
         what: Such as ``write /data/x/a.tif``.
@@ -256,24 +256,12 @@ class storage_errors:  # noqa: N801 - as those of contextlib, of which one costs
     Raises:
         StorageError: for all of it.
     """
-
-    __slots__ = ("_what",)
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        """Nothing has been refused yet."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Say in our words what the system said."""
-        if isinstance(error, OSError) and not isinstance(error, MLHubException):
-            raise storage_error(self._what, error) from error
+    try:
+        yield
+    except MLHubException:
+        raise
+    except OSError as error:
+        raise storage_error(what, error) from error
 
 
 @contextmanager

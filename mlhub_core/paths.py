@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -74,6 +74,28 @@ _MEDIA_TYPE_SUFFIXES = {
     "text/plain": ".txt",
     "text/xml": ".xml",
 }
+
+
+ARCHIVE_ENDINGS = {
+    ".tar.gz": ".tar.gz",
+    ".tgz": ".tar.gz",
+    ".tar": ".tar.gz",
+    ".tar.bz2": ".tar.bz2",
+    ".tbz2": ".tar.bz2",
+    ".tar.xz": ".tar.xz",
+    ".txz": ".tar.xz",
+    ".tar.zst": ".tar.zst",
+    ".tzst": ".tar.zst",
+    ".zip": ".zip",
+}
+"""How the names of archives end, and how that of a copy does. A plain tar has always been copied
+under the name of a packed one."""
+
+
+def archive_ending(name: str) -> str | None:
+    """How a copy of an archive is called at its end; None of what is not called as an archive."""
+    folded = name.lower()
+    return next((own for end, own in ARCHIVE_ENDINGS.items() if folded.endswith(end)), None)
 
 
 def check_directory_name(label: str, name: str) -> None:
@@ -254,11 +276,13 @@ class DownloadPaths:
         output_dir: Where archive and catalog go, absolute.
         asset_output_dir: Where assets go, absolute; often the same.
         dataset_id: The dataset's id.
+        archive_ending: How the archive's name ends.
     """
 
     output_dir: Path
     asset_output_dir: Path
     dataset_id: str
+    archive_ending: str = field(default=".tar.gz", kw_only=True)
 
     @classmethod
     def of(
@@ -287,7 +311,7 @@ class DownloadPaths:
     @property
     def archive(self) -> Path:
         """The catalog archive."""
-        return self.output_dir / f"{safe_name(self.dataset_id)}.tar.gz"
+        return self.output_dir / f"{safe_name(self.dataset_id)}{self.archive_ending}"
 
     @property
     def catalog_dir(self) -> Path:

@@ -19,7 +19,7 @@ from mlhub_core.runner import InProcess, Runner
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
 from mlhub_core.settings import RunSettings
 from mlhub_core.sources.archive import CatalogArchive
-from mlhub_core.sources.unarchive import unarchive
+from mlhub_core.sources.unarchive import is_unarchived, unarchive
 from mlhub_core.state import remove_state
 from mlhub_core.steps import Run
 from mlhub_core.transfer.catalog_files import take_out
@@ -109,7 +109,7 @@ def retry(
             return DownloadReport(paths.dataset_id, paths.asset_dir)
         names = (_asset_of(row) for row in read_failures(paths.err_report))
         picked = runner(_pick, paths, names, ASSET_KEY, settings)
-        if picked.carried and not _is_unarchived(paths):
+        if picked.carried and not is_unarchived(paths):
             runner(_take_out, paths, picked, settings)
         results = runner.download(picked.partitions, paths, settings, _RESUME)
         unknown = sum(1 for _ in _other_failures(paths, picked))
@@ -134,7 +134,7 @@ def _repair(
     if report.repairable > report.catalog:
         picked = runner(_pick, paths, names, PATH_KEY, settings, has_archive)
     log.info("repair %s files ...", f"{picked.files + report.catalog:,}")
-    if picked.carried and not _is_unarchived(paths):
+    if picked.carried and not is_unarchived(paths):
         runner(_take_out, paths, picked, settings)
     elif picked.carried or report.catalog:
         runner(_restore_catalog, paths, settings)
@@ -143,10 +143,6 @@ def _repair(
     repaired = _conclude(paths, picked, results, unknown, time.monotonic() - started)
     restored = report.catalog
     return replace(repaired, files=repaired.files + restored, fetched=repaired.fetched + restored)
-
-
-def _is_unarchived(paths: DownloadPaths) -> bool:
-    return (paths.catalog_dir / "catalog.json").is_file()
 
 
 def _check(run: Run, paths: DownloadPaths, settings: RunSettings) -> VerifyReport:

@@ -11,6 +11,7 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings
+from mlhub_core.sources import paths_for
 from mlhub_core.sources.base import SourceSpec, Wanted
 from mlhub_core.workspace import check_directories
 
@@ -75,10 +76,10 @@ class DownloadRequest:
 
     def paths(self, dataset_id: str) -> DownloadPaths:
         """Where everything of a dataset goes."""
-        return DownloadPaths.of(dataset_id, self.output_dir, self.asset_output_dir)
+        return paths_for(self.source, dataset_id, self.output_dir, self.asset_output_dir)
 
     @property
-    def completes(self) -> AssetFilter | None:
+    def settles(self) -> AssetFilter | None:
         """The filter that everything is here for when the run is over.
 
         A dry run fetches nothing, and what filters a saved plan was made with nobody knows.

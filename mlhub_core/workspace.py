@@ -31,6 +31,8 @@ from mlhub_core.paths import (
 )
 from mlhub_core.selection.partition import Asset, read_assets
 from mlhub_core.selection.plan import Plan, format_bytes
+from mlhub_core.sources import paths_for, spec_of
+from mlhub_core.sources.base import SourceSpec
 from mlhub_core.state import check_state_files, directory_lock, read_state
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.failures import recover_failures
@@ -178,7 +180,8 @@ def existing_download(directory: str | Path) -> DownloadPaths:
             f"{root} holds the dataset {dataset_id} but is not named {safe_name(dataset_id)}: "
             "give it that name again, below any directory you like."
         )
-    return DownloadPaths(_output_dir(root, state), root.parent, dataset_id)
+    spec = spec_of(state) or SourceSpec(dataset_id, "mlhub")
+    return paths_for(spec, dataset_id, _output_dir(root, state), root.parent)
 
 
 def _is_download(root: Path) -> bool:

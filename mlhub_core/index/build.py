@@ -263,6 +263,7 @@ class Build:
             found.agreement,
             _settled_paths(found, clashes),
             lambda path: is_there(hash(path)),
+            found.above,
             found.remarks.add,
         )
         written = _Written(found, self._root)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from mlhub_core.index.hrefs import BEYOND, linked_paths
+from mlhub_core.index.hrefs import above_of, linked_paths
 from mlhub_core.index.items import Item
 from mlhub_core.index.places import Bounds
 from mlhub_core.index.save_paths import Claim, Clashes, settle_collections
@@ -121,7 +121,8 @@ class Findings:
         collection_claims: What the assets of collections claim, by collection.
         collection_ids: Ids of collections by their directories; of several in one, the last.
         guessed: Directories that were taken for collections.
-        files: Hashes of the paths of all files.
+        files: Hashes of the paths of all files, and of what those beside the root are called there.
+        above: Where directories above the root are, by what they are called from there.
         held_files: Hashes of folded paths of files that an asset's may come to.
         held_directories: Hashes of folded paths of directories, likewise.
     """
@@ -144,7 +145,7 @@ class Findings:
         self.files = array("q")
         self.held_files = array("q")
         self.held_directories = array("q")
-        self._beside = array("q")
+        self.above: dict[str, str] = {}
         self._links: list[tuple[str, bytes]] = []
 
     @property
@@ -171,11 +172,13 @@ class Findings:
         if hrefs:
             self._links.append((path, zlib.compress(orjson.dumps(hrefs), 1)))
 
-    def file(self, path: str, *, is_beside: bool) -> None:
-        """Note a file of the catalog."""
+    def file(self, path: str, beyond: str) -> None:
+        """Note a file of the catalog, and what it is called from the root if it lies beside it."""
         self.files.append(hash(path))
-        if is_beside:
-            self._beside.append(hash(f"{BEYOND}/{path}"))
+        if beyond:
+            self.files.append(hash(beyond))
+            up = above_of(beyond)
+            self.above[up] = path.removesuffix(beyond.removeprefix(up))
 
     def hold(self, path: str) -> None:
         """Note what a file of the catalog may be in the way of.
@@ -193,9 +196,6 @@ class Findings:
 
     def finish(self) -> None:
         """Note what is known only now that all has been read."""
-        if len(self._beside) < len(self.files):
-            # There is a root: what lies beside it is called so from within.
-            self.files.extend(self._beside)
         self._note_absent()
 
     def clashes(self, before: Clashes) -> Clashes:

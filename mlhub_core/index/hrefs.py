@@ -6,11 +6,11 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
+from mlhub_core.sources.members import BEYOND
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """Two characters at least: one is a drive letter."""
 
-BEYOND = "%2E%2E"
-"""A directory above that of the dataset, as a component of a path."""
 _DECODED = re.compile("[%?#]")
 _API_ITEM = re.compile("/(collections/[^/?#]+/items/[^/?#]+)/?(?:[?#].*)?$")
 """How a STAC API calls an item."""
@@ -56,6 +56,11 @@ def resolve(href: str, directory: str, self_url: str | None) -> str | Relative:
     if href.startswith("//"):
         return url or "https:" + href
     return Relative(_candidates(href, directory), url)
+
+
+def above_of(path: str) -> str:
+    """The directories above the root that a path begins with, each with its slash."""
+    return f"{BEYOND}/" * path.count(f"{BEYOND}/")
 
 
 def linked_paths(href: str, directory: str) -> tuple[str, ...]:

@@ -229,9 +229,9 @@ def _collection_of(item: JsonObject, directory: str, complain: Complain) -> tupl
     for relation in ("collection", "parent"):
         for href in links_of(item, relation):
             linked = linked_directory(href, directory)
-            if linked:
+            if linked is not None:
                 complain("names no collection: taken for one of the directory it links to")
-                return linked.rpartition("/")[2], linked
+                return linked.rpartition("/")[2] or "uncollected", linked
     above = directory.rpartition("/")[0] or directory
     complain("names no collection: taken for one of the directory above it")
     return above.rpartition("/")[2] or "uncollected", above

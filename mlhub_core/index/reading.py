@@ -50,7 +50,7 @@ class Reading:
     def read(self, document: Document) -> None:
         """Read a document."""
         path, findings = document.path, self.findings
-        findings.file(path, is_beside=document.is_beside)
+        findings.file(path, document.beyond)
         if document.problem:
             findings.lack(path, document.problem)
         if document.has_more:

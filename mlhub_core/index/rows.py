@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlhub_core.index.findings import Agreement
-from mlhub_core.index.hrefs import BEYOND, Relative
+from mlhub_core.index.hrefs import Relative, above_of
 from mlhub_core.index.items import Asset, Item
 from mlhub_core.index.save_paths import Claim, Clashes, claim_of
 from mlhub_core.index.schema import box_array, index_schema, texts_type
@@ -254,6 +254,7 @@ class Finisher:
         agreement: On common assets.
         save_paths: Save paths by ``(collection id, item id, claim)`` of those that clashed.
         is_there: Whether the catalog holds a file, by its path.
+        above: Where directories above the catalog's root are, by what they are called from there.
         complain: Told of hrefs that lead nowhere: collection or item, and what is wrong.
     """
 
@@ -262,6 +263,7 @@ class Finisher:
     agreement: Agreement
     save_paths: Mapping[tuple[str, str | None, Claim], str]
     is_there: Callable[[str], bool]
+    above: Mapping[str, str]
     complain: Callable[[str, str], None]
 
     def finish(self, columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,7 +294,8 @@ class Finisher:
     def _href(self, owner: str, key: str, candidates: Sequence[str], url: str | None) -> str:
         for candidate in candidates:
             if self.is_there(candidate):
-                return f"{self.root}/{candidate.removeprefix(f'{BEYOND}/')}"
+                up = above_of(candidate)
+                return f"{self.root}/{self.above.get(up, up)}{candidate.removeprefix(up)}"
         if url:
             return url
         self.complain(

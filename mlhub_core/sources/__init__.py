@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import NamedTuple
 
 from mlhub_core.exceptions import InvalidArgument
-from mlhub_core.paths import DownloadPaths, user_path
+from mlhub_core.paths import DownloadPaths, archive_ending, user_path
 from mlhub_core.sources.base import SOURCE_NAME, Source, SourceSpec
 from mlhub_core.state import read_state
 
+_LOOKS_LIKE_PATH = re.compile(r"[/\\.~]")
+"""What an id has none of: where a download lies already, its directory is called as its dataset."""
 _ENTRY_POINTS = "mlhub_core.sources"
-_ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 
 class Kind(NamedTuple):
@@ -41,12 +44,53 @@ class Kind(NamedTuple):
 KINDS = {
     "archive": Kind(
         "mlhub_core.sources.archive:LocalArchive",
-        lambda text: "://" not in text and text.lower().endswith(_ARCHIVES),
+        lambda text: "://" not in text and (archive_ending(text) is not None or is_archive(text)),
         is_local=True,
     ),
     "mlhub": Kind("mlhub_core.sources.mlhub:HubDataset", lambda text: True),
 }
 """Kinds of sources by name; the first that a text may mean is taken."""
+
+
+def is_archive(text: str) -> bool:
+    """Whether a text is the path of a file that begins as an archive does; an id is none."""
+    from mlhub_core.sources.formats import looks_like_archive
+
+    if not _LOOKS_LIKE_PATH.search(text):
+        return False
+    try:
+        path = Path(text).expanduser()
+        return path.is_file() and looks_like_archive(path)
+    except (OSError, RuntimeError, ValueError):  # no name of a file, or no such home
+        return False
+
+
+def paths_for(
+    spec: SourceSpec,
+    dataset_id: str,
+    output_dir: str | Path | None = None,
+    asset_output_dir: str | Path | None = None,
+) -> DownloadPaths:
+    """Where everything of a dataset goes that comes from a source.
+
+    Args:
+        spec: The source.
+        dataset_id: What the dataset is called.
+        output_dir: As for :meth:`DownloadPaths.of`.
+        asset_output_dir: As for :meth:`DownloadPaths.of`.
+
+    Raises:
+        InvalidArgument: if a directory is none.
+    """
+    paths = DownloadPaths.of(dataset_id, output_dir, asset_output_dir)
+    if not _is("archive", spec):
+        return paths
+    return replace(paths, archive_ending=archive_ending(spec.text.strip()) or ".tar.gz")
+
+
+def _is(kind: str, spec: SourceSpec) -> bool:
+    """Whether a source is of a kind; no module of somebody else's is needed to tell."""
+    return spec.type == kind or (spec.type is None and _kind(spec) is KINDS[kind])
 
 
 def open_source(
@@ -105,10 +149,26 @@ def source_of(
         InvalidArgument: if what was written down can be none, or is of a later version.
         StorageError: if our state cannot be read.
     """
-    place = paths.state_dir / SOURCE_NAME
+    spec = spec_of(paths.state_dir)
+    if spec is None:
+        spec = SourceSpec(paths.dataset_id)
+    return open_source(spec, api_key=api_key, profile=profile)
+
+
+def spec_of(state_dir: Path) -> SourceSpec | None:
+    """What a download was written down to come from; None for the hub's dataset of its id.
+
+    Args:
+        state_dir: The download's state.
+
+    Raises:
+        InvalidArgument: if it is of a later version.
+        StorageError: if our state cannot be read.
+    """
+    place = state_dir / SOURCE_NAME
     state = read_state(place)
     if state is None:
-        return open_source(paths.dataset_id, api_key=api_key, profile=profile)
+        return None
     try:
         version = state.pop("version")
         spec = SourceSpec(state["source"]) if version == 1 else SourceSpec(**state)
@@ -118,4 +178,4 @@ def source_of(
         raise InvalidArgument(
             f"{place} is of a later version: use the mlhub that made it, or name the source."
         )
-    return open_source(spec, api_key=api_key, profile=profile)
+    return spec

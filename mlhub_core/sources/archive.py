@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 from mlhub_core.exceptions import (
@@ -23,20 +22,18 @@ from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
 from mlhub_core.sources.base import DatasetInfo, SourceSpec, Unarchived, note_source
-from mlhub_core.sources.documents import Document, Kind, parse_document
-from mlhub_core.sources.members import files_in, relative_name, shown
-from mlhub_core.sources.tar import Member, MemberKind, TarStream
+from mlhub_core.sources.documents import Document, Kind, is_json, parse_document
+from mlhub_core.sources.formats import open_archive
+from mlhub_core.sources.members import Member, MemberStream, shown
+from mlhub_core.sources.roots import files_in, root_of
 from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.state import open_state
 from mlhub_core.threads import StopFlag
 
-_LOOKED_AT = 1000
-"""Files that say whether the archive has one directory at its top, and what its title is."""
-
 
 @dataclass(frozen=True, slots=True)
 class CatalogArchive:
-    """A complete, verified ``{dataset_id}.tar.gz`` on disk.
+    """A complete, verified catalog archive on disk.
 
     Attributes:
         path: The file.
@@ -73,10 +70,9 @@ class CatalogArchive:
             StorageError: if it cannot be read.
             Interrupted: if ``stop`` is set.
         """
-        with TarStream(self.path, limits, stop=stop, on_read=on_read) as stream:
-            for path, member, is_beside in files_in(stream, self.dataset_id):
-                document = _document(path, member, stream, limits)
-                yield document._replace(is_beside=is_beside)
+        with open_archive(self.path, limits, stop=stop, on_read=on_read) as stream:
+            for path, member, beyond in files_in(stream, self.dataset_id):
+                yield _document(path, member, stream, limits)._replace(beyond=beyond)
 
     def unpack(
         self,
@@ -99,7 +95,7 @@ class LocalArchive:
 
     Attributes:
         path: The file.
-        dataset_id: Its dataset: as the directory in it is called, else as the file is.
+        dataset_id: Its dataset, see :mod:`~mlhub_core.sources.roots`.
     """
 
     path: Path
@@ -116,27 +112,27 @@ class LocalArchive:
 
         Args:
             text: The path.
-            dataset_id: Its dataset; by default what the directory in it is called.
+            dataset_id: Its dataset; None for what :mod:`~mlhub_core.sources.roots` finds.
 
         Raises:
-            InvalidArgument: if there is no such file.
-            ArchiveCorrupt: if it is no archive.
+            InvalidArgument: if there is no such file, or no STAC in it.
+            CatalogError: if it is no archive, or cannot be read.
             StorageError: if it cannot be read.
         """
         path = user_path(str(text).strip() if isinstance(text, str) else text)
         if not path.is_file():
-            raise InvalidArgument(f"{path} is no file: name a catalog archive, a tar.gz.")
-        return cls(path, dataset_id or _root(path))
+            raise InvalidArgument(f"{path} is no file: name a catalog archive, a tar.gz or a zip.")
+        root = root_of(path, dataset_id)
+        if not root.is_stac:
+            raise InvalidArgument(
+                f"{path} holds no STAC, neither a catalog nor a collection nor an item: name a "
+                "catalog archive."
+            )
+        return cls(path, root.dataset_id)
 
     def describe(self) -> DatasetInfo:
-        """Say what the dataset is: what the archive's first file says, and its size."""
-        title = None
-        catalog = CatalogArchive(self.path, self.dataset_id, 0, "")
-        for document in islice(catalog.read(ArchiveLimits()), _LOOKED_AT):
-            if document.path == "catalog.json" and document.objects:
-                found = document.objects[0].get("title")
-                title = found if isinstance(found, str) and found.strip() else None
-                break
+        """Say what the dataset is: what its root says, and the size of the archive."""
+        title = root_of(self.path, self.dataset_id).title
         return DatasetInfo(self.dataset_id, title, stac_catalog_size=self.path.stat().st_size)
 
     def identity(self, paths: DownloadPaths) -> str | None:
@@ -212,26 +208,12 @@ class LocalArchive:
             raise
 
 
-def _root(path: Path) -> str:
-    """The directory that all of a catalog lies in is called as its dataset is, else the archive."""
-    roots: set[str] = set()
-    with TarStream(path, ArchiveLimits()) as stream:
-        files = (member.name for member in stream if member.kind is MemberKind.FILE)
-        for raw in islice(files, _LOOKED_AT):
-            name, _ = relative_name(raw)
-            if name:
-                roots.add(name.partition("/")[0] if "/" in name else "")
-    whole = roots.pop() if len(roots) == 1 else ""
-    return whole or path.name.partition(".")[0] or "catalog"
-
-
-def _document(path: str, member: Member, stream: TarStream, limits: ArchiveLimits) -> Document:
-    ending = path[-8:].lower()
-    if not ending.endswith((".json", ".geojson")):
+def _document(path: str, member: Member, stream: MemberStream, limits: ArchiveLimits) -> Document:
+    if not is_json(path):
         return Document(path, Kind.FILE)
     if member.size <= limits.max_json_bytes:
         return parse_document(stream.read(), path)
-    if ending.endswith(".geojson"):
+    if path[-8:].lower() == ".geojson":
         problem = f"not read: {member.size:,} bytes are too many for an item"
         return Document(path, Kind.FILE, problem=problem)
     raise ArchiveLimitExceeded(
@@ -241,18 +223,20 @@ def _document(path: str, member: Member, stream: TarStream, limits: ArchiveLimit
 
 
 def is_archive(path: Path, through: bool) -> bool:
-    """Whether a file is a tar archive, packed or not, with anything in it.
+    """Whether a file is an archive with anything in it.
 
     A file that others left may begin with one state of the catalog and end with another: read
-    through, the checksum at the end of gzip has to fit all that is before it.
+    through, the checksums of the packing have to fit all that is before them.
     """
     members = 0
     try:
-        with TarStream(path, ArchiveLimits()) as stream:
+        with open_archive(path, ArchiveLimits()) as stream:
             for _ in stream:
                 members += 1
                 if not through:
                     break
+                for _ in stream.pieces():
+                    pass
     except ArchiveLimitExceeded:
         return True  # whoever reads it says so
     except ArchiveCorrupt:

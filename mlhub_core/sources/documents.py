@@ -36,7 +36,8 @@ class Document(NamedTuple):
         objects: The items, or the collection or catalog.
         has_more: Whether it has assets besides those of the objects.
         base: The URL that relative hrefs in it resolve against; None for that of its self link.
-        is_beside: Whether it lies beside the root rather than below it.
+        beyond: What it is called from the root, where it lies beside that: a path that leaves the
+            catalog, of one that is below it nothing.
         problem: Why it was not read.
     """
 
@@ -45,7 +46,7 @@ class Document(NamedTuple):
     objects: tuple[JsonObject, ...] = ()
     has_more: bool = False
     base: str | None = None
-    is_beside: bool = False
+    beyond: str = ""
     problem: str = ""
 
 
@@ -64,6 +65,11 @@ def parse_document(data: bytes, path: str) -> Document:
         except (ValueError, RecursionError):
             return Document(path, Kind.BROKEN)
     return recognise(value, path)
+
+
+def is_json(path: str) -> bool:
+    """Whether a file is meant to be JSON, by its name; what macOS puts beside each file is not."""
+    return path[-8:].lower().endswith((".json", ".geojson")) and "/._" not in f"/{path}"
 
 
 def recognise(value: Any, path: str) -> Document:

@@ -1,4 +1,4 @@
-"""The members of a catalog archive: where each may go on disk, and what is remarked about it.
+"""The members of a catalog archive: what one is, where it may go, and what is remarked about it.
 
 One function makes a name safe, one says where it lies in the dataset's directory. Both say why
 not, in words for people: a member that may go nowhere is worth a remark, and stops nothing.
@@ -8,21 +8,86 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple, Protocol, Self
 
-from mlhub_core.paths import COMMON_DIRECTORY, case_key, is_ours, safe_name
+from mlhub_core.exceptions import ArchiveLimitExceeded
+from mlhub_core.paths import COMMON_DIRECTORY, case_key, is_ours
 from mlhub_core.redact import redact
-from mlhub_core.sources.tar import Member, MemberKind, TarStream
+from mlhub_core.settings import ArchiveLimits
 
 _MAX_COMPONENT_BYTES = 255
 _MAX_PATH_BYTES = 3800
 """Linux takes 4,096 for the whole path, of which the output directory needs some."""
 _DRIVE = re.compile(r"[A-Za-z]:")
 
-_TOPS = frozenset({"catalog.json", "collection.json"})
-"""The file that everything else of a catalog hangs on."""
+BEYOND = "%2E%2E"
+"""A directory above that of the dataset, as a component of a path."""
 _MAX_TEXT = 300
 """Characters of one remark. Names and hrefs come from strangers and can be of any length."""
+
+
+class MemberKind(StrEnum):
+    """What a member is; the value is what people read."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    SYMLINK = "symbolic link"
+    HARDLINK = "hard link"
+    CHARACTER_DEVICE = "character device"
+    BLOCK_DEVICE = "block device"
+    FIFO = "named pipe"
+    SPARSE = "sparse file"
+    UNKNOWN = "member of unknown type"
+
+
+class Member(NamedTuple):
+    """One member of an archive.
+
+    Attributes:
+        name: As the archive has it. Never use it as a path; see :func:`relative_name`.
+        kind: What it is.
+        size: Bytes of its data.
+    """
+
+    name: str
+    kind: MemberKind
+    size: int
+
+
+class MemberStream(Protocol):
+    """The members of an archive, one after the other, in bounded memory."""
+
+    @property
+    def path(self) -> Path:
+        """The archive."""
+
+    @property
+    def limits(self) -> ArchiveLimits:
+        """Caps."""
+
+    def __enter__(self) -> Self:
+        """Begin; the archive is closed at the end of the block."""
+
+    def __exit__(self, *error: object) -> None:
+        """Close the archive."""
+
+    def __iter__(self) -> Iterator[Member]:
+        """Go through the members.
+
+        Raises:
+            ArchiveCorrupt: if the archive is broken off, damaged, or none.
+            ArchiveLimitExceeded: if it holds more than the caps allow.
+            StorageError: if it cannot be read.
+            Interrupted: if the stop flag is set.
+        """
+
+    def read(self) -> bytes:
+        """All that is left of the data of the current member. Look at its size first."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """The data of the current member, a piece at a time."""
 
 
 def relative_name(raw: str) -> tuple[str, str]:
@@ -62,21 +127,20 @@ def relative_name(raw: str) -> tuple[str, str]:
 class Placement:
     """Where members lie in the dataset's directory.
 
-    A member below ``{dataset_id}/`` goes where it says, any other below the dataset's directory
-    all the same: never next to it. An archive that begins with the dataset's own catalog has no
-    such directory, and one of that name in it is a part of the catalog.
+    A member below the root of the catalog goes where it says from there on, any other below the
+    dataset's directory all the same, with all of its path: never next to it.
 
     Attributes:
-        is_below: Whether the last member lay in ``{dataset_id}/``.
+        beyond: What the last member is called from the root, where it lies beside it; else empty.
 
     Args:
-        dataset_id: The dataset's id.
+        folder: The root's folder in the archive; empty for the top.
     """
 
-    def __init__(self, dataset_id: str) -> None:
-        self._roots = frozenset({dataset_id, safe_name(dataset_id)})
-        self._is_begun = False
-        self.is_below = False
+    def __init__(self, folder: str) -> None:
+        self._within = f"{folder}/" if folder else ""
+        self._parts = folder.split("/") if folder else []
+        self.beyond = ""
 
     def place(self, raw: str) -> tuple[str, str]:
         """Find the place of a file.
@@ -90,14 +154,11 @@ class Placement:
         name, why = relative_name(raw)
         if why:
             return "", why
-        root, _, rest = name.partition("/")
-        if not self._is_begun and name in _TOPS:
-            self._roots = frozenset()
-        self.is_below = root in self._roots
-        self._is_begun = self._is_begun or self.is_below
-        path = rest if self.is_below else name
-        if not path:
+        if f"{name}/" == self._within:
             return "", "it stands where the dataset's directory goes"
+        is_below = name.startswith(self._within)
+        path = name[len(self._within) :] if is_below else name
+        self.beyond = "" if is_below else self._seen(name)
         first, deeper, _ = path.partition("/")
         if is_ours(first):
             return "", "it stands where our own state goes"
@@ -105,35 +166,22 @@ class Placement:
             return "", "it stands where the directory of common assets goes"
         return path, ""
 
-
-class Placed(NamedTuple):
-    """A file of an archive, and its place in the catalog's directory.
-
-    Attributes:
-        path: The place, relative to the directory.
-        member: The file.
-        is_beside: Whether it lies beside the directory in the archive.
-    """
-
-    path: str
-    member: Member
-    is_beside: bool
+    def _seen(self, name: str) -> str:
+        parts = name.split("/")
+        shared = 0
+        for mine, theirs in zip(self._parts, parts[:-1], strict=False):
+            if mine != theirs:
+                break
+            shared += 1
+        return "/".join([BEYOND] * (len(self._parts) - shared) + parts[shared:])
 
 
-def files_in(stream: TarStream, dataset_id: str) -> Iterator[Placed]:
-    """The files of an archive that have a place in the catalog's directory.
-
-    Raises:
-        CatalogError: if it cannot be read.
-        StorageError: if the disk refuses.
-        Interrupted: if the stream's stop flag is set.
-    """
-    placement = Placement(dataset_id)
-    for member in stream:
-        if member.kind is MemberKind.FILE:
-            path, _ = placement.place(member.name)
-            if path:  # of the others, whoever unarchives it tells
-                yield Placed(path, member, not placement.is_below)
+def too_many(path: Path, limits: ArchiveLimits) -> ArchiveLimitExceeded:
+    """The error for an archive of more members than it may have; the caller raises it."""
+    return ArchiveLimitExceeded(
+        f"{path} holds more than {limits.max_members:,} members: if you trust it, "
+        "raise ArchiveLimits.max_members (--max-members)."
+    )
 
 
 def shown(text: object) -> str:

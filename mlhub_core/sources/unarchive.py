@@ -2,7 +2,7 @@
 
 What makes a catalog on disk believed is a marker, ``.mlhub/unarchived.json``: it names the archive
 by its digest and is removed before the first file is written and written after the last. While it
-fits, nothing is looked at again but ``catalog.json``; a file that somebody deleted or changed since
+fits, nothing is looked at again but the root's file; a file that somebody deleted or changed since
 comes back with ``overwrite`` only, because finding it would cost a look at every file. Without it
 every file is compared with the archive, and what differs is replaced: half a file left by a kill,
 files of an older archive, files of the reference client. Files that are not in the archive, such as
@@ -28,8 +28,9 @@ from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
 from mlhub_core.sources.base import Catalog, Unarchived
-from mlhub_core.sources.members import Placement, Remarks
-from mlhub_core.sources.tar import Member, MemberKind, TarStream
+from mlhub_core.sources.formats import open_archive
+from mlhub_core.sources.members import Member, MemberKind, MemberStream, Placement, Remarks
+from mlhub_core.sources.roots import ROOT_FILES, root_of
 from mlhub_core.sources.tree import Outcome, Tree
 from mlhub_core.state import read_state, remove_state, write_state
 from mlhub_core.threads import StopFlag
@@ -48,7 +49,7 @@ _IN_MEMORY = 8 * MIB
 
 
 class ArchivedCatalog(Catalog, Protocol):
-    """A catalog that is a ``tar.gz``."""
+    """A catalog that is an archive."""
 
     @property
     def path(self) -> Path:
@@ -77,7 +78,7 @@ def unarchive(
     Raises:
         ArchiveCorrupt: if the archive is broken off or damaged.
         ArchiveLimitExceeded: if it holds more than the caps allow.
-        CatalogError: if there is no ``catalog.json`` in it.
+        CatalogError: if there is no STAC in it.
         StorageError: if the disk refuses.
         Interrupted: if ``stop`` is set.
     """
@@ -90,7 +91,7 @@ def unarchive(
         done = extraction.run(stop, on_progress)
         _check(done, archive, paths)
         facts = {name: getattr(done, name) for name in _FACTS}
-        write_state(marker, _marker(archive, paths) | facts)
+        write_state(marker, _marker(archive, paths) | facts | {"root": _root_file(paths)})
     on_progress(
         Progress(
             Stage.UNARCHIVE,
@@ -111,11 +112,31 @@ def _check(done: Unarchived, archive: ArchivedCatalog, paths: DownloadPaths) -> 
             done.oddity_count,
             done.oddities[0],
         )
-    if not (paths.catalog_dir / "catalog.json").is_file():
+    if _root_file(paths) is None and not root_of(archive.path, archive.dataset_id).is_stac:
         raise CatalogError(
-            f"{archive.path} holds no {archive.dataset_id}/catalog.json: it is not the catalog of "
-            f"this dataset: {FETCH_ANEW}."
+            f"{archive.path} holds no STAC, neither a catalog.json nor a collection nor an item: "
+            f"it is not the catalog of this dataset: {FETCH_ANEW}."
         )
+
+
+def is_unarchived(paths: DownloadPaths) -> bool:
+    """Whether a catalog was unarchived, and its root's file still lies there.
+
+    Raises:
+        StorageError: if our state cannot be read.
+    """
+    return _has_root(read_state(paths.state_dir / UNARCHIVED_NAME), paths)
+
+
+def _has_root(state: dict[str, Any] | None, paths: DownloadPaths) -> bool:
+    """Whether the root's file that a marker names lies there; there may be none."""
+    name = None if state is None else state.get("root", "catalog.json")
+    return state is not None and (name is None or (paths.catalog_dir / str(name)).is_file())
+
+
+def _root_file(paths: DownloadPaths) -> str | None:
+    """The file that everything else of the catalog hangs on; None where there are only items."""
+    return next((name for name in ROOT_FILES if (paths.catalog_dir / name).is_file()), None)
 
 
 class Extraction:
@@ -176,7 +197,7 @@ class Extraction:
             stop.check()
         path, limits = self._archive.path, self._limits
         try:
-            with TarStream(path, limits, stop=stop, on_read=report) as stream:
+            with open_archive(path, limits, stop=stop, on_read=report) as stream:
                 self._extract(stream)
         except (ArchiveLimitExceeded, StorageError) as error:
             if isinstance(error, ArchiveLimitExceeded) or error.errno == errno.ENOSPC:
@@ -192,8 +213,9 @@ class Extraction:
             oddity_count=self._remarks.count,
         )
 
-    def _extract(self, stream: TarStream) -> None:
-        placement = Placement(self._archive.dataset_id)
+    def _extract(self, stream: MemberStream) -> None:
+        root = root_of(self._archive.path, self._archive.dataset_id, self._limits)
+        placement = Placement(root.folder)
         for member in stream:
             if member.kind is not MemberKind.FILE:
                 # Directories are made for the files in them; an empty one says nothing.
@@ -208,7 +230,7 @@ class Extraction:
             else:
                 self._file(path, member, stream)
 
-    def _file(self, path: str, member: Member, stream: TarStream) -> None:
+    def _file(self, path: str, member: Member, stream: MemberStream) -> None:
         self._room.take(member.size)
         if member.size <= _IN_MEMORY:
             data = stream.read()
@@ -249,7 +271,7 @@ def _already_done(
     state = read_state(marker)
     if state is None or state != state | _marker(archive, paths):
         return None
-    if not (paths.catalog_dir / "catalog.json").is_file():
+    if not _has_root(state, paths):
         return None
     facts = {"directory": paths.catalog_dir, "written": 0, "kept": state.get("files")}
     try:

@@ -19,8 +19,8 @@ from mlhub_core.exceptions import StorageError, storage_error
 from mlhub_core.net.fetch import known_file
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.members import files_in
-from mlhub_core.sources.tar import TarStream
+from mlhub_core.sources.formats import open_archive
+from mlhub_core.sources.roots import files_in
 from mlhub_core.state import TRASH_NAME, open_state
 from mlhub_core.stores import is_safe
 from mlhub_core.sync.current import indexed_archive
@@ -85,7 +85,7 @@ def note_gone(
             now = names_in(paths.archive, paths.dataset_id, limits, stop)
             with (
                 open_state(paths.state_dir / _CATALOG_LIST, "a") as file,
-                TarStream(held, limits, stop=stop) as stream,
+                open_archive(held, limits, stop=stop) as stream,
             ):
                 names = (one.path for one in files_in(stream, paths.dataset_id))
                 gone = _missing(names, now)

@@ -21,8 +21,9 @@ from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.archive import CatalogArchive
-from mlhub_core.sources.members import files_in, shown
-from mlhub_core.sources.tar import TarStream
+from mlhub_core.sources.formats import open_archive
+from mlhub_core.sources.members import MemberStream, shown
+from mlhub_core.sources.roots import files_in
 from mlhub_core.sources.unarchive import Extraction
 from mlhub_core.state import read_state
 from mlhub_core.threads import StopFlag
@@ -46,7 +47,7 @@ def names_in(
         Interrupted: if ``stop`` is set.
     """
     names = NameSet()
-    with TarStream(archive, limits, stop=stop) as stream:
+    with open_archive(archive, limits, stop=stop) as stream:
         names.add(one.path for one in files_in(stream, dataset_id))
     return names
 
@@ -84,7 +85,7 @@ def check_catalog(
         names = names_in(paths.archive, paths.dataset_id, limits, stop)
         left_out = _not_extracted(paths, stop)
         if left_out is not None:
-            with TarStream(paths.archive, limits, stop=stop) as stream:
+            with open_archive(paths.archive, limits, stop=stop) as stream:
                 _compare(paths, stream, left_out, names.duplicates(), findings)
     except CatalogError as error:
         log.warning("%s Files named .json count as the catalog's.", error)
@@ -106,7 +107,7 @@ def _not_extracted(paths: DownloadPaths, stop: StopFlag) -> frozenset[str] | Non
 
 def _compare(
     paths: DownloadPaths,
-    stream: TarStream,
+    stream: MemberStream,
     left_out: frozenset[str],
     twice: NameSet,
     findings: Findings,

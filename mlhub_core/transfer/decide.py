@@ -137,7 +137,7 @@ class Decider:
 
     def __init__(self, run: Run, paths: DownloadPaths, if_exists: DownloadIfExistsOpts) -> None:
         self._run = run
-        self._output_dir, self._catalog_dir = paths.output_dir, paths.catalog_dir
+        self._paths = paths
         self._if_exists = if_exists
 
     def download_of(self, asset: Asset, entry: Entry | None) -> AssetDownload | None:
@@ -255,7 +255,8 @@ class Decider:
         return None
 
     def _locate(self, asset: Asset) -> Remote | InCatalog | Unusable:
-        return locate(asset.href, self._output_dir, self._catalog_dir, self._run.settings)
+        paths = self._paths
+        return locate(asset.href, paths.output_dir, paths.catalog_dir, self._run.settings)
 
 
 def _take_from_catalog(asset: Asset, path: Path, run: Run) -> None:

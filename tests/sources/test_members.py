@@ -68,6 +68,21 @@ def test_place(raw: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("raw", "path", "beyond"),
+    [
+        ("a/b/c/x.json", "x.json", ""),
+        ("a/b/x.json", "a/b/x.json", "%2E%2E/x.json"),
+        ("a/b/cc/x.json", "a/b/cc/x.json", "%2E%2E/cc/x.json"),
+        ("README", "README", "%2E%2E/%2E%2E/%2E%2E/README"),
+    ],
+)
+def test_beside_a_root_several_folders_deep(raw: str, path: str, beyond: str) -> None:
+    placement = Placement("a/b/c")
+    assert placement.place(raw) == (path, "")
+    assert placement.beyond == beyond
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         "demo/.mlhub/ledger/1",
@@ -86,12 +101,6 @@ def test_our_own_state_is_out_of_reach(raw: str) -> None:
     path, why = Placement("demo").place(raw)
     assert not path
     assert why
-
-
-def test_an_id_that_is_no_directory_name() -> None:
-    placement = Placement("ab:c")
-    assert placement.place("ab:c/x") == ("x", "")
-    assert placement.place("ab%3Ac/x") == ("x", "")
 
 
 def test_nothing_folds_to_the_first_letters_of_our_names_but_they() -> None:

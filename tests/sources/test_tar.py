@@ -19,7 +19,8 @@ from mlhub_core.exceptions import (
     StorageError,
 )
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.tar import Member, MemberKind, TarStream
+from mlhub_core.sources.members import Member, MemberKind
+from mlhub_core.sources.tar import TarStream
 from mlhub_core.threads import StopFlag
 from tests.index.kit import tar_bytes
 
@@ -195,14 +196,14 @@ def test_a_tar_without_end_blocks_counts_only_where_gzip_proves_it_whole(tmp_pat
         b"",
         b"\x1f",
         b"<html>" + b"x" * 2000,
-        b"PK\3\4" + b"\0" * 600,
+        b"PK" + b"\0" * 600,
         gzip.compress(b"hello", mtime=0),
     ],
 )
 def test_what_is_no_tar_says_so(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.tar.gz"
     path.write_bytes(data)
-    with pytest.raises(ArchiveCorrupt, match=r"x\.tar\.gz is no tar\.gz: name another"):
+    with pytest.raises(ArchiveCorrupt, match=r"x\.tar\.gz is no archive .*: name another"):
         read_all(path)
 
 
@@ -237,7 +238,7 @@ def test_base_256_size(tmp_path: Path) -> None:
 
 
 def test_base_256_negative_size(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveCorrupt, match=r"no tar\.gz"):
+    with pytest.raises(ArchiveCorrupt, match=r"no archive"):
         one(tmp_path, header(b"f", b"\xff" * 12) + END)
 
 
