@@ -234,13 +234,19 @@ class DownloadOptions(LimitOptions, TransferOptions, WhereOptions, FilterOptions
         return self
 
     def check_public(self) -> None:
-        """Check that neither these nor the hub's URL hold a login or a signature.
+        """Check that an orchestrator can have these: no login or signature in them, no pipe.
 
-        An orchestrator keeps parameters in its database, and error texts too, for all to see.
+        It keeps parameters in its database, and error texts too, for all to see; the hub's URL is
+        looked at as well. And its runs have no standard input.
 
         Raises:
             InvalidArgument: naming what does, and where secrets go.
         """
+        if self.dataset.strip() == "-":
+            raise InvalidArgument(
+                "dataset is -, standard input, which a flow run does not have: write the items "
+                "into a file, and name that."
+            )
         urls = [("dataset", self.dataset)]
         urls += [("mirrors", url) for pair in self.mirrors.items() for url in pair]
         urls += [("MLHUB_ROOT_URL", root_url()), ("dask_address", self.dask_address or "")]

@@ -90,13 +90,16 @@ def unarchive(
 ) -> Unarchived | None:
     """The catalog, out of its archive; None where there is nothing to unpack."""
     log.info("unarchive %s ...", archive.dataset_id)
-    return archive.unpack(
+    unarchived = archive.unpack(
         paths,
         if_exists=if_exists,
         limits=limits,
         stop=run.stop,
         on_progress=run.on_progress,
     )
+    if unarchived is None:
+        log.info("nothing to unpack")
+    return unarchived
 
 
 def index_assets(

@@ -39,20 +39,25 @@ def is_absolute(href: str) -> bool:
     return _SCHEME.match(href) is not None
 
 
-def resolve(href: str, directory: str, self_url: str | None) -> str | Relative:
+def resolve(
+    href: str, directory: str, self_url: str | None, base: str | None = None
+) -> str | Relative:
     """Find out what an href points at.
 
     Args:
         href: As the catalog has it.
         directory: Where the file that holds it lies, relative to the dataset's directory.
-        self_url: The absolute URL of that file, None where unknown.
+        self_url: The absolute URL that the file gives itself, None where unknown.
+        base: Where the file came from, if it is no file of an archive: it is next to that.
 
     Returns:
         A URL, or where to look once it is known what the archive holds.
     """
     if is_absolute(href):
         return href
-    url = _join(self_url, href)
+    url = _join(base or self_url, href)
+    if url is not None and base is not None:
+        return url
     if href.startswith("//"):
         return url or "https:" + href
     return Relative(_candidates(href, directory), url)

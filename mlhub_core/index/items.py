@@ -159,7 +159,7 @@ def read_assets(
         if assets is not None:
             complain("assets are not an object")
         return []
-    self_url = base or _self_url(owner)
+    self_url = _self_url(owner)
     found = []
     for key, asset in assets.items():
         try:
@@ -179,7 +179,7 @@ def read_assets(
         found.append(
             Asset(
                 key,
-                href if is_absolute(href) else resolve(href, directory, self_url),
+                href if is_absolute(href) else resolve(href, directory, self_url, base),
                 media_type,
                 _roles(key, get("roles"), complain),
                 size,

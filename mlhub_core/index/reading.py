@@ -55,7 +55,7 @@ class Reading:
             findings.lack(path, document.problem)
         if document.has_more:
             findings.lack(path, "it has assets, and is neither an item nor a collection")
-        if not self._objects(document):
+        if not self._objects(document) and document.base is None:
             findings.hold(path)
         for batch in (self._finished, self._waiting):
             if batch.is_full:

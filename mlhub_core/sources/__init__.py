@@ -13,6 +13,7 @@ from typing import NamedTuple
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.paths import DownloadPaths, archive_ending, user_path
 from mlhub_core.sources.base import SOURCE_NAME, Source, SourceSpec
+from mlhub_core.sources.naming import STDIN, is_url, means_items
 from mlhub_core.state import read_state
 
 _LOOKS_LIKE_PATH = re.compile(r"[/\\.~]")
@@ -42,6 +43,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
+    "items": Kind("mlhub_core.sources.items:ItemsSource", means_items, is_local=True),
     "archive": Kind(
         "mlhub_core.sources.archive:LocalArchive",
         lambda text: "://" not in text and (archive_ending(text) is not None or is_archive(text)),
@@ -117,9 +119,10 @@ def resolved(spec: SourceSpec) -> SourceSpec:
     Raises:
         InvalidArgument: if there is no such kind.
     """
-    if not _kind(spec).is_local:
+    text = spec.text.strip()
+    if not _kind(spec).is_local or is_url(text) or text == STDIN:
         return spec
-    return replace(spec, text=str(user_path(spec.text.strip())))
+    return replace(spec, text=str(user_path(text)))
 
 
 def _kind(spec: SourceSpec) -> Kind:

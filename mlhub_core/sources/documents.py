@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from mlhub_core.json_text import clean
 JsonObject = dict[str, Any]
 
 _MAX_DIGITS = 1000
+_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:")
+"""Two characters at least: one is a drive letter."""
 
 
 class Kind(Enum):
@@ -88,6 +91,30 @@ def as_json(value: Any) -> str:
         return orjson.dumps(value).decode()
     except TypeError:  # integers beyond 64 bits, or nested too deeply for orjson
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def called(item: JsonObject, dataset_id: str) -> str:
+    """The path of an item that has no file of its own, as a STAC API calls it.
+
+    Args:
+        item: The item.
+        dataset_id: Stands for a collection that it does not name.
+    """
+    collection, item_id = item.get("collection"), item.get("id")
+    if not (isinstance(collection, str) and collection):
+        return f"{dataset_id}/items/{item_id}"
+    return f"collections/{collection}/items/{item_id}"
+
+
+def self_url(owner: JsonObject) -> str | None:
+    """The URL of its link of ``rel: self``; None where that is none."""
+    links = owner.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("rel") == "self":
+            href = link.get("href")
+            if isinstance(href, str) and _URL.match(href):
+                return href
+    return None
 
 
 def _parse_leniently(data: bytes) -> Any:

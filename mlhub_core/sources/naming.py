@@ -1,0 +1,61 @@
+"""What the text that names a source says: pure functions, and a look at small files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mlhub_core.paths import user_path
+from mlhub_core.settings import MIB
+from mlhub_core.sources.documents import Kind, parse_document
+
+STDIN = "-"
+"""Standard input, as a source."""
+ITEMS_ENDINGS = (".ndjson", ".jsonl", ".geojson", ".geojsonl")
+"""Endings of names that mean items, also of URLs; ``.json`` may be anything."""
+_PACKINGS = (".gz", ".zst", ".bz2", ".xz")
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is a URL rather than a path."""
+    return "://" in text
+
+
+def file_name(text: str) -> str:
+    """The name of the file that a path or a URL names, without the ending of its packing."""
+    if is_url(text):
+        try:
+            text = unquote(urlsplit(text).path)
+        except ValueError:
+            return ""
+    name = Path(text.rstrip("/")).name
+    packing = next((one for one in _PACKINGS if name.lower().endswith(one)), "")
+    return name[: len(name) - len(packing)]
+
+
+def stem(text: str, otherwise: str) -> str:
+    """What a dataset is called by default that a file is: as the file, without its ending."""
+    name = "" if text == STDIN else file_name(text)
+    return name.rpartition(".")[0] or name or otherwise
+
+
+def means_items(text: str) -> bool:
+    """Whether a text means a file of items: by its ending; of JSON on this machine by a look."""
+    if text == STDIN:
+        return True
+    name = file_name(text).lower()
+    if name.endswith(ITEMS_ENDINGS):
+        return True
+    if is_url(text) or not name.endswith(".json"):
+        return False
+    return name not in ("catalog.json", "collection.json") and not _is_catalog(user_path(text))
+
+
+def _is_catalog(path: Path) -> bool:
+    """Whether a file is a catalog or collection; those are small, and read whole."""
+    try:
+        with path.open("rb") as file:
+            found = parse_document(file.read(MIB), path.name)
+    except OSError:
+        return False
+    return found.kind in (Kind.CATALOG, Kind.COLLECTION)
