@@ -19,7 +19,6 @@ from mlhub_core.exceptions import (
     ArchiveLimitExceeded,
     CatalogError,
     InvalidArgument,
-    StorageError,
     storage_errors,
 )
 from mlhub_core.if_exists import DownloadIfExistsOpts
@@ -48,9 +47,7 @@ from mlhub_core.threads import StopFlag
 
 _KEPT_NAME = "items.json"
 """In the directory of what sources keep: what came by a URL or standard input."""
-_HOW = (
-    "name a file of STAC items: an ItemCollection (.json, .geojson), or an item a line (.ndjson)"
-)
+_HOW = "name a file of STAC items: an ItemCollection (.json, .geojson), or an item a line (.ndjson)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,9 +172,7 @@ def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(Path().iterdir()) == []
 
 
-def test_an_empty_pipe(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_empty_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pipe(b"", monkeypatch)
     assert main(["download", "-", "--output-dir", "out", "-q"]) == 2
     assert "Standard input holds no STAC items" in capsys.readouterr().err
