@@ -99,10 +99,10 @@ class JsonText:
                         continue
                     raise self._wrong("it breaks off") from error
                 raise self._wrong(error.msg) from error
-            if not isinstance(value, dict | list | str) and self._text[end : end + 1] not in _ENDS:
-                # A number may go on behind what is here.
-                if self._more():
-                    continue
+            # A number may go on behind what is here.
+            is_over = isinstance(value, dict | list | str) or self._text[end : end + 1] in _ENDS
+            if not is_over and self._more():
+                continue
             self._at = end
             return clean(value) if self._is_unusual else value
 

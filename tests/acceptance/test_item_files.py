@@ -1,4 +1,4 @@
-"""STAC items in one file: an ItemCollection or an item a line, on disk, by URL, by standard input."""
+"""STAC items in one file: a collection or an item a line; on disk, by URL, by standard input."""
 
 from __future__ import annotations
 
