@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -144,8 +143,7 @@ class ItemsFile:
             CatalogError: if it is no JSON.
             StorageError: if it cannot be read.
         """
-        with closing(self.read(limits)) as documents:
-            return next((one.objects[0] for one in documents if one.objects), None)
+        return next((one.objects[0] for one in self.read(limits) if one.objects), None)
 
     def unpack(self, paths: DownloadPaths, **_: Any) -> None:
         """Nothing: there is no catalog to unpack."""
