@@ -86,6 +86,7 @@ class Loop:
             StorageError: from an exchange, or when the process may open no more files.
         """
         self._looked = time.monotonic()
+        self._exhausted = False  # run before, it had come to the end of another source
         try:
             while True:
                 stop.check()

@@ -26,7 +26,7 @@ WAIT_FIELDS = frozenset(
 """Fields in which servers say when they may be asked again."""
 _WANTED = WAIT_FIELDS | {
     *("connection", "content-encoding", "content-length", "content-md5", "content-range"),
-    *("content-type", "date", "etag", "last-modified", "transfer-encoding"),
+    *("content-type", "date", "etag", "last-modified", "location", "transfer-encoding"),
     "x-ms-blob-content-md5",
 }
 _STATUS = re.compile(rb"HTTP/\S*\s+([1-9][0-9][0-9])\b")
@@ -61,10 +61,17 @@ _CODINGS = {
 
 
 class ResponseHead(NamedTuple):
-    """Status and wanted fields, names in lower case."""
+    """Status and wanted fields, names in lower case.
+
+    Attributes:
+        status: The status code.
+        fields: The fields.
+        locations: Where the redirects that were followed led, in order.
+    """
 
     status: int
     fields: Mapping[str, str] = MappingProxyType({})
+    locations: tuple[str, ...] = ()
 
     def get(self, name: str) -> str | None:
         """A field's value, None when it is absent."""
@@ -84,9 +91,12 @@ def parse_head(lines: Iterable[bytes]) -> ResponseHead | None:
     """
     status = None
     fields: dict[str, str] = {}
+    locations: list[str] = []
     complete = False
     for line in lines:
         if line[:5] == b"HTTP/":  # another head: what went before was interim or a redirect
+            if status is not None and 300 <= status < 400 and "location" in fields:
+                locations.append(fields["location"])
             found = _STATUS.match(line)
             status = int(found[1]) if found else None
             fields, complete = {}, False
@@ -94,7 +104,9 @@ def parse_head(lines: Iterable[bytes]) -> ResponseHead | None:
             complete = True
         elif not complete and line[:1] not in (b" ", b"\t"):  # behind the end come trailers
             _add_field(fields, line.decode("latin-1"))
-    return ResponseHead(status, fields) if complete and status is not None else None
+    if not complete or status is None:
+        return None
+    return ResponseHead(status, fields, tuple(locations))
 
 
 def _add_field(fields: dict[str, str], line: str) -> None:
