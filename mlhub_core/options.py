@@ -205,7 +205,9 @@ class LimitOptions(Options):
     max_bytes: int = Field(default=ArchiveLimits.max_bytes, ge=1)
     """Cap on the unpacked bytes of a catalog archive."""
     max_json_bytes: int = Field(default=ArchiveLimits.max_json_bytes, ge=1)
-    """Cap on the bytes of one JSON file of a catalog archive."""
+    """Cap on the bytes of one JSON file of a catalog."""
+    max_depth: int = Field(default=ArchiveLimits.max_depth, ge=1)
+    """Cap on the links from the root of a catalog by URL to its documents."""
 
     def limits(self, **more: Any) -> ArchiveLimits:
         """The caps.
@@ -213,7 +215,9 @@ class LimitOptions(Options):
         Args:
             **more: Other fields of them.
         """
-        return ArchiveLimits(self.max_members, self.max_bytes, self.max_json_bytes, **more)
+        return ArchiveLimits(
+            self.max_members, self.max_bytes, self.max_json_bytes, self.max_depth, **more
+        )
 
 
 # The fields of the last base come first.

@@ -33,14 +33,16 @@ DEFAULT_ROOT_URL = "https://api.radiant.earth/mlhub/v1/"
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """Caps on what is taken out of a catalog archive, against archives made to do harm."""
+    """Caps on what is taken out of a catalog, against archives and servers made to do harm."""
 
     max_members: int = 20_000_000
-    """Members in all. The largest real catalogs hold a few millions."""
+    """Members or documents in all. The largest real catalogs hold a few millions."""
     max_bytes: int = 200 * 1000**3
     """Bytes in all, unpacked."""
     max_json_bytes: int = 64 * MIB
-    """Bytes of one JSON member: it is parsed in memory."""
+    """Bytes of one JSON document: it is parsed in memory."""
+    max_depth: int = 64
+    """Links from the root to a document of a catalog by URL: some go on for ever."""
     keep_free: int = 256 * MIB
     """Bytes of the disk that the archive and what it unpacks to leave for others, or a fiftieth of
     the disk if that is less. 0 for none, where a file system tells wrong numbers."""

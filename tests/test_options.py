@@ -86,7 +86,8 @@ def test_the_keyword_arguments_are_the_options() -> None:
     own = {"self", "api_key", "settings", "progress"}
     assert own <= set(parameters)
     of_settings = {"concurrency", "workers", "mirrors", "unarchive", "asset_db", "ignore_space"}
-    of_settings |= {"max_members", "max_bytes", "max_json_bytes", "runner", "dask_address"}
+    of_settings |= {"max_members", "max_bytes", "max_json_bytes", "max_depth"}
+    of_settings |= {"runner", "dask_address"}
     of_forms = {
         "dataset",
         "source_type",

@@ -77,7 +77,8 @@ class Reading:
         path, findings = document.path, self.findings
         if document.kind is Kind.ITEMS:
             return [self._item(document, at) for at in range(len(document.objects))] == [True]
-        if document.kind in (Kind.COLLECTION, Kind.CATALOG):
+        # Who knows the URLs of documents has followed their links, and says itself what is missing.
+        if document.kind in (Kind.COLLECTION, Kind.CATALOG) and document.base is None:
             links = [links_of(document.objects[0], relation) for relation in ("child", "item")]
             findings.link(path, [href for hrefs in links for href in hrefs])
         if document.kind is Kind.COLLECTION:

@@ -19,6 +19,7 @@ from mlhub_core.state import read_state
 _LOOKS_LIKE_PATH = re.compile(r"[/\\.~]")
 """What an id has none of: where a download lies already, its directory is called as its dataset."""
 _ENTRY_POINTS = "mlhub_core.sources"
+_ROOTS = ("/catalog.json", "/collection.json")
 
 
 class Kind(NamedTuple):
@@ -49,6 +50,11 @@ KINDS = {
         lambda text: "://" not in text and (archive_ending(text) is not None or is_archive(text)),
         is_local=True,
     ),
+    "static": Kind(
+        "mlhub_core.sources.static:StaticCatalog",
+        lambda text: is_url(text) and text.lower().endswith(_ROOTS),
+    ),
+    "url": Kind("mlhub_core.sources.web:WebSource", is_url),
     "mlhub": Kind("mlhub_core.sources.mlhub:HubDataset", lambda text: True),
 }
 """Kinds of sources by name; the first that a text may mean is taken."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ from mlhub_core.sources import open_source, source_of
 from mlhub_core.sources.archive import LocalArchive
 from mlhub_core.sources.base import SOURCE_NAME, SourceSpec, note_source
 from mlhub_core.sources.mlhub import HubDataset
+from mlhub_core.sources.static import StaticCatalog
+from mlhub_core.sources.web import WebSource
 from tests.index.kit import DATASET, item, rows_of, tree, write_archive
 
 
@@ -29,13 +32,28 @@ def opened(path: Path) -> LocalArchive:
     [
         ("bigearthnet_v1", "bigearthnet_v1"),
         ("10.6084/m9.figshare.12047478.v2", None),
-        ("https://x.test/catalog.tar.gz", None),
     ],
 )
 def test_all_else_is_a_hubs_dataset(text: str, dataset_id: str | None) -> None:
     source = open_source(text, api_key="s3cret", profile="p")
     assert source == HubDataset(text, "s3cret", "p")
     assert source.dataset_id == dataset_id
+    assert pickle.loads(pickle.dumps(source)) == source
+    assert "s3cret" not in repr(source)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("https://x.test/a/catalog.json", StaticCatalog),
+        ("HTTP://x.test/collection.json", StaticCatalog),
+        ("https://x.test/stac", WebSource),
+    ],
+)
+def test_a_url_is_asked_what_it_is_where_it_does_not_say(text: str, kind: type[Any]) -> None:
+    source = open_source(text, api_key="s3cret", profile="p")
+    assert type(source) is kind
+    assert source.dataset_id is None
     assert pickle.loads(pickle.dumps(source)) == source
     assert "s3cret" not in repr(source)
 

@@ -1,0 +1,238 @@
+"""A crawl: the documents of a catalog by URL, found by their links, as many at a time as may be.
+
+What is still to be asked for lies in the document store, and so do the answers, from the turn of
+the loop on in which they came. So memory does not grow with the catalog, a crawl that was killed
+goes on where it was, and documents of an earlier crawl are asked for by their validators: of what
+has not changed no body comes.
+
+Each URL is asked for once, so circles end. Links are followed to any host, as PySTAC follows them;
+what they lead to is bounded by the caps of :class:`~mlhub_core.settings.ArchiveLimits`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+from mlhub_core.exceptions import ArchiveLimitExceeded, InvalidArgument
+from mlhub_core.json_text import parse_json
+from mlhub_core.net.documents import Answer, DocumentRequest, document_url
+from mlhub_core.net.http import Loop
+from mlhub_core.net.limits import limits_for
+from mlhub_core.paths import https_url
+from mlhub_core.progress import Progress, ProgressSink, Stage
+from mlhub_core.settings import ArchiveLimits, TransferSettings
+from mlhub_core.sources.document_store import DocumentStore, Fetched, Pending
+from mlhub_core.sources.documents import Document, JsonObject, Kind, parse_document
+from mlhub_core.sources.members import shown
+from mlhub_core.threads import StopFlag
+
+_LOOK_AHEAD = 1000
+"""Documents to be asked for that are in memory."""
+_PROGRESS_SECONDS = 0.1
+_STAC = (Kind.ITEMS, Kind.COLLECTION, Kind.CATALOG)
+_BEYOND = "%2E%2E"
+"""A directory above that of the root, as a component of a path."""
+
+
+class Root(NamedTuple):
+    """Where a crawl begins.
+
+    Attributes:
+        url: What was asked for.
+        login: Of its host, as it stands in a URL; no other host gets it.
+        answer: What was answered a moment ago; None where it is to be asked for.
+    """
+
+    url: str
+    login: str = ""
+    answer: Answer | None = None
+
+    def login_for(self, url: str) -> str:
+        """The login that goes with a URL."""
+        return self.login if urlsplit(url)[:2] == urlsplit(self.url)[:2] else ""
+
+
+class Crawl:
+    """A crawl of one catalog.
+
+    Args:
+        root: Where it begins.
+        store: Where the documents go; its harvest has begun.
+        collections: Those whose items are wanted; none means all.
+        settings: How to ask.
+        limits: Caps.
+        stop: Ends the work early.
+        on_progress: Gets documents, as ``Stage.CATALOG``.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        store: DocumentStore,
+        collections: tuple[str, ...],
+        settings: TransferSettings,
+        limits: ArchiveLimits,
+        stop: StopFlag,
+        on_progress: ProgressSink,
+    ) -> None:
+        self._root = root
+        self._store = store
+        self._collections = frozenset(collections)
+        self._settings = settings
+        self._limits = limits
+        self._stop = stop
+        self._on_progress = on_progress
+        self._top = store.note.get("top", "")
+        self._after = 0
+        self._fetched: list[Fetched] = []
+        self._wanted: dict[str, tuple[str, str, int]] = {}
+        self._told = 0.0
+
+    def run(self) -> None:
+        """Ask for all documents that are not here yet.
+
+        Raises:
+            ArchiveLimitExceeded: if there are more than the caps allow.
+            StorageError: if the disk refuses.
+            Interrupted: if asked to stop.
+        """
+        root = self._root
+        if not self._top:
+            self._top = root.answer.base if root.answer else root.url
+            path = path_of(self._top, self._top)
+            self._store.add((), wanted=[(root.url, path, 0)], note={"top": self._top})
+        with closing(Loop(self._settings, limits_for(self._settings.concurrency))) as loop:
+            while True:
+                self._after = 0
+                requests = self._requests()
+                first = next(requests, None)
+                if first is None:
+                    return
+                loop.run(_chain(first, requests), self._tick, self._stop)
+                self._flush()
+
+    def _requests(self) -> Iterator[DocumentRequest]:
+        """Requests for all that is known now, in order."""
+        while True:
+            self._flush()  # what has just been answered may name more
+            pending = self._store.pending(self._after, _LOOK_AHEAD)
+            if not pending:
+                return
+            for document in pending:
+                self._after = max(self._after, document.number)
+                if self._root.answer is not None and document.url == self._root.url:
+                    self._take(document, self._root.answer)
+                else:
+                    yield self._request(document)
+
+    def _request(self, document: Pending) -> DocumentRequest:
+        return DocumentRequest(
+            document.url,
+            self._settings,
+            self._limits.max_json_bytes,
+            lambda answer: self._take(document, answer),
+            login=self._root.login_for(document.url),
+            validators=(document.etag, document.modified) if document.is_stored else (None, None),
+        )
+
+    def _take(self, document: Pending, answer: Answer) -> None:
+        """Take in an answer: it is stored, and its links are asked for, at the end of the turn."""
+        about = document.url, document.path, answer.base, answer.etag, answer.modified
+        url, path, base, etag, modified = about
+        problem = answer.problem and f"not to be had: {answer.problem}"
+        if answer.is_too_long:
+            problem += ": if you trust it, raise ArchiveLimits.max_json_bytes (--max-json-bytes)"
+        is_unchanged = not problem and answer.body is None
+        body = self._store.body(url) if is_unchanged else answer.body
+        if body is not None:
+            found = parse_document(body, path)
+            if found.kind in _STAC:
+                self._follow(found, body, base, document.depth)
+            else:
+                problem = (
+                    f"it is {found.kind.value}" if found.kind is Kind.OTHER else "it is no JSON"
+                )
+        stored = None if is_unchanged or problem else body
+        self._fetched.append(Fetched(url, stored, path, base, etag, modified, problem))
+
+    def _follow(self, document: Document, body: bytes, base: str, depth: int) -> None:
+        """Note the links of a document."""
+        if document.kind is not Kind.ITEMS:
+            relations = _relations(document, self._collections)
+            for href in hrefs_of(document.objects[0], relations):
+                self._want(href, base, depth + 1)
+        elif document.objects and b'"next"' in body:  # items may come in pages
+            page = parse_json(body)
+            for href in hrefs_of(page, ("next",)) if page.get("type") != "Feature" else ():
+                self._want(href, base, depth)
+
+    def _want(self, href: str, base: str, depth: int) -> None:
+        try:
+            url = document_url(https_url(urljoin(base, href)))
+        except (ValueError, InvalidArgument):
+            problem = "not to be had: no URL that is asked from here"
+            self._fetched.append(Fetched(href, None, href, base, problem=problem))
+            return
+        if depth > self._limits.max_depth:
+            raise ArchiveLimitExceeded(
+                f"The catalog goes on more than {self._limits.max_depth} links deep, at "
+                f"{shown(url)}: if you trust it, raise ArchiveLimits.max_depth (--max-depth)."
+            )
+        self._wanted.setdefault(url, (url, path_of(url, self._top), depth))
+
+    def _flush(self) -> None:
+        """Store what has come: from here on a kill does not cost it."""
+        if self._fetched or self._wanted:
+            fetched, wanted = self._fetched, list(self._wanted.values())
+            self._fetched, self._wanted = [], {}
+            self._store.add(fetched, wanted=wanted)
+
+    def _tick(self) -> None:
+        self._flush()
+        now = time.monotonic()
+        if now - self._told >= _PROGRESS_SECONDS:
+            self._told = now
+            store = self._store
+            self._on_progress(Progress(Stage.CATALOG, store.answered, store.known, store.size))
+
+
+def _chain(first: DocumentRequest, others: Iterator[DocumentRequest]) -> Iterator[DocumentRequest]:
+    yield first
+    yield from others
+
+
+def _relations(document: Document, collections: frozenset[str]) -> tuple[str, ...]:
+    """Which links of a document are followed."""
+    is_left_out = document.kind is Kind.COLLECTION and collections.isdisjoint(
+        [str(document.objects[0].get("id"))]
+    )
+    return ("child",) if collections and is_left_out else ("child", "item", "items")
+
+
+def hrefs_of(raw: JsonObject, relations: tuple[str, ...]) -> Iterator[str]:
+    """The hrefs of the links of an object that are of some relations."""
+    links = raw.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("rel") in relations:
+            href = link.get("href")
+            if isinstance(href, str) and href.strip():
+                yield href.strip()
+
+
+def path_of(url: str, top: str) -> str:
+    """Where a document lies in the catalog, by its URL and that of the root."""
+    base, own = urlsplit(top), urlsplit(url)
+    name = f"?{own.query}" if own.query else ""
+    directory = base.path.rpartition("/")[0].split("/")[1:]
+    parts = own.path.split("/")[1:]
+    if own.netloc != base.netloc:
+        return "/".join([_BEYOND] * (len(directory) + 1) + [own.netloc, *parts]) + name
+    shared = 0
+    while shared < min(len(directory), len(parts) - 1) and directory[shared] == parts[shared]:
+        shared += 1
+    up = [_BEYOND] * (len(directory) - shared)
+    return "/".join([*up, *parts[shared:]]) + name or "catalog.json"

@@ -1,0 +1,230 @@
+"""A static catalog by URL: crawled, gone on with, synced by what has changed, its gaps told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlhub_core import Dataset
+from mlhub_core.cli import main
+from tests.acceptance.kit import collection, item
+from tests.faultserver import Fault, FaultServer, gzipped, html, redirect, status
+
+Json = dict[str, Any]
+ROOT = "/cat/catalog.json"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLHUB_ROOT_URL", "http://127.0.0.1:9/mlhub/v1/")
+    monkeypatch.setenv("MLHUB_API_KEY", "a-key-of-the-hub-alone")
+    monkeypatch.chdir(tmp_path)
+
+
+def link(rel: str, href: str) -> Json:
+    return {"rel": rel, "href": href}
+
+
+def put(server: FaultServer, path: str, document: Json, **more: Any) -> None:
+    server.put(path, json.dumps(document).encode(), **more)
+
+
+def publish(server: FaultServer, *names: str, per: int = 1) -> None:
+    """Two levels, relative links, as PySTAC writes them; an asset beside each item."""
+    links = [link("self", "./catalog.json"), link("root", "./catalog.json")]
+    for name in names:
+        links.append(link("child", f"./{name}/collection.json"))
+        whole = collection(name)
+        whole["links"] = [link("parent", "../catalog.json")]
+        for number in range(per):
+            own = f"{name}{number}"
+            whole["links"].append(link("item", f"./{own}/{own}.json"))
+            put(server, f"/cat/{name}/{own}/{own}.json", item(own, {"image": "./i.tif"}, name))
+            server.put(f"/cat/{name}/{own}/i.tif", own.encode() * 100)
+        put(server, f"/cat/{name}/collection.json", whole)
+    put(server, ROOT, {"type": "Catalog", "id": "tiny", "stac_version": "1.0.0", "links": links})
+
+
+def documents(server: FaultServer) -> Counter[str]:
+    return Counter(path for path in server.paths() if path.endswith(".json"))
+
+
+def images(directory: str = "out") -> dict[str, bytes]:
+    found = Path(directory).glob("*/*/*/image.tif")
+    return {path.parent.name: path.read_bytes() for path in found}
+
+
+def words(server: FaultServer, *more: str, path: str = ROOT) -> list[str]:
+    return [server.url(path), "--output-dir", "out", "-q", *more]
+
+
+def test_the_commands(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(server, "a", "b", per=2)
+    assert main(["download", *words(server)]) == 0
+    assert images() == {name: name.encode() * 100 for name in ("a0", "a1", "b0", "b1")}
+    assert set(documents(server).values()) == {1}
+    assert len(documents(server)) == 7
+    assert not any("key" in request.path for request in server.requests)
+    assert main(["verify", "out/tiny", "-q"]) == 0
+    server.forget()
+    assert main(["sync", *words(server)]) == 0
+    answers = {request.path: request.status for request in server.requests}
+    assert answers.pop(ROOT) == 200  # it says what the dataset is, before anything is known of it
+    assert {*answers.values()} == {304}
+    publish(server, "a", "b", per=3)
+    server.forget()
+    capsys.readouterr()
+    assert main(["sync", *words(server)]) == 0
+    assert "2 added" in capsys.readouterr().out
+    moved = {request.path for request in server.requests if request.status == 200}
+    new = {f"/cat/{name}/{name}2/{file}" for name in "ab" for file in (f"{name}2.json", "i.tif")}
+    assert moved == {ROOT, "/cat/a/collection.json", "/cat/b/collection.json"} | new
+
+
+def test_from_python(server: FaultServer) -> None:
+    publish(server, "a", "b")
+    report = Dataset.open(server.url(ROOT)).download("out", progress=False)
+    assert (report.dataset_id, report.fetched, report.missing) == ("tiny", 2, 0)
+
+
+def test_items_of_other_collections_are_not_asked_for(server: FaultServer) -> None:
+    publish(server, "a", "b", per=3)
+    assert main(["download", *words(server, "--collection", "b")]) == 0
+    assert images().keys() == {"b0", "b1", "b2"}
+    assert not any(path.startswith("/cat/a/a") for path in server.paths())
+    assert main(["download", *words(server, "--collection", "a")]) == 0
+    assert len(images()) == 6
+
+
+KILLED = "import sys; from mlhub_core.cli import main; main(sys.argv[1:])"
+
+
+def test_a_kill_costs_nothing_that_was_read(server: FaultServer) -> None:
+    publish(server, "a", "b", per=40)
+    command = [sys.executable, "-c", KILLED, "download", *words(server)]
+    run = subprocess.Popen(command, env={**os.environ, "PYTHONSAFEPATH": "1"})
+    server.when_asked("/cat/b/b30/b30.json", run.kill)
+    assert run.wait() == -signal.SIGKILL
+    store = Path("out/tiny/.mlhub/source/documents.sqlite")
+    with closing(sqlite3.connect(store)) as connection:
+        rows = connection.execute("SELECT url FROM documents WHERE body IS NOT NULL")
+        here = {url.removeprefix(server.url("")) for (url,) in rows}
+    assert len(here) > 20
+    server.forget()
+    server.when_asked("/cat/b/b30/b30.json", lambda: None)
+    assert main(["download", *words(server, "--strict")]) == 0
+    assert len(images()) == 80
+    asked = documents(server)
+    assert set(asked) & here == {ROOT}  # which says what the dataset is called
+    assert set(asked.values()) == {1}
+
+
+def test_what_is_missing_is_named(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(server, "a", "b", per=2)
+    server.always("/cat/a/a1/a1.json", status(404))
+    server.always("/cat/b/collection.json", html())
+    assert main(["download", *words(server)]) == 0
+    told = capsys.readouterr()
+    assert "2 items, collections or assets that the catalog names" in told.out
+    assert main(["download", *words(server, "--strict")]) == 1
+    assert images().keys() == {"a0"}
+    index = json.loads(Path("out/tiny/.mlhub/index.json").read_text())
+    assert any("a1.json" in text and "404" in text for text in index["oddities"])
+    assert any("b/collection.json" in text and "no JSON" in text for text in index["oddities"])
+
+
+def test_circles_end(server: FaultServer) -> None:
+    publish(server, "a")
+    root = json.loads(server.truths(ROOT)[-1])
+    child = json.loads(server.truths("/cat/a/collection.json")[-1])
+    child["links"] += [link("child", "../catalog.json"), link("child", "./collection.json#x")]
+    root["links"] += [link("child", "catalog.json"), link("item", "./a/../a/a0/a0.json")]
+    put(server, ROOT, root)
+    put(server, "/cat/a/collection.json", child)
+    assert main(["download", *words(server, "--strict")]) == 0
+    assert set(documents(server).values()) == {1}
+
+
+def test_links_that_go_on_for_ever_end_in_one_line(
+    server: FaultServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for depth in range(12):
+        links = [link("child", "./x/catalog.json")]
+        put(
+            server,
+            "/cat/" + "x/" * depth + "catalog.json",
+            {"type": "Catalog", "id": "deep", "stac_version": "1.0.0", "links": links},
+        )
+    assert main(["download", *words(server, "--max-depth", "10")]) == 3
+    told = capsys.readouterr().err
+    assert "more than 10 links deep" in told
+    assert "--max-depth" in told
+    assert main(["download", *words(server, "--max-members", "5")]) == 3
+    assert "more than 5 documents" in capsys.readouterr().err
+
+
+def test_redirects_and_codings(server: FaultServer) -> None:
+    publish(server, "a", "b")
+    server.always("/start", redirect(ROOT))
+    server.put("/start", b"")
+    server.always("/cat/b/collection.json", redirect("/moved/b/collection.json", 301))
+    moved = collection("b")
+    moved["links"] = [link("item", "./own.json")]
+    put(server, "/moved/b/collection.json", moved)
+    put(server, "/moved/b/own.json", item("b9", {"image": "i.tif"}, "b"))
+    server.put("/moved/b/i.tif", b"moved")
+    server.always("/cat/a/a0/a0.json", gzipped())
+    assert main(["download", *words(server, "--strict", path="/start")]) == 0
+    assert images() == {"a0": b"a0" * 100, "b9": b"moved"}
+
+
+def test_what_passes_is_asked_for_again(server: FaultServer) -> None:
+    publish(server, "a", per=3)
+    server.script("/cat/a/a1/a1.json", status(503, "0"), Fault(cut=20))
+    assert main(["download", *words(server, "--strict")]) == 0
+    assert len(images()) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (status(404), "There is nothing at"),
+        (status(401), "wants a login"),
+        (html(), "is a web page, not STAC"),
+        (Fault(body=b'{"type": "Feature"}'), "is JSON, but no STAC"),
+        (Fault(body=b"PK\x05\x06"), "no STAC"),
+    ],
+)
+@pytest.mark.parametrize("path", [ROOT, "/some/where"])
+def test_a_root_that_is_none_is_told_in_one_line(
+    server: FaultServer,
+    capsys: pytest.CaptureFixture[str],
+    fault: Fault,
+    told: str,
+    path: str,
+) -> None:
+    server.put(path, b"{}")
+    server.always(path, fault)
+    assert main(["download", *words(server, path=path)]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+    assert server.url(path) in line
+    assert not Path("out").exists()
+
+
+def test_an_item_and_a_collection_are_roots_too(server: FaultServer) -> None:
+    publish(server, "a", per=2)
+    assert main(["download", *words(server, path="/cat/a/a1/a1.json")]) == 0
+    assert images().keys() == {"a1"}
+    assert main(["download", *words(server, path="/cat/a/collection.json")]) == 0
+    assert images().keys() == {"a0", "a1"}
