@@ -277,12 +277,14 @@ class DownloadPaths:
         asset_output_dir: Where assets go, absolute; often the same.
         dataset_id: The dataset's id.
         archive_ending: How the archive's name ends.
+        origin: Where the catalog's files are read and copied from, where it is no archive's.
     """
 
     output_dir: Path
     asset_output_dir: Path
     dataset_id: str
     archive_ending: str = field(default=".tar.gz", kw_only=True)
+    origin: Path | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(

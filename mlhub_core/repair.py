@@ -128,7 +128,7 @@ def _repair(
     started = time.monotonic()
     wrong = [kind for kind in Kind if kind not in (Kind.FOREIGN, Kind.SIDECAR)]
     # Without the archive, what it carries cannot be told whole from damaged: it is left alone.
-    has_archive = paths.archive.is_file()
+    has_archive = paths.archive.is_file() or paths.origin is not None
     names = _paths_of(report, *wrong)
     picked = Picked()
     if report.repairable > report.catalog:
@@ -136,7 +136,7 @@ def _repair(
     log.info("repair %s files ...", f"{picked.files + report.catalog:,}")
     if picked.carried and not is_unarchived(paths):
         runner(_take_out, paths, picked, settings)
-    elif picked.carried or report.catalog:
+    elif paths.origin is None and (picked.carried or report.catalog):
         runner(_restore_catalog, paths, settings)
     results = runner.download(picked.partitions, paths, settings, _RESUME)
     unknown = picked.wanted - picked.files

@@ -31,7 +31,7 @@ from mlhub_core.paths import (
 )
 from mlhub_core.selection.partition import Asset, read_assets
 from mlhub_core.selection.plan import Plan, format_bytes
-from mlhub_core.sources import paths_for, spec_of
+from mlhub_core.sources import spec_of, with_source
 from mlhub_core.sources.base import SourceSpec
 from mlhub_core.state import check_state_files, directory_lock, read_state
 from mlhub_core.threads import StopFlag
@@ -181,7 +181,8 @@ def existing_download(directory: str | Path) -> DownloadPaths:
             "give it that name again, below any directory you like."
         )
     spec = spec_of(state) or SourceSpec(dataset_id, "mlhub")
-    return paths_for(spec, dataset_id, _output_dir(root, state), root.parent)
+    paths = DownloadPaths(_output_dir(root, state), root.parent, dataset_id)
+    return with_source(paths, spec)
 
 
 def _is_download(root: Path) -> bool:

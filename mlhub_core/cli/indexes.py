@@ -22,7 +22,7 @@ from mlhub_core.threads import StopFlag
 
 if TYPE_CHECKING:
     from mlhub_core.index.build import AssetIndex
-    from mlhub_core.sources.archive import CatalogArchive
+    from mlhub_core.sources.base import Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class _IndexPaths(DownloadPaths):
     output: Path
 
     @classmethod
-    def beside(cls, output: Path, archive: CatalogArchive) -> _IndexPaths:
+    def beside(cls, output: Path, archive: Catalog) -> _IndexPaths:
         """The paths of an index of an archive."""
         return cls(output.parent, output.parent, archive.dataset_id, output)
 
@@ -132,11 +132,10 @@ def index_archive(
         StorageError: if the disk refuses.
         Interrupted: if ``stop`` is set.
     """
-    from mlhub_core.sources.archive import LocalArchive
     from mlhub_core.state import check_state_files
     from mlhub_core.workspace import missing_directories, remove_made
 
-    found = LocalArchive.of(archive, dataset_id).here(stop)
+    found = _catalog(str(archive), user_path(output), dataset_id, stop)
     paths = _IndexPaths.beside(user_path(output), found)
     if paths.index.suffix != ".parquet" or paths.index.is_dir():
         raise InvalidArgument(f"--output {output}: name a file that ends in .parquet.")
@@ -154,11 +153,24 @@ def index_archive(
         raise
 
 
+def _catalog(text: str, output: Path, dataset_id: str | None, stop: StopFlag | None) -> Catalog:
+    """The catalog that a path means: of an archive, or of a directory."""
+    from mlhub_core.sources import KINDS, open_source, resolved
+    from mlhub_core.sources.base import SourceSpec
+    from mlhub_core.sources.directory import check_outside, directory_of
+
+    kind = "directory" if KINDS["directory"].is_meant(text.strip()) else "archive"
+    catalog = open_source(resolved(SourceSpec(text, kind, dataset_id))).here(stop)
+    assert catalog is not None
+    if kind == "directory":
+        check_outside(directory_of(text), output)
+    return catalog
+
+
 def _write(
-    found: CatalogArchive, paths: DownloadPaths, unarchive: bool, stop: StopFlag, **more: Any
+    found: Catalog, paths: DownloadPaths, unarchive: bool, stop: StopFlag, **more: Any
 ) -> AssetIndex:
     from mlhub_core.index.build import index_assets
-    from mlhub_core.sources.unarchive import unarchive as extract
     from mlhub_core.threads import Pool
 
     try:
@@ -166,7 +178,7 @@ def _write(
     except OSError as error:
         raise StorageError(f"Cannot write {paths.state_dir}: {error.strerror or error}.") from error
     with Pool(1, thread_name_prefix="mlhub") as pool:
-        extracting = pool.submit(extract, found, paths, stop=stop, **more) if unarchive else None
+        extracting = pool.submit(found.unpack, paths, stop=stop, **more) if unarchive else None
         try:
             index = index_assets(found, paths, stop=stop, **more)
         except BaseException:

@@ -166,6 +166,8 @@ def _oddities(report: DownloadReport) -> str:
 
 def _places(report: DownloadReport, paths: DownloadPaths) -> list[tuple[str, str]]:
     places = [("Catalog", str(paths.catalog_dir)), ("Catalog archive", str(paths.archive))]
+    if paths.origin is not None:
+        places = [("Catalog", str(paths.origin))]
     if not report.catalog_only:
         places.insert(0, ("Files", str(report.directory)))
         if report.index_path is not None:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.paths import DownloadPaths, archive_ending, user_path
 from mlhub_core.sources.base import SOURCE_NAME, Source, SourceSpec
+from mlhub_core.sources.directory import check_apart, directory_of
+from mlhub_core.sources.directory import is_meant as is_directory
 from mlhub_core.sources.naming import STDIN, is_url, means_items
 from mlhub_core.state import read_state
 
@@ -50,6 +52,7 @@ KINDS = {
         lambda text: "://" not in text and (archive_ending(text) is not None or is_archive(text)),
         is_local=True,
     ),
+    "directory": Kind("mlhub_core.sources.directory:LocalDirectory", is_directory, is_local=True),
     "static": Kind(
         "mlhub_core.sources.static:StaticCatalog",
         lambda text: is_url(text) and text.lower().endswith(_ROOTS),
@@ -88,12 +91,21 @@ def paths_for(
         asset_output_dir: As for :meth:`DownloadPaths.of`.
 
     Raises:
-        InvalidArgument: if a directory is none.
+        InvalidArgument: if a directory is none, or would be written to though it is the source.
     """
-    paths = DownloadPaths.of(dataset_id, output_dir, asset_output_dir)
-    if not _is("archive", spec):
-        return paths
-    return replace(paths, archive_ending=archive_ending(spec.text.strip()) or ".tar.gz")
+    paths = with_source(DownloadPaths.of(dataset_id, output_dir, asset_output_dir), spec)
+    if paths.origin is not None:
+        check_apart(paths.origin, paths.catalog_dir, paths.asset_dir)
+    return paths
+
+
+def with_source(paths: DownloadPaths, spec: SourceSpec) -> DownloadPaths:
+    """Paths with what depends on the source: how an archive is called, where a catalog lies."""
+    if _is("directory", spec):
+        return replace(paths, origin=directory_of(spec.text))
+    if _is("archive", spec):
+        return replace(paths, archive_ending=archive_ending(spec.text.strip()) or ".tar.gz")
+    return paths
 
 
 def _is(kind: str, spec: SourceSpec) -> bool:

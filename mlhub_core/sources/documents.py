@@ -30,6 +30,17 @@ class Kind(Enum):
     FILE = "not meant to be JSON"
 
 
+ROOT_FILES = ("catalog.json", "collection.json")
+"""What the file is called that everything else of a catalog hangs on."""
+SAY_NOTHING = frozenset(
+    {"archive", "catalog", "collection", "data", "dataset", "download", "export", "item", "items"}
+    | {"output", "stac", "stac-catalog", "stac_catalog"}
+)
+"""Names of archives that say nothing of what is in them."""
+STAC_KINDS = frozenset({Kind.ITEMS, Kind.COLLECTION, Kind.CATALOG})
+"""What a catalog consists of."""
+
+
 class Document(NamedTuple):
     """One file of a catalog, as a source gives it.
 

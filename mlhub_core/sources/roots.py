@@ -22,19 +22,18 @@ from typing import Any, NamedTuple
 from mlhub_core.exceptions import storage_errors
 from mlhub_core.paths import safe_name
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.documents import Document, Kind, is_json, parse_document
+from mlhub_core.sources.documents import (
+    ROOT_FILES,
+    SAY_NOTHING,
+    STAC_KINDS,
+    Document,
+    is_json,
+    parse_document,
+)
 from mlhub_core.sources.formats import open_archive
 from mlhub_core.sources.members import Member, MemberKind, MemberStream, Placement, relative_name
 from mlhub_core.threads import StopFlag
 
-ROOT_FILES = ("catalog.json", "collection.json")
-"""What the file is called that everything else of a catalog hangs on."""
-_SAY_NOTHING = frozenset(
-    {"archive", "catalog", "collection", "data", "dataset", "download", "export", "item", "items"}
-    | {"output", "stac", "stac-catalog", "stac_catalog"}
-)
-"""Names of archives that say nothing of what is in them."""
-_IS_STAC = frozenset({Kind.ITEMS, Kind.COLLECTION, Kind.CATALOG})
 _MAX_KNOWN = 64
 
 
@@ -176,7 +175,7 @@ class _Search:
         if member.size > stream.limits.max_json_bytes:
             return
         document = parse_document(stream.read(), name)
-        if document.kind not in _IS_STAC:
+        if document.kind not in STAC_KINDS:
             return
         before = self._folder
         self._folder = folder if before is None else common_folder(before, folder)
@@ -201,7 +200,7 @@ class _Search:
     def _root(self, folder: str) -> Root:
         own_id, title = self._described.get(folder, (None, None))
         called = folder.rpartition("/")[2] or self._stem
-        if not folder and own_id and called.lower() in _SAY_NOTHING:
+        if not folder and own_id and called.lower() in SAY_NOTHING:
             called = own_id
         return Root(self._given or called, folder, title, self._folder is not None)
 

@@ -28,9 +28,10 @@ from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
 from mlhub_core.sources.base import Catalog, Unarchived
+from mlhub_core.sources.documents import ROOT_FILES
 from mlhub_core.sources.formats import open_archive
 from mlhub_core.sources.members import Member, MemberKind, MemberStream, Placement, Remarks
-from mlhub_core.sources.roots import ROOT_FILES, root_of
+from mlhub_core.sources.roots import root_of
 from mlhub_core.sources.tree import Outcome, Tree
 from mlhub_core.state import read_state, remove_state, write_state
 from mlhub_core.threads import StopFlag

@@ -78,6 +78,8 @@ def check_catalog(
         StorageError: if the disk refuses.
     """
     limits, stop = limits or ArchiveLimits(), stop or StopFlag()
+    if paths.origin is not None:
+        return NameSet()  # it lies elsewhere, and nothing of it here
     if not paths.archive.is_file():
         log.warning("%s is not here: files named .json count as the catalog's", paths.archive)
         return None
@@ -154,7 +156,7 @@ def take_out(
     """Extract the files that partitions want from the archive, where it has something newer.
 
     They go to their place in the unarchived catalog, from which the transfer takes them. The
-    archive is not read where nothing is wanted.
+    archive is not read where nothing is wanted, and there is none where a directory is the source.
 
     Args:
         partitions: What is wanted.
@@ -173,6 +175,8 @@ def take_out(
         StorageError: if the disk refuses.
         Interrupted: if ``stop`` is set.
     """
+    if paths.origin is not None:
+        return 0
     overwrite = if_exists is DownloadIfExistsOpts.overwrite
     wanted = NameSet()
     count = 0

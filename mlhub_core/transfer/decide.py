@@ -256,7 +256,9 @@ class Decider:
 
     def _locate(self, asset: Asset) -> Remote | InCatalog | Unusable:
         paths = self._paths
-        return locate(asset.href, paths.output_dir, paths.catalog_dir, self._run.settings)
+        return locate(
+            asset.href, paths.output_dir, paths.catalog_dir, self._run.settings, paths.origin
+        )
 
 
 def _take_from_catalog(asset: Asset, path: Path, run: Run) -> None:

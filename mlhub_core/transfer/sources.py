@@ -10,6 +10,7 @@ catalogs side by side, counts a move to another host as well.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -132,7 +133,11 @@ def _with_login(url: str) -> str:
 
 
 def locate(
-    href: str, output_dir: Path, catalog_dir: Path, settings: TransferSettings
+    href: str,
+    output_dir: Path,
+    catalog_dir: Path,
+    settings: TransferSettings,
+    origin: Path | None = None,
 ) -> Remote | InCatalog | Unusable:
     """Find out where an href leads.
 
@@ -141,6 +146,7 @@ def locate(
         output_dir: What hrefs without a scheme are relative to.
         catalog_dir: The unarchived catalog; such hrefs must stay within it.
         settings: Mirrors and S3 endpoint.
+        origin: Where the catalog's files lie instead, where it is not unarchived.
     """
     usual = None if settings.mirrors else _USUAL.fullmatch(href)
     if usual is not None:
@@ -152,7 +158,7 @@ def locate(
         return Unusable("malformed URL")
     scheme = _SCHEME.match(href)
     if scheme is None and not _mirrored(href, href, settings):
-        return _in_catalog(href, output_dir, catalog_dir)
+        return _in_catalog(href, output_dir, catalog_dir, origin)
     rewritten = https_url(href, settings.s3_endpoint)
     url = _mirrored(href, rewritten, settings) or rewritten
     scheme = _SCHEME.match(url)
@@ -195,10 +201,14 @@ def _remote(url: str) -> Remote | Unusable:
     return Remote(url, f"{host}:{port}" if port else host)
 
 
-def _in_catalog(href: str, output_dir: Path, catalog_dir: Path) -> InCatalog | Unusable:
+def _in_catalog(
+    href: str, output_dir: Path, catalog_dir: Path, origin: Path | None
+) -> InCatalog | Unusable:
     try:
-        path = (output_dir / href).resolve()
-        root = catalog_dir.resolve()
+        path, root = output_dir / href, (origin or catalog_dir).resolve()
+        if origin is not None:
+            path = origin / Path(os.path.normpath(path)).relative_to(catalog_dir)
+        path = path.resolve()
         inside = path.is_relative_to(root)
         ours = inside and path != root and is_ours(path.relative_to(root).parts[0])
     except (OSError, RuntimeError, ValueError):  # a loop of links, an unencodable name
