@@ -19,7 +19,7 @@ from typing import Any
 from mlhub_core.cli.arguments import OneLineParser
 from mlhub_core.cli.hub import read_secret
 from mlhub_core.cli.process import reporting_errors
-from mlhub_core.console import say, show
+from mlhub_core.console import echo, show
 from mlhub_core.exceptions import InvalidArgument
 
 BLOCK = "mlhub-failures"
@@ -65,7 +65,7 @@ def _read_url() -> str:
 def _make(url: str) -> None:
     from flows.prefect_api import prefect_api
 
-    with prefect_api(say):
+    with prefect_api(echo):
         from prefect.client.orchestration import get_client
 
         block_id = _store(url)

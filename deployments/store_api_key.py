@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from mlhub_core.cli.arguments import OneLineParser
 from mlhub_core.cli.hub import read_secret
 from mlhub_core.cli.process import reporting_errors
-from mlhub_core.console import say, show
+from mlhub_core.console import echo, show
 from mlhub_core.exceptions import InvalidArgument
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -56,7 +56,7 @@ def _store(name: str) -> None:
         raise InvalidArgument("The API key is empty: paste it on one line.")
     from flows.prefect_api import prefect_api
 
-    with prefect_api(say):
+    with prefect_api(echo):
         from prefect.blocks.system import Secret
         from pydantic import SecretStr
 

@@ -16,7 +16,7 @@ from mlhub_core.cli.arguments import OneLineParser, add_options
 from mlhub_core.cli.downloads import add_download_options, add_sync_options, download_options
 from mlhub_core.cli.hub import demo_hub
 from mlhub_core.cli.process import reporting_errors
-from mlhub_core.console import say, set_verbosity, show
+from mlhub_core.console import echo, set_verbosity, show
 from mlhub_core.paths import user_path
 from mlhub_core.signals import leave
 
@@ -117,7 +117,7 @@ def _prefect(given: argparse.Namespace) -> Iterator[None]:
     """Prefect, with its API, and progress shown, for the length of the block."""
     from mlhub_core.display import showing_progress
 
-    with prefect_api(lambda line: _say(line, given.quiet)):
+    with prefect_api(lambda line: _echo(line, given.quiet)):
         from tasks.runtime import new_run
 
         with (
@@ -140,6 +140,6 @@ def _dry_run(request: DownloadRequest, options: DownloadOptions) -> None:
     )
 
 
-def _say(line: str, quiet: bool) -> None:
+def _echo(line: str, quiet: bool) -> None:
     if not quiet:
-        say(line)
+        echo(line)

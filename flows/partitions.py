@@ -12,7 +12,7 @@ from typing import Any
 from prefect.utilities.annotations import unmapped
 
 from flows.host_limits import taking_turns
-from flows.side_by_side import settle, side_by_side
+from flows.side_by_side import results_of, side_by_side
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.partition import Partition
@@ -51,7 +51,7 @@ def download_partitions(
                 "apart": unmapped(apart),
             },
         )
-        return settle(futures)
+        return results_of(futures)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from flows.dataset_tags import tagged
 from flows.directories import lasting
 from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
 from flows.partitions import download_partitions
-from flows.side_by_side import settle, side_by_side
+from flows.side_by_side import results_of, side_by_side
 from mlhub_core import steps
 from mlhub_core.cli.hub import demo_hub
 from mlhub_core.exceptions import Interrupted
@@ -76,7 +76,7 @@ class TaskRunner:
     def side_by_side(self, *calls: Call) -> tuple[Any, ...]:
         """Run steps as tasks at the same time, and wait for all."""
         with side_by_side(len(calls)) as threads:
-            return settle(
+            return results_of(
                 [
                     threads.submit(_TASKS[step], signature(_TASKS[step].fn).bind(*values).arguments)
                     for step, values in calls

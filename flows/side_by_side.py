@@ -26,7 +26,7 @@ def side_by_side(workers: int) -> Iterator[ThreadPoolTaskRunner[Any]]:
         yield runner
 
 
-def settle(futures: Iterable[PrefectFuture[T]]) -> tuple[T, ...]:
+def results_of(futures: Iterable[PrefectFuture[T]]) -> tuple[T, ...]:
     """Wait for all of them and return their results.
 
     A task that fails stops its siblings, which then end as interrupted. The failure is what people

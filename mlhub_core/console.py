@@ -71,7 +71,7 @@ def show_json(value: Any) -> None:
     )
 
 
-def say(line: str) -> None:
+def echo(line: str) -> None:
     """Write a line to standard error, whole or not at all.
 
     ``print`` writes a line and its end one after the other. Where Python does not buffer
@@ -143,7 +143,7 @@ class DefaultHandler(logging.Handler):
             return  # somebody has configured logging by now: the line is shown there
         try:
             for line in self.format(record).split("\n"):
-                say(line)
+                echo(line)
         except ValueError:  # the stream that somebody put there is closed
             self.handleError(record)
 

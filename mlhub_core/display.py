@@ -11,7 +11,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from mlhub_core.console import say
+from mlhub_core.console import echo
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.plan import format_bytes
 from mlhub_core.threads import can_have_threads, start_thread
@@ -140,7 +140,7 @@ class PlainLines(_Listener):
     """
 
     def __init__(
-        self, write: Callable[[str], None] = say, interval: float = _LINE_INTERVAL
+        self, write: Callable[[str], None] = echo, interval: float = _LINE_INTERVAL
     ) -> None:
         super().__init__()
         self._write = write

@@ -215,7 +215,7 @@ def conclude(
     Raises:
         StorageError: if the disk refuses.
     """
-    paths, index, wanted = catalog.paths, catalog.index, request.settles
+    paths, index, wanted = catalog.paths, catalog.index, request.completes
     causes = _merge_failures(paths, plan, results, wanted)
     sums = add_up(results)
     totals: dict[str, Any] = {**sums, "files": plan.files if plan else 0}

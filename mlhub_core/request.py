@@ -79,7 +79,7 @@ class DownloadRequest:
         return paths_for(self.source, dataset_id, self.output_dir, self.asset_output_dir)
 
     @property
-    def settles(self) -> AssetFilter | None:
+    def completes(self) -> AssetFilter | None:
         """The filter that everything is here for when the run is over.
 
         A dry run fetches nothing, and what filters a saved plan was made with nobody knows.

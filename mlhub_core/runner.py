@@ -19,7 +19,7 @@ from mlhub_core.settings import RunSettings
 from mlhub_core.sources.base import DatasetInfo
 from mlhub_core.steps import Run
 from mlhub_core.sync.changes import Changes
-from mlhub_core.threads import Pool, StopFlag, settle_all
+from mlhub_core.threads import Pool, StopFlag, wait_for_all
 from mlhub_core.transfer.report import DownloadReport, PartitionResult
 from mlhub_core.transfer.workers import download_partitions
 
@@ -103,7 +103,7 @@ class InProcess:
         """See :class:`Runner`."""
         with Pool(len(calls), thread_name_prefix="mlhub") as pool:
             futures = [pool.submit(step, self._run, *values) for step, values in calls]
-            settle_all(futures, self._run.stop)
+            wait_for_all(futures, self._run.stop)
         return tuple(future.result() for future in futures)
 
     def download(

@@ -131,8 +131,7 @@ class LocalStore:
         if directory in self._made:
             return path
         with storage_errors(f"make the directory {directory}"):
-            os.makedirs(directory, exist_ok=True)
-            inside = self._is_inside(os.path.realpath(directory))
+            inside = self._make_anew(directory) or self._make(directory)
         if not inside:
             raise StorageError(
                 f"{directory} leads out of {self._root} by a symbolic link, which is not followed: "
@@ -144,6 +143,24 @@ class LocalStore:
             self._made.clear()
         self._made.add(directory)
         return path
+
+    def _make_anew(self, directory: str) -> bool:
+        """Make a directory that was not there, in one that is known: no link can be on its way."""
+        if directory.rpartition("/")[0] not in self._made:
+            return False
+        try:
+            os.mkdir(directory)
+        except (FileExistsError, FileNotFoundError):
+            return False
+        return True
+
+    def _make(self, directory: str) -> bool:
+        """Make a directory with its parents, where need be; whether it lies inside."""
+        os.makedirs(directory, exist_ok=True)
+        parent = directory.rpartition("/")[0]
+        if self._is_inside(os.path.realpath(parent)):
+            self._made.add(parent)
+        return self._is_inside(os.path.realpath(directory))
 
     def leads_out(self, save_path: str) -> bool:
         """Whether what lies at a final place lies elsewhere, by a symbolic link."""

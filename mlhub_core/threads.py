@@ -114,7 +114,7 @@ def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:
     return pq.ParquetFile(path, pre_buffer=False, **options)
 
 
-def settle_all(futures: Sequence[Future[Any]], stop: StopFlag) -> None:
+def wait_for_all(futures: Sequence[Future[Any]], stop: StopFlag) -> None:
     """Wait for all; when one fails or Ctrl-C comes, stop the others and raise what came first.
 
     Args:

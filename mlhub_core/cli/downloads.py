@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from mlhub_core._version import __version__
 from mlhub_core.cli.arguments import add_options, add_verbosity, option_fields
-from mlhub_core.console import set_verbosity, show
+from mlhub_core.cli.process import showing
+from mlhub_core.console import show
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.paths import user_path
 
 if TYPE_CHECKING:
-    from mlhub_core.options import DownloadOptions, TransferOptions
-    from mlhub_core.progress import ProgressSink
+    from mlhub_core.options import DownloadOptions
+    from mlhub_core.runner import InProcess
+    from mlhub_core.settings import RunSettings
 
 DEMO_DATASET = "demo_crops"
 
@@ -129,30 +131,17 @@ def _by_plan(fields: dict[str, Any]) -> dict[str, Any]:
     return {**places, **fields, "dataset": dataset, "plan": str(path)}
 
 
-@contextmanager
-def _running(given: argparse.Namespace, *, demo: bool = False) -> Iterator[ProgressSink]:
-    """Show the progress of what the block runs, from the demo hub if that is asked for."""
-    from mlhub_core.cli.hub import demo_hub
-    from mlhub_core.display import showing_progress
-
-    set_verbosity(quiet=given.quiet, verbose=given.verbose)
-    with demo_hub() if demo else nullcontext(), showing_progress(not given.quiet) as on_progress:
-        yield on_progress
-
-
 def _download(given: argparse.Namespace) -> None:
     # Checked before the demo hub starts, and before anything heavy is imported.
     options = download_options(given)
     from mlhub_core.pipeline import download
-    from mlhub_core.runner import InProcess
     from mlhub_core.selection.plan import Plan
 
     def show_plan(plan: Plan) -> None:
         if given.dry_run:
             show(*plan.describe(), *plan.details())
 
-    with _running(given, demo=options.demo) as on_progress:
-        runner = InProcess(profile=options.profile, on_progress=on_progress)
+    with _running(given, options) as runner:
         report = download(options.request(dry_run=given.dry_run), runner, on_plan=show_plan)
     if not given.dry_run:
         show(*report.summary().split("\n"))
@@ -162,40 +151,48 @@ def _download(given: argparse.Namespace) -> None:
 def _sync(given: argparse.Namespace) -> None:
     options = download_options(given)
     from mlhub_core.pipeline import sync
-    from mlhub_core.runner import InProcess
 
-    with _running(given, demo=options.demo) as on_progress:
-        runner = InProcess(profile=options.profile, on_progress=on_progress)
+    with _running(given, options) as runner:
         report = sync(options.request(dry_run=given.dry_run), runner, prune=given.prune)
     show(*report.summary().split("\n"))
     report.raise_for_failures(strict=options.strict)
 
 
-def _transfer_options(given: argparse.Namespace) -> TransferOptions:
+@contextmanager
+def _running(
+    given: argparse.Namespace, options: DownloadOptions | None = None
+) -> Iterator[InProcess]:
+    """What runs the steps of a command, its progress shown; with the demo hub if it is wanted."""
+    from mlhub_core.cli.hub import demo_hub
+    from mlhub_core.runner import InProcess
+
+    demo, profile = (options.demo, options.profile) if options else (False, None)
+    with demo_hub() if demo else nullcontext(), showing(given) as on_progress:
+        yield InProcess(profile=profile, on_progress=on_progress)
+
+
+def _settings(given: argparse.Namespace) -> RunSettings:
     from mlhub_core.options import TransferOptions
 
-    return TransferOptions.create(**option_fields(given, TransferOptions))
+    return TransferOptions.create(**option_fields(given, TransferOptions)).settings()
 
 
 def _verify(given: argparse.Namespace) -> None:
-    settings = _transfer_options(given).settings()
+    settings = _settings(given)
     from mlhub_core.repair import verify
-    from mlhub_core.runner import InProcess
 
-    with _running(given) as on_progress:
-        runner = InProcess(on_progress=on_progress)
+    with _running(given) as runner:
         report = verify(given.directory, runner, repair=given.repair, settings=settings)
     show(*report.summary().split("\n"))
     report.raise_for_findings()
 
 
 def _retry(given: argparse.Namespace) -> None:
-    settings = _transfer_options(given).settings()
+    settings = _settings(given)
     from mlhub_core.repair import retry
-    from mlhub_core.runner import InProcess
 
-    with _running(given) as on_progress:
-        report = retry(given.directory, InProcess(on_progress=on_progress), settings=settings)
+    with _running(given) as runner:
+        report = retry(given.directory, runner, settings=settings)
     if not report.files:
         show(f"Nothing to retry: no file of {report.dataset_id} failed.")
         return

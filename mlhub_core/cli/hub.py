@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mlhub_core.console import say, show, show_json
+from mlhub_core.console import echo, show, show_json
 from mlhub_core.exceptions import InvalidArgument
 
 
@@ -59,7 +59,7 @@ def _list_datasets(options: argparse.Namespace) -> None:
     for dataset in found:
         show(f"{dataset.get('id')!s:<{width}}  {dataset.get('title') or ''}")
     if not found:
-        say("No dataset matches.")
+        echo("No dataset matches.")
 
 
 def _show_dataset(options: argparse.Namespace) -> None:
@@ -145,7 +145,7 @@ def _asked(ask: Callable[[str], str], question: str) -> str:
     try:
         return ask(question)
     except EOFError:
-        say("")  # the question's line has no end yet
+        echo("")  # the question's line has no end yet
         return ""
 
 

@@ -8,20 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core.cli.arguments import add_options, add_verbosity, option_fields
-from mlhub_core.console import set_verbosity, show, show_json
-from mlhub_core.exceptions import (
-    DownloadIncomplete,
-    Interrupted,
-    InvalidArgument,
-    StorageError,
-)
+from mlhub_core.cli.process import showing
+from mlhub_core.console import show, show_json
+from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument, storage_errors
+from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import STATE_DIRECTORY, DownloadPaths, user_path
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.threads import StopFlag
 
 if TYPE_CHECKING:
     from mlhub_core.index.build import AssetIndex
+    from mlhub_core.runner import Call
     from mlhub_core.sources.base import Catalog
 
 
@@ -34,11 +31,6 @@ class _IndexPaths(DownloadPaths):
     """
 
     output: Path
-
-    @classmethod
-    def beside(cls, output: Path, archive: Catalog) -> _IndexPaths:
-        """The paths of an index of an archive."""
-        return cls(output.parent, output.parent, archive.dataset_id, output)
 
     @property
     def index(self) -> Path:
@@ -112,7 +104,6 @@ def index_archive(
     dataset_id: str | None = None,
     unarchive: bool = True,
     limits: ArchiveLimits | None = None,
-    stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
 ) -> AssetIndex:
     """Index an archive; nothing but the two files, and the catalog if wanted, is touched.
@@ -123,80 +114,61 @@ def index_archive(
         dataset_id: The dataset; by default what the directory in the archive is called.
         unarchive: Whether to unarchive the catalog into ``{dataset_id}/`` beside the index.
         limits: Caps; the defaults of :class:`ArchiveLimits` unless given.
-        stop: Ends the work early.
         on_progress: Told how far it is.
 
     Raises:
         InvalidArgument: if there is no such archive.
         CatalogError: if it is damaged, or no catalog.
         StorageError: if the disk refuses.
-        Interrupted: if ``stop`` is set.
     """
+    from mlhub_core import steps
+    from mlhub_core.runner import InProcess
     from mlhub_core.state import check_state_files
     from mlhub_core.workspace import missing_directories, remove_made
 
-    found = _catalog(str(archive), user_path(output), dataset_id, stop)
-    paths = _IndexPaths.beside(user_path(output), found)
-    if paths.index.suffix != ".parquet" or paths.index.is_dir():
+    place = user_path(output)
+    catalog = _catalog(str(archive), place, dataset_id)
+    if place.suffix != ".parquet" or place.is_dir():
         raise InvalidArgument(f"--output {output}: name a file that ends in .parquet.")
-    stop = StopFlag(parent=stop)
-    check_state_files(paths.output.parent)
-    makes = (paths.index, paths.catalog_dir, paths.state_dir, paths.state_dir.parent)
+    paths = _IndexPaths(place.parent, place.parent, catalog.dataset_id, place)
+    check_state_files(place.parent)
+    makes = (place, paths.catalog_dir, paths.state_dir, paths.state_dir.parent)
     new = [path for path in makes if not path.exists()]
-    made = missing_directories(paths.index.parent)
+    made = missing_directories(place.parent)
+    limits = limits or ArchiveLimits()
+    calls: list[Call] = [(steps.index_assets, (catalog, paths, limits))]
+    if unarchive:
+        calls.append((steps.unarchive, (catalog, paths, DownloadIfExistsOpts.resume, limits)))
     try:
-        return _write(found, paths, unarchive, stop, limits=limits, on_progress=on_progress)
-    except Interrupted:
-        raise  # the same command goes on there
+        with storage_errors(f"write {paths.state_dir}"):
+            paths.state_dir.mkdir(parents=True, exist_ok=True)
+        index: AssetIndex = InProcess(on_progress=on_progress).side_by_side(*calls)[0]
     except Exception:
         remove_made(new, made)
         raise
+    return index
 
 
-def _catalog(text: str, output: Path, dataset_id: str | None, stop: StopFlag | None) -> Catalog:
+def _catalog(text: str, output: Path, dataset_id: str | None) -> Catalog:
     """The catalog that a path means: of an archive, or of a directory."""
     from mlhub_core.sources import KINDS, open_source, resolved
     from mlhub_core.sources.base import SourceSpec
     from mlhub_core.sources.directory import check_outside, directory_of
 
     kind = "directory" if KINDS["directory"].is_meant(text.strip()) else "archive"
-    catalog = open_source(resolved(SourceSpec(text, kind, dataset_id))).here(stop)
+    catalog = open_source(resolved(SourceSpec(text, kind, dataset_id))).here()
     assert catalog is not None
     if kind == "directory":
         check_outside(directory_of(text), output)
     return catalog
 
 
-def _write(
-    found: Catalog, paths: DownloadPaths, unarchive: bool, stop: StopFlag, **more: Any
-) -> AssetIndex:
-    from mlhub_core.index.build import index_assets
-    from mlhub_core.threads import Pool
-
-    try:
-        paths.state_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"Cannot write {paths.state_dir}: {error.strerror or error}.") from error
-    with Pool(1, thread_name_prefix="mlhub") as pool:
-        extracting = pool.submit(found.unpack, paths, stop=stop, **more) if unarchive else None
-        try:
-            index = index_assets(found, paths, stop=stop, **more)
-        except BaseException:
-            stop.set()
-            raise
-        if extracting is not None:
-            extracting.result()
-    return index
-
-
 def _index(given: argparse.Namespace) -> None:
-    from mlhub_core.display import showing_progress
     from mlhub_core.options import LimitOptions
     from mlhub_core.sources.members import lacking
 
     limits = LimitOptions.create(**option_fields(given, LimitOptions)).limits()
-    set_verbosity(quiet=given.quiet, verbose=given.verbose)
-    with showing_progress(not given.quiet) as on_progress:
+    with showing(given) as on_progress:
         index = index_archive(
             given.archive,
             given.output,
@@ -218,13 +190,11 @@ def _index(given: argparse.Namespace) -> None:
 def _query(given: argparse.Namespace) -> None:
     if given.json and given.output == "-":
         raise InvalidArgument("--json and --output - both want standard output: give one of them.")
-    from mlhub_core.display import showing_progress
     from mlhub_core.options import FilterOptions
     from mlhub_core.selection.query import query_index
 
     wanted = FilterOptions.create(**option_fields(given, FilterOptions)).wanted
-    set_verbosity(quiet=given.quiet, verbose=given.verbose)
-    with showing_progress(not given.quiet) as on_progress:
+    with showing(given) as on_progress:
         found = query_index(
             user_path(given.index),
             wanted,

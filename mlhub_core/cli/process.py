@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
 from mlhub_core import exceptions, signals
-from mlhub_core.console import have_standard_streams, say, show, silence
+from mlhub_core.console import echo, have_standard_streams, set_verbosity, show, silence
 from mlhub_core.exceptions import (
     DownloadIncomplete,
     Interrupted,
@@ -17,6 +18,7 @@ from mlhub_core.exceptions import (
     StorageError,
     system_errors,
 )
+from mlhub_core.progress import ProgressSink
 from mlhub_core.signals import stopping_on_signals
 
 _STOPPED = "Stopped. What is finished is kept; the same command goes on there."
@@ -70,14 +72,31 @@ def reporting_errors(program: str) -> Iterator[Callable[[], int]]:
                 show()  # what others printed gets out while somebody can be told that it does not
             except MLHubException as error:
                 status = exit_status(error)
-                say(f"{program}: {str(error) or _STOPPED}")
+                echo(f"{program}: {str(error) or _STOPPED}")
             except Exception as error:
                 if not stopped():
                     raise
                 raise KeyboardInterrupt from error  # what a library made of one
         except KeyboardInterrupt as error:
             status = exit_status(error)
-            say(last_line)
+            echo(last_line)
+
+
+@contextmanager
+def showing(given: argparse.Namespace) -> Iterator[ProgressSink]:
+    """Show as much of what the block runs as the command line asks for.
+
+    Args:
+        given: What the parser has read; ``quiet`` and ``verbose`` of it.
+
+    Yields:
+        Where progress is to be told.
+    """
+    from mlhub_core.display import showing_progress
+
+    set_verbosity(quiet=given.quiet, verbose=given.verbose)
+    with showing_progress(not given.quiet) as on_progress:
+        yield on_progress
 
 
 @contextmanager

@@ -10,7 +10,10 @@ from __future__ import annotations
 import hmac
 import logging
 import re
+from collections.abc import Awaitable, Callable
 from html import escape
+from pathlib import Path
+from string import Template
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -38,25 +41,7 @@ _OPEN_PATH = re.compile(re.escape(ROOT_PATH) + r"(datasets|collections(/[^/]+)?|
 _ANY_ROOT = re.compile(r"https?://[^/]+/mlhub/v1/")
 _NO_KEY = "Must provide API key or Bearer token to access this route."
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>MLHub</title>
-<style>
-body {{ font: 16px/1.5 sans-serif; max-width: 50em; margin: 2em auto; padding: 0 1em }}
-pre {{ background: #f2f2f2; color: #111; padding: .7em; overflow-x: auto }}
-</style>
-<h1>MLHub</h1>
-<p>A server of machine-learning datasets with the API of MLHub, run by mlhub-flows.</p>
-<h2>Datasets</h2>
-<ul>
-{datasets}
-</ul>
-<h2>Point a client here</h2>
-<pre>{exports}</pre>
-{hint}</html>
-"""
+_PAGE = Path(__file__).with_name("page.html")
 
 
 def create_app(store: HubStore, api_key: str | None = None) -> ASGIApp:
@@ -153,22 +138,26 @@ class _Api:
         self._needs_key = signer is not None
 
     def application(self) -> Starlette:
-        routes = {
+        store = self._store
+        found: dict[str, Callable[[str], Any]] = {
+            "datasets/doi/{doi:path}": store.dataset_by_doi,
+            "datasets/{dataset_id}": store.dataset,
+            "collections/{collection_id}": store.collection,
+            "catalog/{dataset_id}/info": store.catalog_info,
+            "archive/{collection_id}/info": store.archive_info,
+        }
+        made = {
             "": self.root,
             "datasets": self.datasets,
-            "datasets/doi/{doi:path}": self.dataset_by_doi,
-            "datasets/{dataset_id}": self.dataset,
             "collections": self.collections,
-            "collections/{collection_id}": self.collection,
             "collections/{collection_id}/items": self.items,
             "collections/{collection_id}/items/{item_id}": self.item,
             "models": self.models,
             "models/{model_id}": self.model,
             "catalog/{dataset_id}": self.catalog,
-            "catalog/{dataset_id}/info": self.catalog_info,
             "archive/{collection_id}": self.archive,
-            "archive/{collection_id}/info": self.archive_info,
         }
+        routes = made | {path: self._looking_up(find) for path, find in found.items()}
         application = Starlette(
             routes=[
                 Route("/", self.page),
@@ -183,6 +172,15 @@ class _Api:
         # The redirect to the path without its slash would repeat the key in its Location.
         application.router.redirect_slashes = False
         return application
+
+    def _looking_up(self, find: Callable[[str], Any]) -> Callable[[Request], Awaitable[Response]]:
+        """A route that answers with what the store has of an id, none of it signed."""
+
+        async def endpoint(request: Request) -> Response:
+            [wanted] = request.path_params.values()
+            return _json(_rebased(find(wanted), _root(request)))
+
+        return endpoint
 
     async def page(self, request: Request) -> Response:
         return HTMLResponse(_render(self._store, _root(request), needs_key=self._needs_key))
@@ -205,25 +203,11 @@ class _Api:
         query = request.query_params
         return _json(self._store.search(query.getlist("tags"), query.getlist("text")))
 
-    async def dataset(self, request: Request) -> Response:
-        return _json(self._store.dataset(request.path_params["dataset_id"]))
-
-    async def dataset_by_doi(self, request: Request) -> Response:
-        return _json(self._store.dataset_by_doi(request.path_params["doi"]))
-
     async def collections(self, request: Request) -> Response:
         root = _root(request)
         found = [_rebased(entry, root) for entry in self._store.collections.values()]
-        links = [
-            _link("root", root),
-            _link("parent", root),
-            _link("self", root + "collections"),
-        ]
+        links = [_link("root", root), _link("parent", root), _link("self", f"{root}collections")]
         return _json({"collections": found, "links": links})
-
-    async def collection(self, request: Request) -> Response:
-        found = self._store.collection(request.path_params["collection_id"])
-        return _json(_rebased(found, _root(request)))
 
     def items(self, request: Request) -> Response:
         # Not async, so that it runs in a thread: it reads a file.
@@ -276,15 +260,9 @@ class _Api:
             return self._see_other(request, "signed", name)
         return self._see_other(request, "catalogs", path.name)
 
-    async def catalog_info(self, request: Request) -> Response:
-        return _json(self._store.catalog_info(request.path_params["dataset_id"]))
-
     async def archive(self, request: Request) -> Response:
         path = self._store.archive_file(request.path_params["collection_id"])
         return self._see_other(request, "archives", path.name)
-
-    async def archive_info(self, request: Request) -> Response:
-        return _json(self._store.archive_info(request.path_params["collection_id"]))
 
     def _see_other(self, request: Request, folder: str, name: str) -> Response:
         location = f"{_address(request)}{FILES_PATH}{folder}/{quote(name)}"
@@ -384,4 +362,5 @@ def _render(store: HubStore, root_url: str, *, needs_key: bool) -> str:
     )
     exports = escape("\n".join(export_lines(root_url, needs_key=needs_key)))
     hint = "<p>MLHUB_SERVE_API_KEY is the key of this hub.</p>\n" if needs_key else ""
-    return _PAGE.format(datasets=datasets or "<li>none", exports=exports, hint=hint)
+    page = Template(_PAGE.read_text(encoding="utf-8"))
+    return page.substitute(datasets=datasets or "<li>none", exports=exports, hint=hint)

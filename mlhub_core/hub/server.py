@@ -35,7 +35,8 @@ class HubServer:
     It touches no signal handlers and no logging configuration.
 
     Args:
-        directory: What to serve; see :mod:`mlhub_core.hub.store`.
+        directory: What to serve; see :mod:`mlhub_core.hub.store`. None makes one, and removes it
+            when the hub stops.
         host: The address to listen on.
         port: The port; 0 takes a free one.
         api_key: The key that clients must send, None for none.
@@ -45,7 +46,7 @@ class HubServer:
 
     def __init__(
         self,
-        directory: str | Path,
+        directory: str | Path | None,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -53,7 +54,8 @@ class HubServer:
         demo: bool = False,
         connections: Connections | None = None,
     ) -> None:
-        self.directory = Path(directory)
+        self._directory = directory
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._host = host
         self._port = port
         self._api_key = api_key or None
@@ -75,6 +77,8 @@ class HubServer:
             raise InvalidArgument("This hub runs already: make another one.")
         self._socket = _bind(self._host, self._port)
         try:
+            if self._directory is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix="mlhub-demo-")
             if self._demo:
                 write_demo(self.directory, self.asset_base_url)
             self._store = HubStore.load(self.directory)
@@ -90,8 +94,7 @@ class HubServer:
             )
             self._server = uvicorn.Server(config)
         except BaseException:
-            self._socket.close()
-            self._socket = None
+            self._close()
             raise
         # The socket listens already: requests that come before the thread is up wait their turn.
         self._thread = threading.Thread(
@@ -108,9 +111,14 @@ class HubServer:
         while self._thread.is_alive():
             self._break_off(self._server)
             self._thread.join(_GRACE_SECONDS)
+        self._close()
+
+    def _close(self) -> None:
         if self._socket is not None:
             self._socket.close()
-        self._thread = self._server = self._socket = None
+        if self._temporary is not None:
+            self._temporary.cleanup()
+        self._thread = self._server = self._socket = self._temporary = None
 
     @staticmethod
     def _break_off(server: uvicorn.Server) -> None:
@@ -118,6 +126,12 @@ class HubServer:
         for connection in list(server.server_state.connections):
             if isinstance(connection, HubProtocol):
                 connection.loop.call_soon_threadsafe(connection.abort)
+
+    @property
+    def directory(self) -> Path:
+        """What it serves."""
+        made = None if self._temporary is None else self._temporary.name
+        return Path(made or self._directory or "")
 
     @property
     def address(self) -> str:
@@ -166,28 +180,7 @@ class DemoHub(HubServer):
     """
 
     def __init__(self, *, api_key: str | None = None) -> None:
-        super().__init__("", api_key=api_key, demo=True)
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
-
-    def start(self) -> None:
-        """Make the demo dataset and begin to answer.
-
-        Raises:
-            StorageError: if the disk refuses.
-        """
-        self._scratch = tempfile.TemporaryDirectory(prefix="mlhub-demo-")
-        self.directory = Path(self._scratch.name)
-        try:
-            super().start()
-        except BaseException:
-            self._scratch.cleanup()
-            raise
-
-    def stop(self) -> None:
-        """Stop answering, and remove what was made."""
-        super().stop()
-        if self._scratch is not None:
-            self._scratch.cleanup()
+        super().__init__(None, api_key=api_key, demo=True)
 
 
 def serve(
@@ -221,8 +214,7 @@ def serve(
     raise_limit()
     with (
         stopping_on_signals("Stopped."),
-        tempfile.TemporaryDirectory(prefix="mlhub-demo-") as scratch,
-        HubServer(directory or scratch, host=host, port=port, api_key=api_key, demo=demo) as hub,
+        HubServer(directory, host=host, port=port, api_key=api_key, demo=demo) as hub,
     ):
         if hub.store.is_empty:
             raise InvalidArgument(

@@ -44,14 +44,18 @@ class Body:
         size: Bytes so far.
     """
 
-    __slots__ = ("_file", "_hashers", "_held", "_marked", "_marks", "_on_disk", "path", "size")
+    __slots__ = (
+        *("_descriptor", "_hashers", "_held", "_marked", "_marks", "_on_disk"),
+        *("path", "size"),
+    )
 
     def __init__(self, path: str, algorithms: Iterable[str] = ()) -> None:
         self.path = path
         self.size = 0
         self._hashers = _hashers((_SHA256, *algorithms))
         self._held = bytearray()
-        self._file: Any = None
+        self._descriptor: int | None = None
+        """Of the partial file while it is open."""
         self._on_disk = False
         self._marks: str | None = None
         """The note in which marks are written."""
@@ -70,15 +74,15 @@ class Body:
     def spill(self) -> None:
         """Move what is held in memory to the partial file."""
         with storage_errors(f"write {self.path}"):
-            if self._file is None:
-                mode = "ab" if self._on_disk else "wb"
-                self._file = open_state(self.path, mode, buffering=0)
+            if self._descriptor is None:
+                begin = os.O_APPEND if self._on_disk else os.O_TRUNC
+                self._descriptor = open_descriptor(self.path, os.O_WRONLY | os.O_CREAT | begin)
                 self._on_disk = True
             if not self._held:
                 return
             rest = memoryview(self._held)
             while rest:
-                rest = rest[self._file.write(rest) :]
+                rest = rest[os.write(self._descriptor, rest) :]
             self._held = bytearray()
         early = self.size < _MARK_EVERY
         if self._marks is not None and (early or self.size - self._marked >= _MARK_EVERY):
@@ -192,10 +196,10 @@ class Body:
             self._close_file()
 
     def _close_file(self) -> None:
-        if self._file is not None:
-            file, self._file = self._file, None
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
             with storage_errors(f"write {self.path}"):  # NFS tells of a full disk here
-                file.close()
+                os.close(descriptor)
 
     def discard(self) -> None:
         """Throw all bytes away, those on disk too."""

@@ -233,6 +233,10 @@ class Handle:
                 return False
         return True
 
+    def status(self) -> int:
+        """Of the response, 0 where none came."""
+        return int(self.easy.getinfo(pycurl.RESPONSE_CODE))
+
     def is_connected(self) -> bool:
         """Whether the connection stands and the request is sent."""
         return bool(self.easy.getinfo(pycurl.PRETRANSFER_TIME) > 0)

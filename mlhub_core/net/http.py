@@ -70,6 +70,8 @@ class Loop:
         """A heap of those that wait for another try, by when that is due."""
         self._tries = 0
         """How many there were, which keeps those of one moment in order."""
+        self._answered: list[Handle] = []
+        """Of requests that were answered well, and whose exchanges have yet to conclude."""
         self._exhausted = False
         self._looked = 0.0
 
@@ -89,12 +91,14 @@ class Loop:
         self._exhausted = False  # run before, it had come to the end of another source
         try:
             while True:
-                stop.check()
                 self._fill(source)
+                ended = self._transfers.expire()  # sends what was begun, and reads on
+                # Files are checked and put into place while the next answers are on their way.
+                self._conclude_answered()
                 if not (self._transfers.handles or self._queues or self._later):
                     tick()
                     return
-                ended = self._transfers.expire()  # sends what was begun, and reads on
+                stop.check()
                 # Those that paused meanwhile go on at once: no socket tells of them.
                 self._end_all(self._transfers.broken_by_us())
                 self._wait(at_once=ended)
@@ -201,28 +205,37 @@ class Loop:
             self._end(handle, fault)
 
     def _end(self, handle: Handle, fault: Fault | None) -> None:
-        self._transfers.release(handle)
-        try:
-            self._finish(handle, fault)
-        finally:
-            self._transfers.spare(handle)
-
-    def _finish(self, handle: Handle, fault: Fault | None) -> None:
+        """Take out a transfer that is over; its connection serves the next from here on."""
         exchange = handle.exchange
         assert exchange is not None
-        overloaded = False
+        status = handle.status()
+        overloaded = status in _OVERLOADED or (fault is not None and fault.crowded)
+        self._transfers.release(handle)
+        self._connections.used(exchange.host, overloaded=overloaded, closed=handle.closes)
+        if fault is None and status < 400:
+            self._answered.append(handle)
+        else:  # it may be to be left alone, which the next request has to know
+            self._conclude(handle, fault)
+
+    def _conclude_answered(self) -> None:
+        for handle in self._answered:
+            self._conclude(handle, None)
+        self._answered.clear()
+
+    def _conclude(self, handle: Handle, fault: Fault | None) -> None:
+        """Have an exchange conclude a request, and do as it wants about the next."""
+        exchange = handle.exchange
+        assert exchange is not None
         try:
             if handle.crash is not None:
                 raise handle.crash
             handle.conclude(fault)
-            overloaded = handle.head is not None and handle.head.status in _OVERLOADED
-            overloaded = overloaded or (fault is not None and fault.crowded)
             again = exchange.settle(fault)
         except BaseException:
             exchange.abandon()
             raise
         finally:
-            self._connections.used(exchange.host, overloaded=overloaded, closed=handle.closes)
+            self._transfers.spare(handle)
         if isinstance(again, Hold):
             self._hold(exchange, again)
             return
@@ -242,7 +255,8 @@ class Loop:
 
     def _abandon_all(self) -> None:
         """Let go of everything; what each has of its file is up to it."""
-        under_way = [handle.exchange for handle in self._transfers.handles.values()]
+        handles = (*self._transfers.handles.values(), *self._answered)
+        under_way = [handle.exchange for handle in handles]
         queued = [exchange for queue in self._queues.values() for exchange in queue]
         for exchange in (*under_way, *queued, *(entry[2] for entry in self._later)):
             if exchange is not None:

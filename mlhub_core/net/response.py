@@ -29,6 +29,7 @@ _WANTED = WAIT_FIELDS | {
     *("content-type", "date", "etag", "last-modified", "location", "transfer-encoding"),
     "x-ms-blob-content-md5",
 }
+_NAMES = {name.encode(): name for name in _WANTED}
 _STATUS = re.compile(rb"HTTP/\S*\s+([1-9][0-9][0-9])\b")
 _MISSPELT = "misspelt"
 """What stands for the value of a ``Transfer-Encoding`` with a space before its colon: libcurl does
@@ -102,19 +103,19 @@ def parse_head(lines: Iterable[bytes]) -> ResponseHead | None:
             fields, complete = {}, False
         elif line in (b"\r\n", b"\n"):
             complete = True
-        elif not complete and line[:1] not in (b" ", b"\t"):  # behind the end come trailers
-            _add_field(fields, line.decode("latin-1"))
+        elif not complete:  # behind the end come trailers
+            _add_field(fields, line)
     if not complete or status is None:
         return None
     return ResponseHead(status, fields, tuple(locations))
 
 
-def _add_field(fields: dict[str, str], line: str) -> None:
-    spelt, colon, text = line.partition(":")
-    name = spelt.lower().rstrip()
-    if not colon or name not in _WANTED:
+def _add_field(fields: dict[str, str], line: bytes) -> None:
+    spelt, colon, text = line.partition(b":")
+    name = _NAMES.get(spelt.lower().rstrip())
+    if name is None or not colon:
         return
-    value = text.strip()
+    value = text.decode("latin-1").strip()
     if name == "transfer-encoding" and len(name) < len(spelt):
         value = _MISSPELT
     before = fields.get(name)
@@ -123,7 +124,11 @@ def _add_field(fields: dict[str, str], line: str) -> None:
 
 def parse_length(value: str | None) -> int | None:
     """Read ``Content-Length``; said several times over, it counts as said once."""
-    found = {_DIGITS.fullmatch(one) for one in set((value or "").split(","))}
+    if value is None:
+        return None
+    if alone := _DIGITS.fullmatch(value):
+        return int(alone[1])
+    found = {_DIGITS.fullmatch(one) for one in set(value.split(","))}
     lengths = {int(match[1]) if match else None for match in found}
     return lengths.pop() if len(lengths) == 1 else None
 
@@ -156,8 +161,8 @@ def misframing(fields: Mapping[str, str]) -> str:
     Args:
         fields: Names in lower case, or any mapping that does not mind.
     """
-    encodings = fields.get("transfer-encoding") or ""
-    framings = {name.strip().lower() for name in encodings.split(",")}
+    encodings = fields.get("transfer-encoding")
+    framings = {name.strip().lower() for name in encodings.split(",")} if encodings else set()
     if framings - {"chunked", "identity", ""}:
         return "an unknown Transfer-Encoding"
     length = fields.get("content-length")
@@ -269,7 +274,7 @@ def digests_of(head: ResponseHead) -> list[tuple[str, str]]:
     ``x-ms-blob-content-md5`` is always that of the whole blob.
     """
     names = ["x-ms-blob-content-md5"] + (["content-md5"] if head.status != 206 else [])
-    found = (parse_md5(head.get(name)) for name in names)
+    found = (parse_md5(head.fields[name]) for name in names if name in head.fields)
     return [("md5", digest) for digest in found if digest]
 
 

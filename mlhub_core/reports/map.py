@@ -46,6 +46,9 @@ _GREYS = ("#dfe4ea", "#c8d0da", "#aeb9c7", "#93a1b3")
 _COLOURS = ("#f9c784", "#f5a94e", "#e8842a", "#c75f14")
 _PALETTE = b"".join(bytes.fromhex(colour[1:]) for colour in ("#fbfcfd", *_GREYS, *_COLOURS))
 _TICKS = 6
+_STEPS = (*(factor * 10.0**power for power in range(-6, 1) for factor in (1, 2, 5)), 10.0)
+_LARGE_STEPS = (15.0, 30.0, 45.0, 60.0, 90.0)
+"""Round numbers of degrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +120,8 @@ class _Grids:
     def __init__(self, bounds: Bounds) -> None:
         west, south, east, north = bounds
         self._bounds = bounds
-        self._columns = _COLUMNS
         self._rows = max(1, round(_COLUMNS * (north - south) / (east - west)))
-        shape = (self._rows + 1) * (self._columns + 1)
-        self._corners = [np.zeros(shape, np.int64), np.zeros(shape, np.int64)]
+        self._corners = np.zeros((2, (self._rows + 1) * (_COLUMNS + 1)), np.int64)
 
     def add(self, everything: Floats, chosen: Floats) -> None:
         for corners, boxes in zip(self._corners, (everything, chosen), strict=True):
@@ -133,25 +134,22 @@ class _Grids:
 
     def _count(self, corners: Grid, boxes: Floats) -> None:
         west, south, east, north = self._bounds
-        x = (boxes[:, [0, 2]] - west) / (east - west) * self._columns
+        x = (boxes[:, [0, 2]] - west) / (east - west) * _COLUMNS
         y = (north - boxes[:, [3, 1]]) / (north - south) * self._rows
-        x0, x1 = np.clip(x, 0, self._columns - 1).astype(np.int64).T
+        x0, x1 = np.clip(x, 0, _COLUMNS - 1).astype(np.int64).T
         y0, y1 = np.clip(y, 0, self._rows - 1).astype(np.int64).T
-        width = self._columns + 1
         for rows, columns, sign in (
             (y0, x0, 1),
             (y0, x1 + 1, -1),
             (y1 + 1, x0, -1),
             (y1 + 1, x1 + 1, 1),
         ):
-            corners += sign * np.bincount(rows * width + columns, minlength=len(corners))
+            cells = rows * (_COLUMNS + 1) + columns
+            corners += sign * np.bincount(cells, minlength=len(corners))
 
     def result(self) -> Footprints:
-        shape = (self._rows + 1, self._columns + 1)
-        everything, chosen = (
-            corners.reshape(shape).cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
-            for corners in self._corners
-        )
+        cubes = self._corners.reshape(2, self._rows + 1, _COLUMNS + 1)
+        everything, chosen = cubes.cumsum(axis=1).cumsum(axis=2)[:, :-1, :-1]
         return Footprints(self._bounds, everything, chosen)
 
 
@@ -262,15 +260,11 @@ def _line(x1: float, y1: float, x2: float, y2: float) -> str:
 
 def _step(least: float) -> float:
     """The round number of degrees that is not smaller."""
-    if least > 10:
-        return next(step for step in (15.0, 30.0, 45.0, 60.0, 90.0) if step >= least * 0.999)
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * 0.999)
+    return next(step for step in (*_STEPS, *_LARGE_STEPS) if step >= least * 0.999)
 
 
 def _round_degrees(first: float, last: float, step: float) -> list[float]:
-    start = math.ceil(first / step)
-    return [number * step for number in range(start, math.floor(last / step) + 1)]
+    return [number * step for number in range(math.ceil(first / step), math.floor(last / step) + 1)]
 
 
 def _degrees(value: float, step: float, positive: str, negative: str) -> str:

@@ -137,7 +137,7 @@ class Decider:
 
     def __init__(self, run: Run, paths: DownloadPaths, if_exists: DownloadIfExistsOpts) -> None:
         self._run = run
-        self._paths = paths
+        self._places, self._origin = (paths.output_dir, paths.catalog_dir), paths.origin
         self._if_exists = if_exists
 
     def download_of(self, asset: Asset, entry: Entry | None) -> AssetDownload | None:
@@ -255,10 +255,7 @@ class Decider:
         return None
 
     def _locate(self, asset: Asset) -> Remote | InCatalog | Unusable:
-        paths = self._paths
-        return locate(
-            asset.href, paths.output_dir, paths.catalog_dir, self._run.settings, paths.origin
-        )
+        return locate(asset.href, *self._places, self._run.settings, self._origin)
 
 
 def _take_from_catalog(asset: Asset, path: Path, run: Run) -> None:

@@ -36,7 +36,7 @@ from mlhub_core.progress import Progress, ProgressSink, ignore
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import RunSettings, TransferSettings
 from mlhub_core.state import descriptor_of
-from mlhub_core.threads import Pool, StopFlag, settle_all, start_thread
+from mlhub_core.threads import Pool, StopFlag, start_thread, wait_for_all
 from mlhub_core.transfer import run
 from mlhub_core.transfer.ledger import totals
 from mlhub_core.transfer.report import PartitionResult
@@ -126,7 +126,7 @@ def download_partitions(
             pool.submit(download_apart, partitions[number::processes], paths, **how)
             for number in range(processes)
         ]
-        settle_all(futures, stop)
+        wait_for_all(futures, stop)
     results = (result for future in futures for result in future.result())
     return tuple(sorted(results, key=lambda result: result.number))
 

@@ -87,7 +87,8 @@ def kill_and_go_on(kit: Kit, server: FaultServer, seed: int, kills: int) -> None
         # In their place and not yet in the ledger were those of one turn of the loop at most.
         assert len(unrecorded(kit) - unknown) <= CONNECTIONS
         unfinished = [r for r in server.requests if not kit.final(r.path).exists()]
-        assert len(unfinished) <= CONNECTIONS
+        # Those on their way, and those that have come and are not in their place.
+        assert len(unfinished) <= 2 * CONNECTIONS
         fetched += bytes_of_files(server.requests)
         in_flight += bytes_of_files(unfinished)
         tidy_state(kit.paths)
