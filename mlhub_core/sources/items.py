@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -41,6 +42,7 @@ from mlhub_core.sources.documents import (
 )
 from mlhub_core.sources.json_stream import JsonText, lines, values
 from mlhub_core.sources.naming import STDIN, is_url, stem
+from mlhub_core.sources.packed import Unpacked
 from mlhub_core.state import open_state
 from mlhub_core.threads import StopFlag
 
@@ -101,14 +103,14 @@ class ItemsFile:
         self, limits: ArchiveLimits, on_read: Callable[[int], None]
     ) -> Iterator[Document]:
         name, most = str(self.path), limits.max_json_bytes
-        with storage_errors(f"read {name}"), self.path.open("rb") as file:
-            pieces = _pieces(file, on_read)
+        with closing(Unpacked(self.path, limits.max_bytes, on_read)) as file:
+            pieces = iter(lambda: file.read(MIB), b"")
             head = next(pieces, b"")
-            pieces = chain([head], pieces)
+            whole = chain([head], pieces)
             if _is_a_line(head):
-                yield from self._of_lines(lines(pieces, name, most))
+                yield from self._of_lines(lines(whole, name, most))
             else:
-                yield from self._of_values(values(JsonText(pieces, name, most)))
+                yield from self._of_values(values(JsonText(whole, name, most)))
 
     def _of_values(self, found: Iterable[Any]) -> Iterator[Document]:
         for number, value in enumerate(found, 1):
@@ -334,14 +336,6 @@ def _copy(
         room.take(len(piece))
         file.write(piece)
         on_progress(Progress(Stage.CATALOG, 0, 1, size))
-
-
-def _pieces(file: Any, on_read: Callable[[int], None]) -> Iterator[bytes]:
-    read = 0
-    while piece := file.read(MIB):
-        read += len(piece)
-        on_read(read)
-        yield piece
 
 
 def _is_a_line(head: bytes) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from mlhub_core import Dataset
@@ -43,6 +45,10 @@ def by_line(found: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(one).encode() + b"\n" for one in found)
 
 
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.compress(data, "zstd", asbytes=True))
+
+
 def images(directory: str) -> dict[str, bytes]:
     found = Path("out", directory).glob("pictures/*/image.tif")
     return {path.parent.name: path.read_bytes() for path in found}
@@ -60,6 +66,8 @@ def pipe(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
         ("found.ndjson", by_line),
         ("found.json", by_line),
         ("found.jsonl", lambda found: json.dumps(found).encode()),
+        ("found.json.gz", lambda found: gzip.compress(collection(found))),
+        ("found.ndjson.zst", lambda found: zstd(by_line(found))),
     ],
 )
 def test_the_commands(
