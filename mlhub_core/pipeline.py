@@ -10,7 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlhub_core import steps
@@ -99,6 +99,7 @@ def sync(
     started = time.monotonic()
     runner = runner or InProcess()
     check_request(request)
+    request = replace(request, whole=prune)
     known = known_paths(request, open_source(request.source))
     if known is not None and runner(steps.check_catalog, request, known, prune):
         return _nothing_to_do(known)

@@ -34,6 +34,8 @@ class DownloadRequest:
         plan: A saved plan to run as it is, without filters; None to make one.
         source_type: The kind of source, None where ``dataset`` says it.
         dataset_id: What the dataset is called here, None for what the source calls it.
+        whole: Whether the source may leave nothing out, whatever is wanted: who removes what a
+            catalog no longer has needs to know all that it has.
     """
 
     dataset: str
@@ -49,6 +51,7 @@ class DownloadRequest:
     plan: Path | None = None
     source_type: str | None = None
     dataset_id: str | None = None
+    whole: bool = False
 
     @property
     def source(self) -> SourceSpec:
@@ -58,7 +61,7 @@ class DownloadRequest:
         nothing may be left out then.
         """
         wanted, time = self.wanted, self.wanted.time
-        if wanted.with_sources or self.plan is not None:
+        if self.whole or wanted.with_sources or self.plan is not None:
             return SourceSpec(self.dataset, self.source_type, self.dataset_id)
         return SourceSpec(
             self.dataset,
