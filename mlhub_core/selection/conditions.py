@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from mlhub_core.index.schema import BOX_FIELDS
 from mlhub_core.selection.filters import AssetFilter, TimeRange
 from mlhub_core.selection.geometry import BBox
+from mlhub_core.sources.pruning import split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -198,14 +199,6 @@ def _covers_touch(wanted: BBox) -> pc.Expression:
     return either(
         (west <= e) & (east >= w) & (south <= n) & (north >= s) for w, s, e, n in split(wanted)
     )
-
-
-def split(box: BBox) -> list[BBox]:
-    """A box as boxes that do not cross the antimeridian."""
-    west, south, east, north = box
-    if west <= east:
-        return [box]
-    return [(west, south, 180.0, north), (-180.0, south, east, north)]
 
 
 # What is asked of rows

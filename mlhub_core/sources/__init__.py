@@ -15,7 +15,7 @@ from mlhub_core.paths import DownloadPaths, archive_ending, user_path
 from mlhub_core.sources.base import SOURCE_NAME, Source, SourceSpec
 from mlhub_core.sources.directory import check_apart, directory_of
 from mlhub_core.sources.directory import is_meant as is_directory
-from mlhub_core.sources.naming import STDIN, is_url, means_items
+from mlhub_core.sources.naming import STDIN, is_url, means_items, means_parquet
 from mlhub_core.state import read_state
 
 _LOOKS_LIKE_PATH = re.compile(r"[/\\.~]")
@@ -46,6 +46,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
+    "parquet": Kind("mlhub_core.sources.parquet:ParquetSource", means_parquet, is_local=True),
     "items": Kind("mlhub_core.sources.items:ItemsSource", means_items, is_local=True),
     "archive": Kind(
         "mlhub_core.sources.archive:LocalArchive",

@@ -13,6 +13,7 @@ STDIN = "-"
 """Standard input, as a source."""
 ITEMS_ENDINGS = (".ndjson", ".jsonl", ".geojson", ".geojsonl")
 """Endings of names that mean items, also of URLs; ``.json`` may be anything."""
+PARQUET_ENDINGS = (".parquet", ".geoparquet", ".pq")
 _PACKINGS = (".gz", ".zst", ".bz2", ".xz")
 
 
@@ -49,6 +50,29 @@ def means_items(text: str) -> bool:
     if is_url(text) or not name.endswith(".json"):
         return False
     return name not in ("catalog.json", "collection.json") and not _is_catalog(user_path(text))
+
+
+def means_parquet(text: str) -> bool:
+    """Whether a text means tables of items: a file by its ending, a directory by a look."""
+    if is_url(text):
+        return False
+    if text.lower().endswith(PARQUET_ENDINGS):
+        return True
+    if "/" not in text and not text.startswith("."):
+        return False  # an id, whatever lies here under that name
+    try:
+        return _holds_tables(user_path(text))
+    except OSError:
+        return False
+
+
+def _holds_tables(path: Path) -> bool:
+    """Whether a directory has tables at its top, or in directories called ``name=value``."""
+    if not path.is_dir() or any(path.glob("*.json")):
+        return False
+    if any(path.glob("*.parquet")):
+        return True
+    return any(next(one.rglob("*.parquet"), None) for one in path.glob("*=*"))
 
 
 def _is_catalog(path: Path) -> bool:
