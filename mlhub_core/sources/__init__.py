@@ -15,7 +15,7 @@ from mlhub_core.paths import DownloadPaths, archive_ending, user_path
 from mlhub_core.sources.base import SOURCE_NAME, Source, SourceSpec
 from mlhub_core.sources.directory import check_apart, directory_of
 from mlhub_core.sources.directory import is_meant as is_directory
-from mlhub_core.sources.naming import STDIN, is_url, means_items, means_parquet
+from mlhub_core.sources.naming import STDIN, is_url, last_name, means_items, means_parquet
 from mlhub_core.state import read_state
 
 _LOOKS_LIKE_PATH = re.compile(r"[/\\.~]")
@@ -32,15 +32,18 @@ class Kind(NamedTuple):
         is_meant: Whether a text, without blanks around it, means a source of this kind; without
             asking anybody.
         is_local: Whether the text is a path.
+        by_url: Module and class where the text is a URL, if that is another.
     """
 
     place: str
     is_meant: Callable[[str], bool]
     is_local: bool = False
+    by_url: str | None = None
 
     def open(self, spec: SourceSpec, api_key: str | None, profile: str | None) -> Source:
         """The source that is meant; its module is imported now."""
-        module, _, name = self.place.partition(":")
+        place = self.by_url if self.by_url and is_url(spec.text) else self.place
+        module, _, name = place.partition(":")
         source: Source = getattr(importlib.import_module(module), name).open(spec, api_key, profile)
         return source
 
@@ -50,8 +53,9 @@ KINDS = {
     "items": Kind("mlhub_core.sources.items:ItemsSource", means_items, is_local=True),
     "archive": Kind(
         "mlhub_core.sources.archive:LocalArchive",
-        lambda text: "://" not in text and (archive_ending(text) is not None or is_archive(text)),
+        lambda text: archive_ending(last_name(text)) is not None or is_archive(text),
         is_local=True,
+        by_url="mlhub_core.sources.remote_archive:RemoteArchive",
     ),
     "directory": Kind("mlhub_core.sources.directory:LocalDirectory", is_directory, is_local=True),
     "static": Kind(
@@ -105,7 +109,9 @@ def with_source(paths: DownloadPaths, spec: SourceSpec) -> DownloadPaths:
     if _is("directory", spec):
         return replace(paths, origin=directory_of(spec.text))
     if _is("archive", spec):
-        return replace(paths, archive_ending=archive_ending(spec.text.strip()) or ".tar.gz")
+        return replace(
+            paths, archive_ending=archive_ending(last_name(spec.text.strip())) or ".tar.gz"
+        )
     return paths
 
 

@@ -22,14 +22,19 @@ def is_url(text: str) -> bool:
     return "://" in text
 
 
-def file_name(text: str) -> str:
-    """The name of the file that a path or a URL names, without the ending of its packing."""
+def last_name(text: str) -> str:
+    """The last name in a path, or in the path of a URL."""
     if is_url(text):
         try:
             text = unquote(urlsplit(text).path)
         except ValueError:
             return ""
-    name = Path(text.rstrip("/")).name
+    return Path(text.rstrip("/")).name
+
+
+def file_name(text: str) -> str:
+    """The name of the file that a path or a URL names, without the ending of its packing."""
+    name = last_name(text)
     packing = next((one for one in _PACKINGS if name.lower().endswith(one)), "")
     return name[: len(name) - len(packing)]
 
