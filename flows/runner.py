@@ -44,6 +44,7 @@ from tasks.index_assets import index_assets
 from tasks.prune_files import prune_files
 from tasks.runtime import new_run
 from tasks.unarchive import unarchive
+from tasks.write_stac import write_stac
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,6 +59,7 @@ _TASKS: dict[Any, Task[..., Any]] = {
     steps.compare_indexes: compare_indexes,
     steps.filter_assets: filter_assets,
     steps.prune_files: prune_files,
+    steps.write_stac: write_stac,
 }
 """The task of each step; that of a partition is run by :mod:`flows.partitions`."""
 

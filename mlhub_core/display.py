@@ -31,6 +31,7 @@ _UNITS = {
     Stage.FILTER: "assets",
     Stage.VERIFY: "files",
     Stage.DOWNLOAD: "files",
+    Stage.STAC: "items",
 }
 
 _SHARES = {

@@ -145,6 +145,9 @@ class WhereOptions(Options):
     unarchive: bool = True
     """Unarchive the catalog. Without it the catalog stays in its archive, and a file per item is
     saved; all else works as ever."""
+    stac: Literal["copy", "none"] = "copy"
+    """Write a local STAC of the files that are here, with links to them, into stac/ beside them;
+    or none."""
     asset_db: bool = True
     """Write mlhub_stac_assets.db, the reference client's SQLite table."""
     ignore_space: bool = False
@@ -290,6 +293,7 @@ class DownloadOptions(LimitOptions, TransferOptions, WhereOptions, FilterOptions
                 runner=self.runner,
                 dask_address=self.dask_address,
             ),
+            stac=self.stac,
             allow_empty=self.allow_empty,
             strict=self.strict,
             dry_run=dry_run,

@@ -27,6 +27,8 @@ INDEX_STATE_NAME = "index.json"
 """In the state directory: what the index was made from."""
 UNARCHIVED_NAME = "unarchived.json"
 """In the state directory: which archive the catalog's files came out of."""
+PRODUCTS_NAME = "products.json"
+"""In the state directory: what was made of the download, and of which state of it."""
 
 COMMON_ASSET_KEYS = frozenset(
     {"documentation", "readme", "test_split", "train_split", "validation_split"}

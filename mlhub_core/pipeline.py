@@ -69,7 +69,7 @@ def download(
         limits = request.settings.limits
         archive = runner(steps.fetch_catalog, request.source, paths, request.if_exists, limits)
         unarchived, index = _unpack(runner, request, archive, paths, request.if_exists)
-        catalog = _Catalog(info, paths, unarchived, index)
+        catalog = _Catalog(info, paths, archive, unarchived, index)
         return _have_assets(runner, request, catalog, started, on_plan=on_plan)
 
 
@@ -118,9 +118,11 @@ def sync(
         if changes is not None:
             log.info("the catalog has changed: %s", changes)
             runner.show_changes(info.id, changes)
-        catalog = _Catalog(info, paths, unarchived, index)
+        catalog = _Catalog(info, paths, archive, unarchived, index)
         report = _have_assets(runner, request, catalog, started, renewed=changes is not None)
         pruned = runner(steps.prune_files, paths, limits) if prune else None
+        if pruned and request.stac != "none":
+            runner(steps.write_stac, paths, archive, limits)
         if not report.failed:
             gone = pruned is None and (maybe_gone or bool(changes and changes.removed))
             note_complete(paths, request.wanted.digest(), gone=gone)
@@ -145,6 +147,7 @@ class _Catalog:
 
     info: DatasetInfo
     paths: DownloadPaths
+    source: Catalog
     unarchived: Unarchived | None
     index: AssetIndex | None
 
@@ -190,14 +193,18 @@ def _have_assets(
         renewed: Whether the catalog is another one than the files here were fetched for.
         on_plan: Gets the plan.
     """
-    paths, index, plan = catalog.paths, catalog.index, None
+    paths, index, plan, stac = catalog.paths, catalog.index, None, None
     results: tuple[PartitionResult, ...] = ()
     if index is not None:
         plan = runner(steps.filter_assets, request, paths, index, renewed)
         on_plan(plan)
         if not request.dry_run:
             results = runner.download(plan.partitions, paths, request.settings, request.if_exists)
+            if request.stac != "none":
+                limits = request.settings.limits
+                stac = runner(steps.write_stac, paths, catalog.source, limits)
     report = conclude(request, catalog, plan, results, time.monotonic() - started)
+    report = replace(report, stac=stac.catalog if stac else None)
     runner.show(Outcome(catalog.info, paths, request.wanted, report, plan, index))
     return report
 

@@ -22,6 +22,7 @@ class Stage(StrEnum):
     FILTER = "filter"
     VERIFY = "verify"
     DOWNLOAD = "download"
+    STAC = "stac"
 
 
 @dataclass(frozen=True, slots=True)

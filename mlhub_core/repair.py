@@ -12,9 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from mlhub_core import steps
+from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import digest_file
-from mlhub_core.paths import UNARCHIVED_NAME, DownloadPaths
+from mlhub_core.paths import PRODUCTS_NAME, UNARCHIVED_NAME, DownloadPaths
+from mlhub_core.products.result import LocalStac
 from mlhub_core.runner import InProcess, Runner
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
 from mlhub_core.settings import RunSettings
@@ -82,6 +85,34 @@ def verify(
         return replace(report, repaired=repaired, err_report=err_report)
 
 
+def write_stac(
+    directory: str | Path, runner: Runner | None = None, *, settings: RunSettings | None = None
+) -> LocalStac:
+    """Write the local STAC of a download that is there.
+
+    Args:
+        directory: The dataset's directory, in which ``.mlhub`` lies.
+        runner: Runs the steps; this process by default.
+        settings: Caps on what is read of the catalog.
+
+    Raises:
+        InvalidArgument: if the directory is not that of a download, its catalog is not there, or
+            something else lies where the local STAC goes.
+        StorageError: if the disk refuses, or another run holds the directory.
+        Interrupted: if stopped; what was there stays.
+    """
+    runner, settings = runner or InProcess(), settings or RunSettings()
+    paths = existing_download(directory)
+    with workspace(paths):
+        found = runner(steps.write_stac, paths, None, settings.limits)
+    if found is None:
+        raise InvalidArgument(
+            f"{paths.asset_dir}: its catalog is not here any more, and its local STAC is made of "
+            "that: download the dataset again, which fetches nothing that is here."
+        )
+    return found
+
+
 def retry(
     directory: str | Path, runner: Runner | None = None, *, settings: RunSettings | None = None
 ) -> DownloadReport:
@@ -112,6 +143,7 @@ def retry(
         if picked.carried and not is_unarchived(paths):
             runner(_take_out, paths, picked, settings)
         results = runner.download(picked.partitions, paths, settings, _RESUME)
+        _write_stac(runner, paths, settings)
         unknown = sum(1 for _ in _other_failures(paths, picked))
         return _conclude(paths, picked, results, unknown, time.monotonic() - started)
 
@@ -139,10 +171,17 @@ def _repair(
     elif paths.origin is None and (picked.carried or report.catalog):
         runner(_restore_catalog, paths, settings)
     results = runner.download(picked.partitions, paths, settings, _RESUME)
+    _write_stac(runner, paths, settings)
     unknown = picked.wanted - picked.files
     repaired = _conclude(paths, picked, results, unknown, time.monotonic() - started)
     restored = report.catalog
     return replace(repaired, files=repaired.files + restored, fetched=repaired.fetched + restored)
+
+
+def _write_stac(runner: Runner, paths: DownloadPaths, settings: RunSettings) -> None:
+    """Write the local STAC anew, where there is one."""
+    if (paths.state_dir / PRODUCTS_NAME).is_file():
+        runner(steps.write_stac, paths, None, settings.limits)
 
 
 def _check(run: Run, paths: DownloadPaths, settings: RunSettings) -> VerifyReport:

@@ -15,6 +15,8 @@ from mlhub_core.sources import paths_for
 from mlhub_core.sources.base import SourceSpec, Wanted
 from mlhub_core.workspace import check_directories
 
+_STACS = ("copy", "none")
+
 
 @dataclass(frozen=True, slots=True)
 class DownloadRequest:
@@ -28,6 +30,7 @@ class DownloadRequest:
         if_exists: What to do where a file already lies.
         wanted: The filter.
         settings: How to transfer.
+        stac: Whether a local STAC is written: ``copy`` or ``none``.
         allow_empty: Whether a filter that leaves nothing is fine.
         strict: Whether it is a failure that the catalog lacks something that it names.
         dry_run: Stop when the plan is made and saved.
@@ -45,6 +48,7 @@ class DownloadRequest:
     if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume
     wanted: AssetFilter = field(default_factory=AssetFilter)
     settings: RunSettings = field(default_factory=RunSettings)
+    stac: str = "copy"
     allow_empty: bool = False
     strict: bool = False
     dry_run: bool = False
@@ -98,6 +102,8 @@ class DownloadRequest:
         """
         if not isinstance(self.dataset, str) or not self.dataset.strip():
             raise InvalidArgument(f"dataset is {self.dataset!r}: give the id or DOI of a dataset.")
+        if self.stac not in _STACS:
+            raise InvalidArgument(f"stac is {self.stac!r}: use one of {', '.join(_STACS)}.")
         if self.plan is not None:
             if not self.wanted.is_everything:
                 raise InvalidArgument(

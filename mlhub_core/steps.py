@@ -13,6 +13,7 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index import build
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.paths import DownloadPaths
+from mlhub_core.products.result import LocalStac
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.plan import Plan, counted, load_saved, save_plan
@@ -23,6 +24,7 @@ from mlhub_core.sync import changes, current, prune
 from mlhub_core.sync.changes import Changes
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.catalog_files import take_out
+from mlhub_core.transfer.ledger import merge_journals
 from mlhub_core.workspace import check_space
 
 log = logging.getLogger(__name__)
@@ -190,6 +192,35 @@ def _new_plan(run: Run, request: DownloadRequest, paths: DownloadPaths, index: A
         )
         save_plan(plan)
     return plan
+
+
+def write_stac(
+    run: Run, paths: DownloadPaths, catalog: Catalog | None, limits: ArchiveLimits
+) -> LocalStac | None:
+    """The local STAC of what is here, written if it is not what it would be.
+
+    Args:
+        run: The run.
+        paths: The download; no partition of it runs.
+        catalog: What describes it; None for the one that is here.
+        limits: Caps on what is read of the catalog.
+
+    Returns:
+        None where no catalog is here to write it from.
+    """
+    from mlhub_core.products.local_stac import catalog_here, write_local_stac
+
+    merge_journals(paths.ledger_dir)
+    catalog = catalog or catalog_here(paths, run.stop)
+    if catalog is None:
+        log.warning(
+            "%s: its catalog is not here, so its local STAC stays as it is: download it again",
+            paths.dataset_id,
+        )
+        return None
+    return write_local_stac(
+        paths, catalog, limits=limits, stop=run.stop, on_progress=run.on_progress
+    )
 
 
 def prune_files(run: Run, paths: DownloadPaths, limits: ArchiveLimits) -> int:

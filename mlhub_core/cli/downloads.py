@@ -59,6 +59,14 @@ def add_existing_commands(commands: Any) -> None:
         fill=_add_existing_options,
     )
     retry.set_defaults(run=_retry)
+    stac = commands.add_parser(
+        "stac",
+        help="write the local STAC of a download",
+        description="Write a STAC catalog of the files that are here, with links to them, into "
+        "stac/ in the dataset's directory. Nothing is asked over the network.",
+        fill=_add_stac_options,
+    )
+    stac.set_defaults(run=_stac)
 
 
 def add_download_options(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +97,13 @@ def _add_existing_options(parser: argparse.ArgumentParser) -> None:
         "directory", metavar="DIR", help="the dataset's directory, such as data/demo_crops"
     )
     add_options(parser, TransferOptions)
+    add_verbosity(parser)
+
+
+def _add_stac_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "directory", metavar="DIR", help="the dataset's directory, such as data/demo_crops"
+    )
     add_verbosity(parser)
 
 
@@ -198,3 +213,13 @@ def _retry(given: argparse.Namespace) -> None:
         return
     show(*report.summary().split("\n"))
     report.raise_for_failures()
+
+
+def _stac(given: argparse.Namespace) -> None:
+    from mlhub_core.repair import write_stac
+    from mlhub_core.runner import InProcess
+
+    with _running(given) as on_progress:
+        found = write_stac(given.directory, InProcess(on_progress=on_progress))
+    items = "1 item" if found.items == 1 else f"{found.items:,} items"
+    show(f"{found.catalog}: {items}, {'unchanged' if found.reused else 'written'}")

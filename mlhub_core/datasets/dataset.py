@@ -284,6 +284,7 @@ class Dataset:
         seed: int = 0,
         limit: int | None = None,
         with_sources: bool = False,
+        stac: str = "copy",
         strict: bool = False,
         plan: str | Path | None = None,
         ignore_file_size: bool = False,
@@ -317,6 +318,8 @@ class Dataset:
             seed: Another one chooses other items.
             limit: So many items, the first ones of the index.
             with_sources: Add the items that selected ones name as their source.
+            stac: Whether a local STAC of the files is written beside them: ``copy`` (into
+                ``stac/``) or ``none``.
             strict: Raise also if the catalog itself lacks something that it names.
             plan: The ``plan.json`` that a dry run saved: exactly that is downloaded.
             ignore_file_size: Do not compare the ``file:size`` of the catalog, where that is wrong.
@@ -367,6 +370,7 @@ class Dataset:
                 with_sources=with_sources,
             ),
             plan=None if plan is None else user_path(plan),
+            stac=stac,
             strict=strict,
             settings=_ignoring(settings or RunSettings(), ignore_file_size, ignore_checksum),
         )

@@ -96,6 +96,7 @@ class DownloadReport:
         missing: What the catalog names and does not hold, or holds and cannot be read: items,
             collections and assets, in number.
         catalog_only: Whether no assets were asked for.
+        stac: The root of the local STAC, None where none was written.
     """
 
     dataset_id: str
@@ -124,10 +125,13 @@ class DownloadReport:
     odd: tuple[str, ...] = ()
     missing: int = 0
     catalog_only: bool = False
+    stac: Path | None = None
 
     def summary(self) -> str:
         """A few lines for people."""
         lines = [f"{self.title or self.dataset_id}: {self._headline()}", f"In {self.directory}"]
+        if self.stac is not None:
+            lines.append(f"To open it: {self.stac}")
         if self.resumed:
             lines.append(f"{self.resumed:,} of the fetched were continued.")
         if self.unchecked:

@@ -311,8 +311,24 @@ def host_of(href: str) -> str:
     return loopback[1] if loopback else host
 
 
+def unsigned(href: str) -> str:
+    """An href without what signs it or says who asks: what is left names the file to everybody."""
+    path, _, query = href.partition("#")[0].partition("?")
+    scheme, mark, rest = path.partition("://")
+    if mark:
+        host, slash, tail = rest.partition("/")
+        path = f"{scheme}://{host.rpartition('@')[2]}{slash}{tail}"
+    named = "&".join(part for _, part in _naming(query)) if query else ""
+    return f"{path}?{named}" if named else path
+
+
 def _identifiers(query: str) -> str:
     """The parameters of a query that name the file, in order of their names."""
+    return "&".join(part for _, part in sorted(_naming(query)))
+
+
+def _naming(query: str) -> list[tuple[str, str]]:
+    """The parameters of a query that name the file, each with its name in lower case."""
     given = [(part.partition("=")[0].lower(), part) for part in query.split("&") if part]
     names = {name for name, _ in given}
     signs = _SIGNATURES | _AZURE if "sig" in names else _SIGNATURES
@@ -325,7 +341,7 @@ def _identifiers(query: str) -> str:
             return _PASSING.fullmatch(value) is None
         return name not in _KEYS or _SECRET.fullmatch(value) is None
 
-    return "&".join(part for name, part in sorted(given) if names_it(name, part[len(name) + 1 :]))
+    return [(name, part) for name, part in given if names_it(name, part[len(name) + 1 :])]
 
 
 def path_digest(href: str) -> str:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 
-from mlhub_core.paths import DownloadPaths
+from mlhub_core.paths import PRODUCTS_NAME, DownloadPaths
+from mlhub_core.state import read_state
 from mlhub_core.stores import LocalStore
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.findings import Finding, Findings, Kind
@@ -64,12 +66,13 @@ def check_unrecorded(
     root = str(paths.asset_dir)
     same_place = paths.catalog_dir == paths.asset_dir
     assets: NameSet | None = None
+    made = _made_by_us(paths)
     files = LocalStore(paths.asset_dir).list()
     with closing(LedgerReader(paths.ledger_dir)) as ledger:
         while batch := list(islice(files, _BATCH)):
             stop.check()
             known = ledger.find([path for path in batch if _is_text(path)])
-            unknown = [path for path in batch if path not in known]
+            unknown = [path for path in batch if path not in known and not made(path)]
             if same_place:
                 unknown = _without_catalog(unknown, catalog)
             if not unknown:
@@ -78,6 +81,17 @@ def check_unrecorded(
                 assets = save_paths(paths.index, stop) if paths.index.is_file() else NameSet()
             for path, is_asset in zip(unknown, assets.holds(unknown), strict=True):
                 findings.add(Finding(_kind_of(root, path, is_asset), path))
+
+
+def _made_by_us(paths: DownloadPaths) -> Callable[[str], bool]:
+    """Which files are products of the download, such as its local STAC."""
+    state = read_state(paths.state_dir / PRODUCTS_NAME) or {}
+    directory, table = state.get("stac"), state.get("table")
+
+    def is_product(path: str) -> bool:
+        return path.partition("/")[0] == directory or path == table
+
+    return is_product
 
 
 def _kind_of(root: str, path: str, is_asset: bool) -> Kind:

@@ -54,7 +54,7 @@ def files(tmp_path: Path) -> Callable[[], dict[str, bytes]]:
             place.as_posix(): path.read_bytes()
             for path in root.rglob("*")
             if path.is_file()
-            and ".mlhub" not in (place := path.relative_to(root)).parts
+            and {".mlhub", "stac"}.isdisjoint((place := path.relative_to(root)).parts)
             and not place.name.startswith(("mlhub_stac_assets", "err_report"))
             and place.name not in ("catalog.json", "collection.json")
             and place.stem != place.parent.name

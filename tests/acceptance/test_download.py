@@ -26,7 +26,7 @@ def files_below(directory: Path) -> set[str]:
     return {
         str(path.relative_to(directory))
         for path in directory.rglob("*")
-        if path.is_file() and ".mlhub" not in path.parts
+        if path.is_file() and {".mlhub", "stac"}.isdisjoint(path.parts)
     }
 
 

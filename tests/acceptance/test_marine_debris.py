@@ -34,6 +34,8 @@ ARCHIVE_MD5 = b"80VHL7Gf663iVhNqFJoP3A=="  # as the real host gave it
 BOX = (-88.2, 15.7, -85.0, 16.5)
 TRIANGLE = {"type": "Polygon", "coordinates": [[[-89, 15], [-86, 15], [-87, 17], [-89, 15]]]}
 
+OURS = {".mlhub", "stac", "items.parquet"}
+
 Json = dict[str, Any]
 
 
@@ -120,11 +122,11 @@ def _download(assets: FaultServer, where: Path, **filters: Any) -> DownloadRepor
 
 
 def _tree(root: Path) -> dict[str, bytes]:
-    """All files but those of our state."""
+    """All files but those of our state, and what is made of the download."""
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in root.rglob("*")
-        if path.is_file() and ".mlhub" not in path.relative_to(root).parts
+        if path.is_file() and OURS.isdisjoint(path.relative_to(root).parts)
     }
 
 

@@ -28,6 +28,7 @@ LABELS = "demo_crops_labels"
 SOURCE = "demo_crops_source_sentinel_2"
 PLOTS = "demo_crops_plots"
 OWN_FILES = {"mlhub_stac_assets.db", "mlhub_stac_assets.parquet", "err_report.csv"}
+OWN_DIRECTORIES = {".mlhub", "stac"}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def _files(root: Path) -> dict[str, bytes]:
         place.as_posix(): (root / place).read_bytes()
         for path in root.rglob("*")
         if path.is_file()
-        and ".mlhub" not in (place := path.relative_to(root)).parts
+        and OWN_DIRECTORIES.isdisjoint((place := path.relative_to(root)).parts)
         and place.name not in OWN_FILES
     }
 

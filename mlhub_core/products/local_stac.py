@@ -1,0 +1,398 @@
+"""Writes the local STAC: the part of a catalog whose files are here, with links to those files.
+
+It is built beside the old one and takes its place when it is whole. What it was made of is written
+down, so that a run that changes nothing writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlhub_core.exceptions import InvalidArgument, storage_errors
+from mlhub_core.index.hrefs import linked_id, linked_items
+from mlhub_core.index.items import Item, links_of, read_collection_id, read_item
+from mlhub_core.paths import (
+    COMMON_DIRECTORY,
+    PRODUCTS_NAME,
+    DownloadPaths,
+    encode_first,
+    item_name,
+)
+from mlhub_core.products.holdings import (
+    Holdings,
+    LocalAsset,
+    collection_directory,
+    digest,
+    item_directory,
+)
+from mlhub_core.products.local_collections import (
+    CollectionSummary,
+    local_catalog,
+    local_collection,
+)
+from mlhub_core.products.local_items import (
+    GEOJSON_TYPE,
+    JSON_TYPE,
+    has_time,
+    local_asset,
+    local_item,
+    outside,
+    relative,
+)
+from mlhub_core.products.result import LocalStac
+from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources import source_of
+from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.base import Catalog
+from mlhub_core.sources.documents import Document, JsonObject, Kind
+from mlhub_core.state import read_state, write_state
+from mlhub_core.threads import StopFlag
+
+log = logging.getLogger(__name__)
+
+STAC_DIRECTORY = "stac"
+
+_VERSION = 1
+"""Raised when the same download gives another local STAC: older ones are then written anew."""
+_TELL_EVERY = 500
+_PART, _OLD, _HOLDINGS = "stac.part", "stac.old", "stac.sqlite"
+_SOURCES = frozenset({"source", "derived_from"})
+"""Relations between items that may both be here."""
+
+
+def write_local_stac(
+    paths: DownloadPaths,
+    catalog: Catalog,
+    *,
+    limits: ArchiveLimits | None = None,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+) -> LocalStac:
+    """Write the local STAC of a download, unless the one that is there is what it would be.
+
+    Args:
+        paths: The download, its lock held and its journals merged.
+        catalog: What describes it.
+        limits: Caps on what is read of the catalog.
+        stop: Ends the work early; what was there stays.
+        on_progress: Told how many items are written.
+
+    Raises:
+        CatalogError: if the catalog cannot be read.
+        InvalidArgument: if something else lies in its place.
+        StorageError: if the disk refuses.
+        Interrupted: if ``stop`` is set.
+    """
+    state = read_state(paths.state_dir / PRODUCTS_NAME) or {}
+    directory = product_name(paths, STAC_DIRECTORY, state.get("stac"))
+    target, old = paths.asset_dir / directory, paths.state_dir / _OLD
+    with storage_errors(f"write {target}"):
+        if old.exists() and not target.exists():
+            old.rename(target)  # a kill came between the two renames
+        found = f"{_VERSION} {digest(paths)}"
+        if state.get("digest") == found and (target / "catalog.json").is_file():
+            return LocalStac(
+                target / "catalog.json", state.get("items", 0), state.get("without_time", 0), True
+            )
+        part = paths.state_dir / _PART
+        for left in (part, old):
+            shutil.rmtree(left, ignore_errors=True)
+        with Holdings(paths.state_dir / _HOLDINGS, paths, stop) as holdings:
+            writing = _Writing(part, directory, paths.dataset_id, holdings, on_progress)
+            writing.read(catalog, limits or ArchiveLimits(), stop)
+            writing.finish()
+        # What lies in the place is ours from now on, whatever happens next.
+        write_state(paths.state_dir / PRODUCTS_NAME, {"version": 1, "stac": directory})
+        _replace(part, target, old)
+        result = LocalStac(target / "catalog.json", writing.items, writing.without_time)
+        write_state(
+            paths.state_dir / PRODUCTS_NAME,
+            {
+                "version": 1,
+                "stac": directory,
+                "digest": found,
+                "items": result.items,
+                "without_time": result.without_time,
+            },
+        )
+    if result.without_time:
+        log.warning(
+            "%d items have no time, as STAC asks for, and are left out of %s",
+            result.without_time,
+            result.catalog,
+        )
+    return result
+
+
+def catalog_here(paths: DownloadPaths, stop: StopFlag | None = None) -> Catalog | None:
+    """The catalog of a download, without asking anybody; None where it is not here any more.
+
+    Raises:
+        StorageError: if it cannot be read.
+        Interrupted: if ``stop`` is set.
+    """
+    if paths.archive.is_file():
+        size = paths.archive.stat().st_size
+        return CatalogArchive(paths.archive, paths.dataset_id, size, "")
+    return source_of(paths).here(stop)
+
+
+def product_name(paths: DownloadPaths, name: str, ours: Any) -> str:
+    """What a product is called in the dataset's directory: another name where its own is taken.
+
+    Args:
+        paths: The download.
+        name: Its name.
+        ours: What it was called when it was last written, if it was.
+
+    Raises:
+        InvalidArgument: if both names are taken.
+    """
+    for candidate in (name, encode_first(name)):
+        if candidate == ours or not os.path.lexists(paths.asset_dir / candidate):
+            return candidate
+    raise InvalidArgument(
+        f"{paths.asset_dir / name} is not ours, so {name} cannot be written there: move it "
+        "elsewhere, or leave the local STAC out (--stac none)."
+    )
+
+
+def _replace(part: Path, target: Path, old: Path) -> None:
+    """Put a directory in the place of another; a kill in between is put right by the next run."""
+    if target.exists():
+        target.rename(old)
+    part.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+class _Writing:
+    """The writing of one local STAC, document by document.
+
+    Args:
+        part: The directory to write, made here.
+        directory: What it will be called, relative to the dataset's directory.
+        dataset_id: The dataset.
+        holdings: What is here.
+        on_progress: Told how many items are written.
+    """
+
+    def __init__(
+        self,
+        part: Path,
+        directory: str,
+        dataset_id: str,
+        holdings: Holdings,
+        on_progress: ProgressSink,
+    ) -> None:
+        self._on_progress = on_progress
+        self._part = part
+        self._top = directory
+        self._dataset_id = dataset_id
+        self._holdings = holdings
+        self._root: JsonObject | None = None
+        self._documents: dict[str, tuple[JsonObject, str | None]] = {}
+        self._summaries: dict[str, CollectionSummary] = {}
+        self._common = list(holdings.common())
+        self.items = self.without_time = 0
+        part.mkdir(parents=True)
+
+    def read(self, catalog: Catalog, limits: ArchiveLimits, stop: StopFlag | None) -> None:
+        """Write the items of a catalog that are here, and note its collections."""
+        for document in catalog.read(limits, stop):
+            if document.kind is Kind.ITEMS:
+                for number, item in enumerate(document.objects):
+                    self._item(document, item, number)
+            elif document.kind is Kind.COLLECTION:
+                collection = document.objects[0]
+                found = read_collection_id(collection, document.path, _ignore)
+                self._documents[found] = (_without_structure(collection), document.base)
+            elif document.kind is Kind.CATALOG and (self._root is None or "/" not in document.path):
+                self._root = _without_structure(document.objects[0])
+
+    def _item(self, document: Document, item: JsonObject, number: int) -> None:
+        try:
+            read = read_item(item, document.path, _ignore, number, document.base)
+        except RecursionError:
+            return  # the index has none of it, and the run has said so
+        assets = self._holdings.of_item(document.path, read.item_id)
+        if not assets:
+            return
+        read = read._replace(collection_id=assets[0].collection)
+        place = self._place(assets, read)
+        base = document.base or next(iter(links_of(item, "self")), None)
+        links = [*self._own_links(read, place), *self._sources(item, read, place, base)]
+        links += self._described(assets, place)
+        local = local_item(item, read, assets, links, place, base)
+        if not has_time(local["properties"]):
+            self.without_time += 1
+            return
+        summary = self._summaries.get(read.collection_id)
+        if summary is None:
+            directory = collection_directory(assets, read.collection_id)
+            summary = CollectionSummary(f"{self._top}/{directory}")
+            self._summaries[read.collection_id] = summary
+        self._write_item(place, item_name(read.item_id), local)
+        summary.add(read, local)
+        self.items += 1
+        if self.items % _TELL_EVERY == 0:
+            self._on_progress(Progress(Stage.STAC, self.items))
+
+    def _place(self, assets: list[LocalAsset], read: Item) -> str:
+        """The directory of an item's document, of its own."""
+        wanted = f"{self._top}/{item_directory(assets)}"
+        try:
+            os.makedirs(self._made(wanted))
+        except FileExistsError:
+            told = f"{read.path}\n{read.item_id}".encode("utf-8", "surrogatepass")
+            wanted += f"~{hashlib.sha256(told).hexdigest()[:8]}"
+            os.makedirs(self._made(wanted), exist_ok=True)
+        return wanted
+
+    def _made(self, place: str) -> str:
+        """Where something is written that will be in a place."""
+        return f"{self._part}/{place.partition('/')[2]}" if "/" in place else str(self._part)
+
+    def _own_links(self, read: Item, place: str) -> Iterator[JsonObject]:
+        root = relative(f"{self._top}/catalog.json", place)
+        collection = relative(f"{place.rpartition('/')[0]}/collection.json", place)
+        yield {"rel": "root", "href": root, "type": JSON_TYPE}
+        yield {"rel": "parent", "href": collection, "type": JSON_TYPE}
+        yield {"rel": "collection", "href": collection, "type": JSON_TYPE}
+
+    def _sources(
+        self, item: JsonObject, read: Item, place: str, base: str | None
+    ) -> Iterator[JsonObject]:
+        """Links to the items that an item was made from: those here, else where they come from."""
+        for link in item.get("links") or ():
+            if not isinstance(link, dict) or link.get("rel") not in _SOURCES:
+                continue
+            href = link.get("href")
+            if not isinstance(href, str) or not href:
+                continue
+            named = linked_items(href, read.path, base)
+            target = self._holdings.named(named, linked_id(href))
+            if target is not None:
+                there = item_directory(self._holdings.of_item(*target))
+                path = f"{self._top}/{there}/{item_name(target[1])}.json"
+                yield {"rel": link["rel"], "href": relative(path, place), "type": GEOJSON_TYPE}
+                continue
+            origin = outside(href, base)
+            if origin is not None:
+                yield {"rel": link["rel"], "href": origin, "type": GEOJSON_TYPE}
+
+    def _described(self, assets: list[LocalAsset], place: str) -> Iterator[JsonObject]:
+        """Links to the documentation of the dataset, where it is no asset of the item itself."""
+        own = {asset.path for asset in assets}
+        for asset in self._common:
+            is_about_all = asset.path.startswith(f"{COMMON_DIRECTORY}/")
+            if is_about_all and asset.key in ("documentation", "readme") and asset.path not in own:
+                link = {"rel": "describedby", "href": relative(asset.path, place)}
+                yield {**link, "type": asset.media_type} if asset.media_type else link
+
+    def _write_item(self, place: str, name: str, local: JsonObject) -> None:
+        self._write(f"{place}/{name}.json", local)
+        listing = f"{self._made(place.rpartition('/')[0])}/items.part"
+        href = relative(f"{place}/{name}.json", place.rpartition("/")[0])
+        link = {"rel": "item", "href": href, "type": GEOJSON_TYPE}
+        with open(listing, "ab") as file:
+            file.write(orjson.dumps(link) + b"\n")
+
+    def _write(self, place: str, value: JsonObject) -> None:
+        with open(self._made(place), "wb") as file:
+            file.write(_dump(value))
+
+    def finish(self) -> None:
+        """Write the collections, and the root."""
+        own = self._holdings.of_collections()
+        children = []
+        for collection_id in sorted({*self._summaries, *own}):
+            assets = own.get(collection_id, [])
+            summary = self._summaries.get(collection_id)
+            if summary is None:
+                directory = collection_directory(assets, collection_id)
+                summary = CollectionSummary(f"{self._top}/{directory}")
+            children.append(self._collection(collection_id, summary, assets))
+        root = local_catalog(self._root or {}, self._dataset_id, children, None)
+        self._write(f"{self._top}/catalog.json", root)
+        self._on_progress(Progress(Stage.STAC, self.items, self.items, finished=True))
+
+    def _collection(
+        self, collection_id: str, summary: CollectionSummary, assets: list[LocalAsset]
+    ) -> JsonObject:
+        """Write a collection; the link to it."""
+        document, base = self._documents.get(collection_id, ({}, None))
+        origins = document.get("assets")
+        origins = origins if isinstance(origins, dict) else {}
+        place = summary.directory
+        inside = place.partition("/")[2]
+        common = [
+            asset
+            for asset in self._common
+            if asset.path.startswith((f"{COMMON_DIRECTORY}/", f"{inside}/{COMMON_DIRECTORY}/"))
+        ]
+        roles = {"roles": ["metadata"]}
+        described = {asset.key: local_asset(roles, asset, place) for asset in common}
+        described |= {one.key: local_asset(origins.get(one.key), one, place) for one in assets}
+        local = local_collection(document, collection_id, summary, described, base)
+        root = relative(f"{self._top}/catalog.json", place)
+        local["links"] = [
+            {"rel": "root", "href": root, "type": JSON_TYPE},
+            {"rel": "parent", "href": root, "type": JSON_TYPE},
+            *local["links"],
+        ]
+        os.makedirs(self._made(place), exist_ok=True)
+        _write_with_items(f"{self._made(place)}/collection.json", local)
+        link = {"rel": "child", "href": relative(f"{place}/collection.json", self._top)}
+        title = local.get("title")
+        return {**link, "type": JSON_TYPE, **({"title": title} if title else {})}
+
+
+def _write_with_items(path: str, collection: JsonObject) -> None:
+    """Write a collection and the links to its items, which may be many, one after the other."""
+    listing = f"{path.rpartition('/')[0]}/items.part"
+    links = collection.pop("links")
+    text = _dump({**collection, "links": links})
+    with open(path, "wb") as file:
+        file.write(text.removesuffix(b"\n  ]\n}"))
+        with suppress(FileNotFoundError), open(listing, "rb") as listed:
+            for line in listed:
+                file.write(b",\n    " + line.rstrip(b"\n"))
+        file.write(b"\n  ]\n}")
+    with suppress(FileNotFoundError):
+        os.unlink(listing)
+
+
+def _dump(value: JsonObject) -> bytes:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2)
+    except TypeError:  # integers beyond 64 bits
+        import json
+
+        return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _without_structure(owner: JsonObject) -> JsonObject:
+    """An object without its links to items and collections, which may be very many."""
+    links = owner.get("links")
+    listed = links if isinstance(links, list) else []
+    within = ("item", "child", "items")
+    return {
+        **owner,
+        "links": [
+            link for link in listed if isinstance(link, dict) and link.get("rel") not in within
+        ],
+    }
+
+
+def _ignore(_: str) -> None:
+    """What is unusual about a catalog is told when it is indexed."""

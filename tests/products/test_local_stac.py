@@ -1,0 +1,176 @@
+"""The local STAC: what is here, with links to the files here, as other tools open it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pystac
+import pytest
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
+
+from mlhub_core import Dataset
+from mlhub_core.cli import main
+from mlhub_core.exceptions import DownloadIncomplete
+from mlhub_core.hub.server import DemoHub
+from mlhub_core.transfer.report import DownloadReport
+from tests.acceptance.conftest import QUICK
+from tests.acceptance.kit import DATASET, collection, item, publish
+from tests.faultserver import FaultServer, status
+
+Download = Callable[..., DownloadReport]
+
+
+@pytest.fixture(scope="module")
+def demo(demo_hub: DemoHub, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A part of the demo, downloaded; tests only read it."""
+    where = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLHUB_ROOT_URL", demo_hub.url)
+        patch.setenv("MLHUB_PROFILE", "__anonymous__")
+        dataset = Dataset.fetch("demo_crops")
+        dataset.download(where, datetime="2021-03", with_sources=True, progress=False)
+    return where / "demo_crops"
+
+
+@pytest.fixture
+def download(server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Download:
+    """Publish documents as a dataset and download it; without documents, once more."""
+    monkeypatch.setenv("MLHUB_PROFILE", "__anonymous__")
+
+    def run(*documents: Any, **options: Any) -> DownloadReport:
+        if documents:
+            monkeypatch.setenv("MLHUB_ROOT_URL", publish(server, *documents))
+        options = {"settings": QUICK, "progress": False, **options}
+        return Dataset.fetch(DATASET).download(tmp_path / "out", **options)
+
+    return run
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+def _files(root: Path) -> dict[Path, tuple[int, int]]:
+    return {
+        path: (path.stat().st_mtime_ns, path.stat().st_ino)
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_pystac_walks_it_and_every_link_and_asset_leads_to_a_file(demo: Path) -> None:
+    catalog = pystac.Catalog.from_file(str(demo / "stac" / "catalog.json"))
+    assert {child.id for child in catalog.get_children()} == {
+        *("demo_crops_labels", "demo_crops_plots", "demo_crops_source_sentinel_2"),
+    }
+    items = list(catalog.get_items(recursive=True))
+    assert len(items) > 30
+    for one in items:
+        place = Path(one.get_self_href() or "").parent
+        hrefs = [asset.href for asset in one.assets.values()]
+        hrefs += [link["href"] for link in _read(Path(one.get_self_href() or ""))["links"]]
+        assert hrefs
+        assert not [href for href in hrefs if not (place / href).is_file()]
+        assert one.get_collection() is not None
+
+
+def test_it_passes_the_schemas_of_stac(demo: Path) -> None:
+    validator = JsonSchemaSTACValidator()
+    kinds = {
+        "Catalog": pystac.STACObjectType.CATALOG,
+        "Collection": pystac.STACObjectType.COLLECTION,
+        "Feature": pystac.STACObjectType.ITEM,
+    }
+    documents = [_read(path) for path in (demo / "stac").rglob("*.json")]
+    assert {one["stac_version"] for one in documents} == {"1.1.0"}
+    for one in documents:
+        validator.validate_core(one, kinds[one["type"]], "1.1.0")
+
+
+def test_an_asset_has_what_the_ledger_knows_and_where_it_came_from(
+    download: Download, server: FaultServer, tmp_path: Path
+) -> None:
+    server.put("/a.tif", b"a" * 10)
+    signed = server.url("/a.tif") + "?id=7&X-Amz-Signature=0123456789abcdef&X-Amz-Expires=60"
+    server.put("/a.tif?id=7&X-Amz-Signature=0123456789abcdef&X-Amz-Expires=60", b"a" * 10)
+    via = {"rel": "license", "href": signed}
+    download(collection(), item("one", {"image": {"href": signed, "bands": []}}, links=[via]))
+    stac = tmp_path / "out" / DATASET / "stac"
+    text = (stac / "pictures/one/one.json").read_text()
+    assert "0123456789abcdef" not in text
+    (asset,) = json.loads(text)["assets"].values()
+    assert asset == {
+        "href": "../../../pictures/one/image.tif",
+        "bands": [],
+        "file:size": 10,
+        "file:checksum": "1220bf2cb58a68f684d95a3b78ef8f661c9a4e5b09e82cc8f9cc88cce90528caeb27",
+        "file:local_path": "pictures/one/image.tif",
+        "alternate": {"origin": {"href": server.url("/a.tif") + "?id=7"}},
+    }
+
+
+def test_a_run_that_changes_nothing_writes_nothing_and_one_that_does_writes_it_anew(
+    download: Download, server: FaultServer, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        server.put(f"/{name}.tif", name.encode())
+    documents = [item(name, {"image": server.url(f"/{name}.tif")}) for name in ("a", "b")]
+    first = download(*documents, limit=1)
+    root = tmp_path / "out" / DATASET
+    assert first.stac == root / "stac" / "catalog.json"
+    assert _items(root) == {"a"}
+    before = _files(root / "stac")
+    download(limit=1)
+    assert _files(root / "stac") == before
+    assert main(["stac", str(root)]) == 0
+    assert _files(root / "stac") == before
+    download()
+    assert _items(root) == {"a", "b"}
+    (root / "pictures/a/image.tif").unlink()
+    server.always("/a.tif", status(404))
+    with pytest.raises(DownloadIncomplete):
+        download()
+    assert _items(root) == {"b"}
+
+
+def _items(root: Path) -> set[str]:
+    catalog = pystac.Catalog.from_file(str(root / "stac" / "catalog.json"))
+    return {one.id for one in catalog.get_items(recursive=True)}
+
+
+def test_none_is_written_unless_asked_for_and_the_command_writes_it(
+    at_demo_hub: DemoHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--output-dir", str(tmp_path), "--limit", "3", "--stac", "none", "--quiet"]
+    assert main(["download", "demo_crops", *arguments]) == 0
+    root = tmp_path / "demo_crops"
+    assert not (root / "stac").exists()
+    capsys.readouterr()
+    assert main(["stac", str(root)]) == 0
+    assert capsys.readouterr().out == f"{root}/stac/catalog.json: 3 items, written\n"
+    assert main(["verify", str(root), "--quiet"]) == 0
+
+
+def test_what_is_not_ours_is_not_touched(
+    download: Download, server: FaultServer, tmp_path: Path
+) -> None:
+    server.put("/a.tif", b"a")
+    place = tmp_path / "out" / DATASET / "stac"
+    place.mkdir(parents=True)
+    (place / "mine.txt").write_text("mine")
+    report = download(item("a", {"image": server.url("/a.tif")}))
+    assert (place / "mine.txt").read_text() == "mine"
+    assert os.listdir(place) == ["mine.txt"]
+    assert report.stac == place.with_name("%73tac") / "catalog.json"
+    assert report.stac.is_file()
+
+
+def test_a_directory_that_is_no_download(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["stac", str(tmp_path)]) == 2
+    assert "is not the directory of a downloaded dataset" in capsys.readouterr().err
