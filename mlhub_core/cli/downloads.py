@@ -217,9 +217,8 @@ def _retry(given: argparse.Namespace) -> None:
 
 def _stac(given: argparse.Namespace) -> None:
     from mlhub_core.repair import write_stac
-    from mlhub_core.runner import InProcess
 
-    with _running(given) as on_progress:
-        found = write_stac(given.directory, InProcess(on_progress=on_progress))
+    with _running(given) as runner:
+        found = write_stac(given.directory, runner)
     items = "1 item" if found.items == 1 else f"{found.items:,} items"
     show(f"{found.catalog}: {items}, {'unchanged' if found.reused else 'written'}")
