@@ -22,7 +22,8 @@
     └── Interrupted                         stopped by Ctrl-C, SIGTERM or a stop flag
 
 Names that the reference client has are the reference client's; ``HTTPError``, ``ConnectionError``
-and ``Timeout`` are those of ``requests``, which scripts for it catch. Foreign exceptions
+and ``Timeout`` are those of ``requests``, which scripts for it catch: those errors stand in
+:mod:`mlhub_core.http_errors` and are loaded when first used. Foreign exceptions
 (``requests``, ``pycurl``, ``tarfile``, ``OSError``) are mapped where they arise, with ``raise …
 from``. All of them can be pickled, attributes and cause included, because Prefect and process pools
 send them around. No message ever holds an API key or a signature.
@@ -31,15 +32,26 @@ send them around. No message ever holds an API key or a signature.
 from __future__ import annotations
 
 import errno
+import importlib
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
-import requests
-
 from mlhub_core.redact import redact, without_secrets
+
+_OF_REQUESTS = (
+    *("APIError", "AuthenticationError", "EntityDoesNotExist", "FetchError"),
+    *("HubTimeout", "HubUnreachable"),
+)
+
+
+def __getattr__(name: str) -> Any:
+    """The errors that are those of requests too, which takes half a second to load."""
+    if name not in _OF_REQUESTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("mlhub_core.http_errors"), name)
 
 
 def _rebuild(
@@ -110,66 +122,6 @@ class APIKeyNotFound(MLHubException):
     """No API key could be found by any of the documented ways."""
 
 
-class _FromRequest(MLHubException):
-    """An error that may carry a request and its response."""
-
-    def _pickled(self) -> dict[str, Any]:
-        # Headers and bodies may hold what nobody may read where pickles are stored.
-        response = _head(self.__dict__.get("response"))
-        return {**self.__dict__, "request": None, "response": response}
-
-
-class APIError(_FromRequest, requests.HTTPError):
-    """The hub answered with an error status.
-
-    Attributes:
-        status: The HTTP status code, or None where there was none.
-        response: The answer, or None; without headers and body once it has been pickled.
-        request: What was answered, or None.
-    """
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        status: int | None = None,
-        response: requests.Response | None = None,
-    ) -> None:
-        super().__init__(message)
-        if status is None and response is not None:
-            status = response.status_code
-        self.status = status
-        self.response = response
-        self.request = getattr(response, "request", None)
-
-
-class AuthenticationError(APIError):
-    """The hub wants an API key, or refuses the one it got (401, 403)."""
-
-
-class EntityDoesNotExist(APIError):
-    """The hub knows no dataset, collection, item, model or archive of that name (404)."""
-
-
-class HubUnreachable(_FromRequest, requests.ConnectionError):
-    """The hub gave no usable answer: connection refused or broken off, time-out, unknown host."""
-
-
-class HubTimeout(HubUnreachable, requests.Timeout):
-    """The hub did not answer in time."""
-
-
-def _head(response: requests.Response | None) -> requests.Response | None:
-    """A response without headers, body and request."""
-    if response is None:
-        return None
-    head = requests.Response()
-    head.status_code, head.reason = response.status_code, response.reason
-    head.url = redact(response.url)
-    head._content = b""
-    return head
-
-
 class CatalogError(MLHubException):
     """The catalog archive cannot be used."""
 
@@ -184,22 +136,6 @@ class ArchiveCorrupt(CatalogError):
 
 class ArchiveLimitExceeded(CatalogError):
     """The archive holds more than the caps allow; the message names the setting that lifts it."""
-
-
-class FetchError(_FromRequest, requests.ConnectionError):
-    """One file could not be fetched whole.
-
-    Attributes:
-        status: The HTTP status code, or None where the failure lies elsewhere.
-        retryable: Whether trying again later may help.
-    """
-
-    def __init__(
-        self, message: str = "", *, status: int | None = None, retryable: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.retryable = retryable
 
 
 class DownloadIncomplete(MLHubException, OSError):

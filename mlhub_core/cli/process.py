@@ -47,7 +47,9 @@ def exit_status(error: BaseException) -> ExitStatus:
         return ExitStatus.INTERRUPTED
     if isinstance(error, DownloadIncomplete):
         return ExitStatus.INCOMPLETE
-    if isinstance(error, InvalidArgument | exceptions.EntityDoesNotExist):
+    if isinstance(error, InvalidArgument):
+        return ExitStatus.BAD_ARGUMENT
+    if isinstance(error, exceptions.EntityDoesNotExist):
         return ExitStatus.BAD_ARGUMENT
     if isinstance(error, StorageError):
         return ExitStatus.DISK

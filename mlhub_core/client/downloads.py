@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from mlhub_core.client.endpoints import segment
-from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, NotADirectory
+from mlhub_core.exceptions import InvalidArgument, NotADirectory
+from mlhub_core.http_errors import EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.fetch import FileFetcher, is_gzip
 from mlhub_core.paths import STATE_DIRECTORY, safe_name, user_path

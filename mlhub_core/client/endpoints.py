@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Unpack
 from urllib.parse import quote
 
-from mlhub_core.exceptions import APIError, EntityDoesNotExist, InvalidArgument
+from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.http_errors import APIError, EntityDoesNotExist
 from mlhub_core.redact import redact
 from mlhub_core.session import Login, get_session
 from mlhub_core.settings import ApiSettings

@@ -14,7 +14,7 @@ import pystac
 
 from mlhub_core import client
 from mlhub_core.client.endpoints import count_of, identified
-from mlhub_core.exceptions import APIError, EntityDoesNotExist
+from mlhub_core.http_errors import APIError, EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.datetimes import edges, microseconds
 from mlhub_core.session import Login, given_or_known

@@ -25,7 +25,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument, MLHubException
+from mlhub_core.exceptions import InvalidArgument, MLHubException
+from mlhub_core.http_errors import EntityDoesNotExist
 from mlhub_core.hub.files import FileApp, OncePerState
 from mlhub_core.hub.signing import SignedCatalogs, Signer
 from mlhub_core.hub.store import MAX_LIMIT, HubStore, ItemIndex, read_page

@@ -29,7 +29,8 @@ from typing import Any, BinaryIO
 import orjson
 
 from mlhub_core.client.endpoints import matches
-from mlhub_core.exceptions import CatalogError, EntityDoesNotExist, InvalidArgument, StorageError
+from mlhub_core.exceptions import CatalogError, InvalidArgument, StorageError
+from mlhub_core.http_errors import EntityDoesNotExist
 from mlhub_core.paths import safe_name, user_path
 
 Json = dict[str, Any]

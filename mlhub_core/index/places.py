@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import orjson
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def _as_shape(shape: BaseGeometry) -> Shape:
     import shapely
 
     positions = shapely.get_coordinates(shape, include_z=True)
-    if shape.has_z and np.isnan(positions).any():
+    if shape.has_z and (positions != positions).any():  # NaN is nothing's equal
         shape = shapely.force_2d(shape)
     bounds = None
     if len(positions):

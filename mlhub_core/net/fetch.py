@@ -24,7 +24,8 @@ from pathlib import Path
 
 import requests
 
-from mlhub_core.exceptions import ArchiveLimitExceeded, FetchError, StorageError
+from mlhub_core.exceptions import ArchiveLimitExceeded, StorageError
+from mlhub_core.http_errors import FetchError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import Body, digest_file
 from mlhub_core.net.connection import read_pieces, slowness

@@ -19,14 +19,13 @@ import requests
 from requests.adapters import BaseAdapter
 from urllib3.exceptions import InvalidHeader, ReadTimeoutError
 
-from mlhub_core.exceptions import (
+from mlhub_core.exceptions import APIKeyNotFound, InvalidArgument
+from mlhub_core.http_errors import (
     APIError,
-    APIKeyNotFound,
     AuthenticationError,
     EntityDoesNotExist,
     HubTimeout,
     HubUnreachable,
-    InvalidArgument,
 )
 from mlhub_core.json_text import parse_json
 from mlhub_core.net.clients import certificates, check_proxies

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     Ask = Callable[[pa.RecordBatch], Mask]
 
 _IDS = ("collection_id", "item_id")
-_ANY = pc.scalar(True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +91,11 @@ def conditions(wanted: AssetFilter, index: IndexReader) -> list[Condition]:
     if wanted.media_types:
         asks = partial(_of_media_type, pattern=_media_pattern(wanted.media_types))
         found.append(
-            Condition("after the media type filter", _ANY, asks=asks, columns=("media_type",))
+            Condition("after the media type filter", anything(), asks=asks, columns=("media_type",))
         )
     if wanted.roles:
         asks = partial(_of_role, wanted=wanted.roles)
-        found.append(Condition("after the role filter", _ANY, asks=asks, columns=("roles",)))
+        found.append(Condition("after the role filter", anything(), asks=asks, columns=("roles",)))
     if wanted.where:
         from mlhub_core.selection.cql2 import ItemsThatFulfil
 
@@ -104,7 +103,7 @@ def conditions(wanted: AssetFilter, index: IndexReader) -> list[Condition]:
         found.append(
             Condition(
                 "after the where filter",
-                _ANY,
+                anything(),
                 asks=partial(by_item, ask=condition),
                 columns=(*_IDS, *condition.columns),
                 complaint=condition.complaint,
@@ -116,9 +115,15 @@ def conditions(wanted: AssetFilter, index: IndexReader) -> list[Condition]:
 # Expressions
 
 
+@cache
+def anything() -> pc.Expression:
+    """All rows; made when it is needed, for Arrow looks for pandas when it takes a first value."""
+    return pc.scalar(True)
+
+
 def all_of(some: Iterable[Condition]) -> pc.Expression:
     """What Arrow can say of rows that match all of some conditions."""
-    return reduce(operator.and_, (condition.where for condition in some), _ANY)
+    return reduce(operator.and_, (condition.where for condition in some), anything())
 
 
 def either(some: Iterable[pc.Expression]) -> pc.Expression:
@@ -138,7 +143,7 @@ def is_any_item() -> pc.Expression:
 
 def listed(keys: dict[str, tuple[str, ...]]) -> pc.Expression:
     """Rows whose asset key is on the list of their collection, where that has one."""
-    found = _ANY
+    found = anything()
     for collection, names in keys.items():
         if names:
             other = pc.field("collection_id") != collection
@@ -158,7 +163,7 @@ def _in_time(wanted: TimeRange) -> tuple[pc.Expression, pc.Expression]:
     """
     moment, start, end = map(pc.field, ("datetime", "start_datetime", "end_datetime"))
     is_interval = start.is_valid() | end.is_valid()
-    as_moment, as_interval = moment.is_valid(), _ANY
+    as_moment, as_interval = moment.is_valid(), anything()
     if wanted.start is not None:
         as_moment &= moment >= _moment(wanted.start)
         as_interval &= end.is_null() | (end >= _moment(wanted.start))

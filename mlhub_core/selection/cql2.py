@@ -16,13 +16,13 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.index.datetimes import microseconds, moment_text
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -87,6 +87,8 @@ class ItemsThatFulfil:
 
     def __call__(self, items: pa.RecordBatch) -> NDArray[np.bool_]:
         """Which of some items."""
+        import numpy as np
+
         found = map(self._properties, items.to_pylist())
         return np.array([self._where.holds(properties) is True for properties in found], bool)
 

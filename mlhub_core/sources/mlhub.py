@@ -9,12 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from mlhub_core.client.endpoints import count_of, get_catalog_info, get_dataset, types_of
-from mlhub_core.exceptions import (
-    APIError,
-    EntityDoesNotExist,
-    HubUnreachable,
-    InvalidArgument,
-)
+from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.http_errors import APIError, EntityDoesNotExist, HubUnreachable
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.fetch import FileFetcher, is_unchanged, known_file
 from mlhub_core.paths import DownloadPaths

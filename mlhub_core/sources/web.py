@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from mlhub_core.exceptions import CatalogError, FetchError
+from mlhub_core.exceptions import CatalogError
+from mlhub_core.http_errors import FetchError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.json_text import parse_json
 from mlhub_core.net.documents import (
