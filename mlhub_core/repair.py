@@ -22,10 +22,9 @@ from mlhub_core.runner import InProcess, Runner
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
 from mlhub_core.settings import RunSettings
 from mlhub_core.sources.archive import CatalogArchive
-from mlhub_core.sources.unarchive import is_unarchived, unarchive
+from mlhub_core.sources.unarchive import is_unarchived
 from mlhub_core.state import remove_state
 from mlhub_core.steps import Run
-from mlhub_core.transfer.catalog_files import take_out
 from mlhub_core.transfer.failures import ASSET_COLUMNS, merge_failures, read_failures
 from mlhub_core.transfer.findings import Finding, Kind, Part, VerifyReport, read_findings
 from mlhub_core.transfer.ledger import mark_damaged
@@ -138,10 +137,10 @@ def retry(
     with workspace(paths):
         if next(read_failures(paths.err_report), None) is None:
             return DownloadReport(paths.dataset_id, paths.asset_dir)
-        names = (_asset_of(row) for row in read_failures(paths.err_report))
+        names = (tuple(row[ASSET_COLUMNS]) for row in read_failures(paths.err_report))
         picked = runner(_pick, paths, names, ASSET_KEY, settings)
         if picked.carried and not is_unarchived(paths):
-            runner(_take_out, paths, picked, settings)
+            _take_out(runner, picked, paths, settings)
         results = runner.download(picked.partitions, paths, settings, _RESUME)
         _write_stac(runner, paths, settings)
         unknown = sum(1 for _ in _other_failures(paths, picked))
@@ -167,7 +166,7 @@ def _repair(
         picked = runner(_pick, paths, names, PATH_KEY, settings, has_archive)
     log.info("repair %s files ...", f"{picked.files + report.catalog:,}")
     if picked.carried and not is_unarchived(paths):
-        runner(_take_out, paths, picked, settings)
+        _take_out(runner, picked, paths, settings)
     elif paths.origin is None and (picked.carried or report.catalog):
         runner(_restore_catalog, paths, settings)
     results = runner.download(picked.partitions, paths, settings, _RESUME)
@@ -184,20 +183,14 @@ def _write_stac(runner: Runner, paths: DownloadPaths, settings: RunSettings) -> 
         runner(steps.write_stac, paths, None, settings.limits)
 
 
+def _take_out(runner: Runner, picked: Picked, paths: DownloadPaths, settings: RunSettings) -> None:
+    """Take files out of an archive that the catalog stays in, damaged ones replaced."""
+    overwrite = DownloadIfExistsOpts.overwrite
+    runner(steps.take_out, picked.partitions, paths, overwrite, settings.limits)
+
+
 def _check(run: Run, paths: DownloadPaths, settings: RunSettings) -> VerifyReport:
     return check_download(paths, limits=settings.limits, stop=run.stop, on_progress=run.on_progress)
-
-
-def _take_out(run: Run, paths: DownloadPaths, picked: Picked, settings: RunSettings) -> None:
-    """Take files out of an archive that the catalog stays in, damaged ones replaced."""
-    take_out(
-        picked.partitions,
-        paths,
-        if_exists=DownloadIfExistsOpts.overwrite,
-        limits=settings.limits,
-        stop=run.stop,
-        on_progress=run.on_progress,
-    )
 
 
 def _restore_catalog(run: Run, paths: DownloadPaths, settings: RunSettings) -> None:
@@ -209,7 +202,7 @@ def _restore_catalog(run: Run, paths: DownloadPaths, settings: RunSettings) -> N
     size = paths.archive.stat().st_size
     archive = CatalogArchive(paths.archive, paths.dataset_id, size, digest)
     remove_state(paths.state_dir / UNARCHIVED_NAME)
-    unarchive(archive, paths, limits=settings.limits, stop=run.stop, on_progress=run.on_progress)
+    steps.unarchive(run, archive, paths, _RESUME, settings.limits)
 
 
 def _pick(
@@ -231,15 +224,10 @@ def _pick(
     )
 
 
-def _asset_of(row: list[str]) -> tuple[str, str, str]:
-    collection_id, item_id, asset_key = row[ASSET_COLUMNS]
-    return collection_id, item_id, asset_key
-
-
 def _other_failures(paths: DownloadPaths, picked: Picked) -> Iterator[list[str]]:
     """Rows of the report that this run had nothing to do with."""
     for row in read_failures(paths.err_report):
-        if not picked.holds(*_asset_of(row)):
+        if not picked.holds(*row[ASSET_COLUMNS]):
             yield row
 
 

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from mlhub_core.exceptions import DirectoryBusy, StorageError, storage_error, storage_errors
+from mlhub_core.exceptions import DirectoryBusy, StorageError, storage_errors
 from mlhub_core.paths import (
     ASSET_DB_NAME,
     ERR_REPORT_NAME,
@@ -79,15 +79,12 @@ def check_state_files(asset_dir: Path) -> None:
     """
     for name in (INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME, STATE_DIRECTORY):
         path = asset_dir / name
-        try:
+        with storage_errors(f"look at {path}"), suppress(FileNotFoundError, NotADirectoryError):
             mode = path.lstat().st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise storage_error(f"look at {path}", error) from error
-        wanted = stat.S_ISDIR if name == STATE_DIRECTORY else stat.S_ISREG
-        if not wanted(mode):
-            raise _not_ours(path, "directory" if name == STATE_DIRECTORY else "file")
+            if name == STATE_DIRECTORY and not stat.S_ISDIR(mode):
+                raise _not_ours(path, "directory")
+            if name != STATE_DIRECTORY and not stat.S_ISREG(mode):
+                raise _not_ours(path, "file")
     for entry in _entries(asset_dir / STATE_DIRECTORY):
         if not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False):
             raise _not_ours(Path(entry.path), "file")

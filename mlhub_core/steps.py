@@ -6,7 +6,7 @@ A runner calls them in this process, or as the tasks of an orchestrator.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
@@ -16,6 +16,7 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.products.result import LocalStac
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
+from mlhub_core.selection.partition import Partition
 from mlhub_core.selection.plan import Plan, counted, load_saved, save_plan
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import open_source
@@ -23,7 +24,7 @@ from mlhub_core.sources.base import Catalog, DatasetInfo, Source, SourceSpec, Un
 from mlhub_core.sync import changes, current, prune
 from mlhub_core.sync.changes import Changes
 from mlhub_core.threads import StopFlag
-from mlhub_core.transfer.catalog_files import take_out
+from mlhub_core.transfer import catalog_files
 from mlhub_core.transfer.ledger import merge_journals
 from mlhub_core.workspace import check_space
 
@@ -156,15 +157,27 @@ def filter_assets(
     if request.settings.check_space:
         check_space(plan, paths, stop=run.stop)
     if not request.settings.unarchive:
-        take_out(
-            plan.partitions,
-            paths,
-            if_exists=DownloadIfExistsOpts.overwrite if renewed else request.if_exists,
-            limits=request.settings.limits,
-            stop=run.stop,
-            on_progress=run.on_progress,
-        )
+        if_exists = DownloadIfExistsOpts.overwrite if renewed else request.if_exists
+        take_out(run, plan.partitions, paths, if_exists, request.settings.limits)
     return plan
+
+
+def take_out(
+    run: Run,
+    partitions: Iterable[Partition],
+    paths: DownloadPaths,
+    if_exists: DownloadIfExistsOpts,
+    limits: ArchiveLimits,
+) -> None:
+    """The files that partitions want of an archive that the catalog stays in, out of it."""
+    catalog_files.take_out(
+        partitions,
+        paths,
+        if_exists=if_exists,
+        limits=limits,
+        stop=run.stop,
+        on_progress=run.on_progress,
+    )
 
 
 def _new_plan(run: Run, request: DownloadRequest, paths: DownloadPaths, index: AssetIndex) -> Plan:

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlhub_core.exceptions import StorageError, storage_error
+from mlhub_core.exceptions import storage_errors
 from mlhub_core.index.build import AssetIndex, recall, remember
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.redact import redact_url
@@ -204,10 +204,8 @@ def adopt_index(
     # The counts are for the report of a run that goes on after a crash.
     write_state(directory / _STATE_NAME, {**asdict(changes), "table": changes.table.name})
     placed = replace(index, path=paths.index)
-    try:
+    with storage_errors(f"replace {paths.index}"):
         os.replace(index.path, paths.index)
-    except OSError as error:
-        raise storage_error(f"replace {paths.index}", error) from error
     remember(placed, archive, paths)
     return placed, changes
 
@@ -245,7 +243,7 @@ def record(
     part = table.with_name(TABLE_NAME + ".part")
     stop = stop or StopFlag()
     _mark_outdated(paths, (place for *_, place, _ in _rows(new, diff.outdated, stop)))
-    try:
+    with storage_errors(f"write {table}"):
         with open_state(part, "w", errors="replace", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(HEADER)
@@ -257,10 +255,6 @@ def record(
                 for collection, item, key, place, href in _rows(index, rows, stop):
                     writer.writerow((change, collection, item or "", key, place, redact_url(href)))
         os.replace(part, table)
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise storage_error(f"write {table}", error) from error
     return Changes(diff.added, diff.changed, diff.gone, len(diff.fresh), table)
 
 
@@ -312,8 +306,5 @@ def first_changes(table: Path, count: int) -> list[dict[str, str]]:
     Raises:
         StorageError: if it cannot be read.
     """
-    try:
-        with open_state(table, newline="") as file:
-            return list(islice(csv.DictReader(file), count))
-    except OSError as error:
-        raise storage_error(f"read {table}", error) from error
+    with storage_errors(f"read {table}"), open_state(table, newline="") as file:
+        return list(islice(csv.DictReader(file), count))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from mlhub_core.exceptions import StorageError, storage_error
+from mlhub_core.exceptions import storage_errors
 from mlhub_core.net.fetch import known_file
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
@@ -78,7 +78,7 @@ def note_gone(
         Interrupted: if ``stop`` is set.
     """
     held = directory / _HELD_NAME
-    try:
+    with storage_errors(f"write {_CATALOG_LIST} in {paths.state_dir}"):
         if not held.exists():
             return
         if not held.samefile(paths.archive):
@@ -91,10 +91,6 @@ def note_gone(
                 gone = _missing(names, now)
                 file.writelines(f"{path}\n" for path in gone if "\n" not in path)
         held.unlink()
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise storage_error(f"write {_CATALOG_LIST} in {paths.state_dir}", error) from error
 
 
 def prune(
@@ -126,7 +122,7 @@ def prune(
     assets = paths.state_dir / _ASSET_LIST
     trash = paths.state_dir / TRASH_NAME / time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime())
     moved = 0
-    try:
+    with storage_errors(f"move files into {trash}"):
         wanted = save_paths(paths.index, stop)
         with open_state(assets, "w") as file:
             recorded = (entry.path for entry in entries(paths.ledger_dir))
@@ -138,10 +134,6 @@ def prune(
             forget(paths.ledger_dir, batch)
         assets.unlink()
         _prune_catalog(paths, trash, wanted, limits or ArchiveLimits(), stop)
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise storage_error(f"move files into {trash}", error) from error
     if moved:
         log.info("%d files that the catalog no longer has moved to %s", moved, trash)
     return moved
