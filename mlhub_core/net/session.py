@@ -90,6 +90,7 @@ class Session(requests.Session):
     Args:
         api_key: The key, or None to send none.
         settings: Time-outs and retries.
+        root: The root URL; None for that of the hub, see :attr:`root_url`.
 
     Attributes:
         settings: Time-outs and retries.
@@ -100,13 +101,20 @@ class Session(requests.Session):
     PROFILE_ENV_VARIABLE = "MLHUB_PROFILE"
     ROOT_URL_ENV_VARIABLE = "MLHUB_ROOT_URL"
     DEFAULT_ROOT_URL = DEFAULT_ROOT_URL
+    _WITHOUT_TLS = "if the hub is to be asked without TLS, say so in MLHUB_ROOT_URL"
 
-    def __init__(self, *, api_key: str | None = None, settings: ApiSettings | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        settings: ApiSettings | None = None,
+        root: str | None = None,
+    ) -> None:
         if not isinstance(api_key, str | None):
             raise InvalidArgument(f"api_key is of type {type(api_key).__name__}: give a text.")
         self.settings = settings or ApiSettings()
         super().__init__()
-        self._root_url = root_url()
+        self._root_url = root_url() if root is None else as_root_url(root)
         check_proxies()
         self._trusted = certificates().path
         self._api_key = api_key
@@ -246,7 +254,11 @@ class Session(requests.Session):
                 if attempt >= self._tries_for(response):
                     self._raise_for(response)
                 wait = parse_wait(response.headers)
-            time.sleep(delay_before(attempt, wait, self.settings))
+            self._pause(delay_before(attempt, wait, self.settings))
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before another try."""
+        time.sleep(seconds)
 
     def _answer(
         self,
@@ -295,7 +307,7 @@ class Session(requests.Session):
 
     def _tries_for(self, response: requests.Response) -> int:
         """How often to try where this is the answer."""
-        if _is_limited(response):
+        if is_limited(response):
             return 2 * self.settings.max_attempts - 1
         passes = is_retryable(response.status_code)
         return self.settings.max_attempts if passes else 1
@@ -327,7 +339,7 @@ class Session(requests.Session):
                         break
                     raise APIError(
                         f"{redact(response.url)} answered with more than {most:,} bytes: if you "
-                        "trust the hub, raise ApiSettings.max_json_bytes."
+                        "trust it, raise ApiSettings.max_json_bytes."
                     )
         response._content = bytes(body[:most])  # where requests keeps what has been read
 
@@ -338,8 +350,8 @@ class Session(requests.Session):
         target: str | None = super().get_redirect_target(resp)
         if target and _is_downgrade(resp.url, target):
             raise APIError(
-                f"{redact(resp.url)} redirects from https to http, which is not followed: if the "
-                "hub is to be asked without TLS, say so in MLHUB_ROOT_URL.",
+                f"{redact(resp.url)} redirects from https to http, which is not followed: "
+                f"{self._WITHOUT_TLS}.",
                 response=resp,
             )
         for secret in self._secrets() if target else ():
@@ -369,8 +381,8 @@ class Session(requests.Session):
         except (ValueError, MemoryError) as error:
             raise APIError(
                 f"{redact(response.url)} answered with something that is not JSON "
-                f"({_one_line(response.headers.get('Content-Type', 'no content type'))}: "
-                f"{_one_line(error) or 'too large'}): is {redact(self.root_url)} the root of an "
+                f"({one_line(response.headers.get('Content-Type', 'no content type'))}: "
+                f"{one_line(error) or 'too large'}): is {redact(self.root_url)} the root of an "
                 f"MLHub API? If not, {_POINT_AT_A_HUB}.",
                 response=response,
             ) from error
@@ -408,8 +420,8 @@ class Session(requests.Session):
             kwargs["params"] = given
 
     def _raise_unreachable(self, url: str, error: Exception) -> NoReturn:
-        reason = redact(_reason(error), *self._secrets())
-        kind = HubTimeout if _is_timeout(error) else HubUnreachable
+        reason = redact(reason_of(error), *self._secrets())
+        kind = HubTimeout if is_timeout(error) else HubUnreachable
         if self.root_url == DEFAULT_ROOT_URL:
             raise kind(
                 f"{DEFAULT_ROOT_URL} does not answer: the public MLHub API has been switched off. "
@@ -424,9 +436,9 @@ class Session(requests.Session):
     def _raise_for(self, response: requests.Response) -> NoReturn:
         status = response.status_code
         url = redact(response.url, *self._secrets())
-        detail = redact(_detail(response), *self._secrets())
-        reason = f" ({_one_line(response.reason)})" if response.reason else ""
-        if _is_limited(response):
+        detail = redact(detail_of(response), *self._secrets())
+        reason = f" ({one_line(response.reason)})" if response.reason else ""
+        if is_limited(response):
             raise APIError(
                 f"The hub is asked too often, by us or by others: {url} answered {status}{detail}, "
                 "and went on to. Try again later.",
@@ -521,37 +533,37 @@ def _password(url: str) -> str | None:
 
 
 def _bad_redirect(url: str, error: Exception) -> APIError:
-    why = _reason(error)
+    why = reason_of(error)
     return APIError(f"{redact(url)} answers with a redirect that cannot be followed ({why}).")
 
 
-def _is_limited(response: requests.Response) -> bool:
+def is_limited(response: requests.Response) -> bool:
     """Whether the hub says that it is asked too often; its body has been read."""
     status = response.status_code
     return status == 429 or says_limited(status, response.headers, response.content)
 
 
-def _one_line(text: object) -> str:
+def one_line(text: object) -> str:
     """What others say, kept short and on one line, without what a terminal would obey."""
     plain = redact(text)[:1_000]  # half a key that a cut leaves would not be recognised
     shown = "".join(letter if letter.isprintable() else " " for letter in plain)
     return " ".join(shown.split())[:300]
 
 
-def _is_timeout(error: Exception) -> bool:
+def is_timeout(error: Exception) -> bool:
     """Whether no answer came in time; of a body, requests calls that a connection error."""
     return isinstance(error, requests.Timeout) or any(
         isinstance(argument, ReadTimeoutError) for argument in error.args
     )
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """The innermost cause, in short: urllib3 wraps it three times."""
     slow = slowness(error)
     if slow is not None:
         return f"too slow: {slow}"
     cause = _innermost(error)
-    return _one_line(str(cause).rpartition(": ")[2]) or type(cause).__name__
+    return one_line(str(cause).rpartition(": ")[2]) or type(cause).__name__
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -574,14 +586,14 @@ def _is_no_http(error: BaseException) -> bool:
     return not broken_off and isinstance(cause, NotHTTP | HTTPException | InvalidHeader)
 
 
-def _detail(response: requests.Response) -> str:
+def detail_of(response: requests.Response) -> str:
     """What the hub says about an error, kept short."""
     try:
         body = parse_json(response.content, max_depth=_MAX_DEPTH)
     except ValueError:
         return ""
     detail = body.get("detail") if isinstance(body, dict) else None
-    return f": {_one_line(detail)}" if isinstance(detail, str) else ""
+    return f": {one_line(detail)}" if isinstance(detail, str) else ""
 
 
 def _is_downgrade(url: str, target: str) -> bool:

@@ -15,7 +15,14 @@ from mlhub_core.paths import DownloadPaths, archive_ending, user_path
 from mlhub_core.sources.base import SOURCE_NAME, Source, SourceSpec
 from mlhub_core.sources.directory import check_apart, directory_of
 from mlhub_core.sources.directory import is_meant as is_directory
-from mlhub_core.sources.naming import STDIN, is_url, last_name, means_items, means_parquet
+from mlhub_core.sources.naming import (
+    STDIN,
+    is_url,
+    last_name,
+    means_api_collection,
+    means_items,
+    means_parquet,
+)
 from mlhub_core.state import read_state
 
 _LOOKS_LIKE_PATH = re.compile(r"[/\\.~]")
@@ -49,6 +56,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
+    "api": Kind("mlhub_core.sources.api:StacApi", means_api_collection),
     "parquet": Kind("mlhub_core.sources.parquet:ParquetSource", means_parquet, is_local=True),
     "items": Kind("mlhub_core.sources.items:ItemsSource", means_items, is_local=True),
     "archive": Kind(

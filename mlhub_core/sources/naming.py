@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,9 +18,19 @@ PARQUET_ENDINGS = (".parquet", ".geoparquet", ".pq")
 _PACKINGS = (".gz", ".zst", ".bz2", ".xz")
 
 
+_API_COLLECTION = re.compile(r"(?i)https?://[^/?#]+/(?:[^?#]*/)?collections/([^/?#]+)(/items)?/?")
+_FILE = re.compile(r"(?i)\.(json|geojson|parquet|tar|tgz|zip|gz|bz2|xz|zst)$")
+
+
 def is_url(text: str) -> bool:
     """Whether a text is a URL rather than a path."""
     return "://" in text
+
+
+def means_api_collection(text: str) -> bool:
+    """Whether a text is the URL of a collection as STAC APIs have it: ``…/collections/ID``."""
+    found = _API_COLLECTION.fullmatch(text)
+    return found is not None and not _FILE.search(found[1])
 
 
 def last_name(text: str) -> str:
