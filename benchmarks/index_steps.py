@@ -12,7 +12,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from mlhub_core.cli.indexes import index_archive
+from mlhub_core.datasets.indexes import index_source
 
 _LIBRARIES = (
     "mlhub_core.sources.unarchive",
@@ -29,7 +29,7 @@ def main() -> None:
     for name in _LIBRARIES:
         import_module(name)
     before, started = os.times(), time.perf_counter()
-    index_archive(Path(archive), Path(output), unarchive=steps == "both")
+    index_source(Path(archive), Path(output), unarchive=steps == "both")
     seconds, after = time.perf_counter() - started, os.times()
     print(json.dumps({"seconds": seconds, "cpu": sum(after[:4]) - sum(before[:4])}))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlhub_core import models as models
     from mlhub_core import session as session
     from mlhub_core.datasets import Collection, Dataset, MLModel
+    from mlhub_core.datasets.indexes import index_source, query_index
     from mlhub_core.if_exists import DownloadIfExistsOpts
     from mlhub_core.session import Session, get_session
 
@@ -36,6 +37,8 @@ __all__ = [
     "Session",
     "__version__",
     "get_session",
+    "index_source",
+    "query_index",
 ]
 
 _HOMES = {
@@ -45,6 +48,8 @@ _HOMES = {
     "MLModel": "mlhub_core.datasets",
     "Session": "mlhub_core.session",
     "get_session": "mlhub_core.session",
+    "index_source": "mlhub_core.datasets.indexes",
+    "query_index": "mlhub_core.datasets.indexes",
 }
 _MODULES = ("client", "exceptions", "if_exists", "models", "session")
 

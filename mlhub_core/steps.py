@@ -62,6 +62,11 @@ def fetch_metadata(run: Run, source: SourceSpec) -> DatasetInfo:
     return run.source(source).describe()
 
 
+def catalog_here(run: Run, source: SourceSpec) -> Catalog | None:
+    """The catalog where it lies, if that is on this machine."""
+    return run.source(source).here(run.stop)
+
+
 def check_catalog(run: Run, request: DownloadRequest, paths: DownloadPaths, pruning: bool) -> bool:
     """Whether everything is here, and the catalog is still the same."""
     return current.is_current(request, paths, run.source(request.source), prune=pruning)

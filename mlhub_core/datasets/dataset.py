@@ -23,7 +23,12 @@ from mlhub_core.settings import RunSettings
 from mlhub_core.threads import Pool
 
 if TYPE_CHECKING:
+    import geopandas
+    import pystac
+
+    from mlhub_core.datasets.opened import Opened
     from mlhub_core.datasets.stac import Collection
+    from mlhub_core.selection.plan import Plan
     from mlhub_core.sources.base import SourceSpec
     from mlhub_core.transfer.report import DownloadReport
 
@@ -176,9 +181,9 @@ class Dataset:
         api_key: str | None = None,
         profile: str | None = None,
     ) -> Dataset:
-        """A dataset from wherever it comes: its id or DOI, or the path of a catalog archive.
+        """A dataset from wherever its STAC lies; ``docs/sources.md`` names the kinds of sources.
 
-        An archive (a ``tar.gz``) needs no hub, and no key.
+        Only the id or DOI of a hub's dataset needs a hub.
 
         Args:
             source: What names it.
@@ -263,6 +268,90 @@ class Dataset:
     def _size(self, name: str) -> int | None:
         return count_of(client.get_catalog_info(self.id, **self.session_kwargs).get(name))
 
+    def items(self) -> Iterator[pystac.Item]:
+        """The items, one at a time, as PySTAC reads them; what it cannot read is logged.
+
+        What has to be fetched for that is kept for as long as this object lives.
+
+        Raises:
+            MLHubException: all that the source raises.
+        """
+        return self._opened.items()
+
+    def index(self, output: str | Path | None = None) -> geopandas.GeoDataFrame:
+        """The asset index, a row per asset, with the footprints of their items.
+
+        Args:
+            output: Where the index goes, a ``.parquet`` file, and is used again from; by default
+                it is kept for as long as this object lives.
+
+        Raises:
+            InvalidArgument: if ``output`` cannot be one.
+            MLHubException: all that the source raises.
+        """
+        return self._opened.index(output)
+
+    def plan(
+        self,
+        output_dir: str | Path | None = None,
+        *,
+        asset_output_dir: str | Path | None = None,
+        progress: bool = True,
+        **filters: Any,
+    ) -> Plan:
+        """What :meth:`download` would fetch, without a byte of it: print it, or pass it on.
+
+        Args:
+            output_dir: As for :meth:`download`, which goes on there.
+            asset_output_dir: Likewise.
+            progress: Likewise.
+            **filters: Those of :meth:`download`.
+
+        Returns:
+            The plan; ``download(plan=plan.path)`` runs exactly that.
+
+        Raises:
+            InvalidArgument: if an argument cannot work.
+            NothingMatches: if the filters leave nothing.
+            MLHubException: all that the source raises.
+        """
+        from mlhub_core.display import showing_progress
+        from mlhub_core.pipeline import download
+        from mlhub_core.request import DownloadRequest
+        from mlhub_core.runner import InProcess
+        from mlhub_core.selection.filters import AssetFilter
+
+        request = DownloadRequest(
+            **self._named(),
+            output_dir=output_dir,
+            asset_output_dir=asset_output_dir,
+            wanted=AssetFilter.create(**filters),
+            dry_run=True,
+        )
+        found: builtins.list[Plan] = []
+        with showing_progress(progress) as on_progress:
+            runner = InProcess(**self.session_kwargs, on_progress=on_progress)
+            download(request, runner, on_plan=found.append)
+        return found[0]
+
+    def _named(self) -> dict[str, Any]:
+        """The fields of a request that say what the source is."""
+        source = self._source
+        if source is None:
+            return {"dataset": self.id}
+        return {
+            "dataset": source.text,
+            "source_type": source.type,
+            "dataset_id": source.dataset_id,
+        }
+
+    @cached_property
+    def _opened(self) -> Opened:
+        from mlhub_core.datasets.opened import Opened
+        from mlhub_core.sources.base import SourceSpec
+
+        return Opened(self._source or SourceSpec(self.id, "mlhub"), self.session_kwargs)
+
     def download(
         self,
         output_dir: str | Path | None = None,
@@ -346,11 +435,8 @@ class Dataset:
 
         if not isinstance(settings, RunSettings | None):
             raise InvalidArgument(f"settings is {settings!r}: give a RunSettings.")
-        source = self._source
         request = DownloadRequest(
-            dataset=source.text if source else self.id,
-            source_type=source.type if source else None,
-            dataset_id=source.dataset_id if source else None,
+            **self._named(),
             output_dir=output_dir,
             asset_output_dir=asset_output_dir,
             catalog_only=catalog_only,

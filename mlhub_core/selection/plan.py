@@ -116,6 +116,10 @@ class Plan:
                 f"{path} is not a saved plan ({reason}): name a plan.json that --dry-run wrote."
             ) from error
 
+    def __str__(self) -> str:
+        """What a person wants to know: what is in it, and of what extent that is."""
+        return "\n".join([*self.describe(), *self.extent()])
+
     def describe(self) -> list[str]:
         """What a person wants to know before it starts, a line each."""
         lines = [f"{counted(self.files, 'file')} of {counted(self.items, 'item')}, {self._size()}"]

@@ -216,6 +216,10 @@ class Found:
     plan: Plan
     first: tuple[str, ...]
 
+    def __str__(self) -> str:
+        """What a person wants to know."""
+        return "\n".join(self.describe())
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-serialisable form."""
         plan = self.plan
