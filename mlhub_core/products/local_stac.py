@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -34,6 +34,7 @@ from mlhub_core.products.holdings import (
     digest,
     item_directory,
 )
+from mlhub_core.products.items_table import ItemsTable
 from mlhub_core.products.local_collections import (
     CollectionSummary,
     local_catalog,
@@ -61,11 +62,14 @@ from mlhub_core.threads import StopFlag
 log = logging.getLogger(__name__)
 
 STAC_DIRECTORY = "stac"
+TABLE_NAME = "items.parquet"
+PARQUET_TYPE = "application/vnd.apache.parquet"
 
 _VERSION = 1
 """Raised when the same download gives another local STAC: older ones are then written anew."""
 _TELL_EVERY = 500
 _PART, _OLD, _HOLDINGS = "stac.part", "stac.old", "stac.sqlite"
+_TABLE_PART = "items.parquet.part"
 _SOURCES = frozenset({"source", "derived_from"})
 """Relations between items that may both be here."""
 
@@ -95,31 +99,39 @@ def write_local_stac(
     """
     state = read_state(paths.state_dir / PRODUCTS_NAME) or {}
     directory = product_name(paths, STAC_DIRECTORY, state.get("stac"))
+    table = product_name(paths, TABLE_NAME, state.get("table"))
     target, old = paths.asset_dir / directory, paths.state_dir / _OLD
     with storage_errors(f"write {target}"):
         if old.exists() and not target.exists():
             old.rename(target)  # a kill came between the two renames
         found = f"{_VERSION} {digest(paths)}"
-        if state.get("digest") == found and (target / "catalog.json").is_file():
+        there = (target / "catalog.json").is_file() and (paths.asset_dir / table).is_file()
+        if state.get("digest") == found and there:
             return LocalStac(
                 target / "catalog.json", state.get("items", 0), state.get("without_time", 0), True
             )
         part = paths.state_dir / _PART
         for left in (part, old):
             shutil.rmtree(left, ignore_errors=True)
-        with Holdings(paths.state_dir / _HOLDINGS, paths, stop) as holdings:
-            writing = _Writing(part, directory, paths.dataset_id, holdings, on_progress)
+        with (
+            Holdings(paths.state_dir / _HOLDINGS, paths, stop) as holdings,
+            ItemsTable(paths.state_dir / _TABLE_PART) as items,
+        ):
+            place = _Place(part, directory, table)
+            writing = _Writing(place, paths.dataset_id, holdings, items, on_progress)
             writing.read(catalog, limits or ArchiveLimits(), stop)
             writing.finish()
+            items.finish(stop)
         # What lies in the place is ours from now on, whatever happens next.
-        write_state(paths.state_dir / PRODUCTS_NAME, {"version": 1, "stac": directory})
+        ours = {"version": 1, "stac": directory, "table": table}
+        write_state(paths.state_dir / PRODUCTS_NAME, ours)
         _replace(part, target, old)
+        os.replace(paths.state_dir / _TABLE_PART, paths.asset_dir / table)
         result = LocalStac(target / "catalog.json", writing.items, writing.without_time)
         write_state(
             paths.state_dir / PRODUCTS_NAME,
             {
-                "version": 1,
-                "stac": directory,
+                **ours,
                 "digest": found,
                 "items": result.items,
                 "without_time": result.without_time,
@@ -175,28 +187,44 @@ def _replace(part: Path, target: Path, old: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+class _Place(NamedTuple):
+    """Where a local STAC is written, and what it will be called in the dataset's directory.
+
+    Attributes:
+        part: The directory to write, made here.
+        directory: What it will be called.
+        table: What the table of its items will be called.
+    """
+
+    part: Path
+    directory: str
+    table: str
+
+
 class _Writing:
     """The writing of one local STAC, document by document.
 
     Args:
-        part: The directory to write, made here.
-        directory: What it will be called, relative to the dataset's directory.
+        place: Where.
         dataset_id: The dataset.
         holdings: What is here.
+        table: Gets the items too.
         on_progress: Told how many items are written.
     """
 
     def __init__(
         self,
-        part: Path,
-        directory: str,
+        place: _Place,
         dataset_id: str,
         holdings: Holdings,
+        table: ItemsTable,
         on_progress: ProgressSink,
     ) -> None:
         self._on_progress = on_progress
-        self._part = part
-        self._top = directory
+        self._part = place.part
+        self._top = place.directory
+        self._mirror = place.table
+        self._table = table
         self._dataset_id = dataset_id
         self._holdings = holdings
         self._root: JsonObject | None = None
@@ -204,7 +232,7 @@ class _Writing:
         self._summaries: dict[str, CollectionSummary] = {}
         self._common = list(holdings.common())
         self.items = self.without_time = 0
-        part.mkdir(parents=True)
+        place.part.mkdir(parents=True)
 
     def read(self, catalog: Catalog, limits: ArchiveLimits, stop: StopFlag | None) -> None:
         """Write the items of a catalog that are here, and note its collections."""
@@ -242,6 +270,7 @@ class _Writing:
             summary = CollectionSummary(f"{self._top}/{directory}")
             self._summaries[read.collection_id] = summary
         self._write_item(place, item_name(read.item_id), local)
+        self._table.add(local, read, place)
         summary.add(read, local)
         self.items += 1
         if self.items % _TELL_EVERY == 0:
@@ -322,7 +351,8 @@ class _Writing:
                 directory = collection_directory(assets, collection_id)
                 summary = CollectionSummary(f"{self._top}/{directory}")
             children.append(self._collection(collection_id, summary, assets))
-        root = local_catalog(self._root or {}, self._dataset_id, children, None)
+        mirror = relative(self._mirror, self._top)
+        root = local_catalog(self._root or {}, self._dataset_id, children, mirror)
         self._write(f"{self._top}/catalog.json", root)
         self._on_progress(Progress(Stage.STAC, self.items, self.items, finished=True))
 
@@ -343,6 +373,16 @@ class _Writing:
         roles = {"roles": ["metadata"]}
         described = {asset.key: local_asset(roles, asset, place) for asset in common}
         described |= {one.key: local_asset(origins.get(one.key), one, place) for one in assets}
+        if summary.items:
+            described.setdefault(
+                "items",
+                {
+                    "href": relative(self._mirror, place),
+                    "type": PARQUET_TYPE,
+                    "title": "All items of the dataset in one table (stac-geoparquet)",
+                    "roles": ["collection-mirror"],
+                },
+            )
         local = local_collection(document, collection_id, summary, described, base)
         root = relative(f"{self._top}/catalog.json", place)
         local["links"] = [

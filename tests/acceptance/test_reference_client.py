@@ -27,7 +27,7 @@ DOI = "10.12345/demo.crops"
 LABELS = "demo_crops_labels"
 SOURCE = "demo_crops_source_sentinel_2"
 PLOTS = "demo_crops_plots"
-OWN_FILES = {"mlhub_stac_assets.db", "mlhub_stac_assets.parquet", "err_report.csv"}
+OWN_FILES = {"mlhub_stac_assets.db", "mlhub_stac_assets.parquet", "err_report.csv", "items.parquet"}
 OWN_DIRECTORIES = {".mlhub", "stac"}
 
 

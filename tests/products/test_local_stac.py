@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import geopandas
 import pystac
 import pytest
+import shapely
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from mlhub_core import Dataset
@@ -174,3 +177,48 @@ def test_a_directory_that_is_no_download(
 ) -> None:
     assert main(["stac", str(tmp_path)]) == 2
     assert "is not the directory of a downloaded dataset" in capsys.readouterr().err
+
+
+def test_the_table_has_the_items_and_geopandas_and_duckdb_read_it(demo: Path) -> None:
+    table = demo / "items.parquet"
+    catalog = pystac.Catalog.from_file(str(demo / "stac" / "catalog.json"))
+    items = {one.id: one for one in catalog.get_items(recursive=True)}
+    layer = geopandas.read_parquet(table)
+    assert layer.crs.to_epsg() == 4326
+    assert set(layer["id"]) == set(items)
+    for row in layer.to_dict("records"):
+        one = items[row["id"]]
+        assert row["geometry"].equals_exact(shapely.geometry.shape(one.geometry), 1e-9)
+        hrefs = {key: asset["href"] for key, asset in row["assets"].items() if asset is not None}
+        assert hrefs.keys() == one.assets.keys()
+        assert [href for href in hrefs.values() if not (demo / href).is_file()] == []
+    found = duckdb.sql(
+        f'SELECT id, assets.B04."file:size" FROM \'{table}\' WHERE "eo:cloud_cover" < 10'
+    ).fetchall()
+    clear = [one for one in items.values() if one.properties.get("eo:cloud_cover", 99) < 10]
+    assert len(found) == len(clear) > 0
+    assert all(size > 1000 for _, size in found)
+
+
+def test_a_field_that_is_a_number_in_one_item_and_a_text_in_another_loses_nothing(
+    download: Download, server: FaultServer, tmp_path: Path
+) -> None:
+    server.put("/a.tif", b"a")
+    values: list[Any] = [1, "two", {"three": 3}, None, [4, "5"], 2**70, {}, []]
+    download(
+        collection(),
+        *(
+            item(
+                str(number),
+                {"image": {"href": server.url("/a.tif"), "odd": value}},
+                properties={"datetime": "2020-06-01T12:00:00Z", "mixed": value, f"own{number}": 1},
+            )
+            for number, value in enumerate(values)
+        ),
+    )
+    layer = geopandas.read_parquet(tmp_path / "out" / DATASET / "items.parquet").set_index("id")
+    told = [
+        json.loads(one) if isinstance(one, str) else None for one in layer["mixed"].sort_index()
+    ]
+    assert told == [*values[:5], pytest.approx(2**70), *values[6:]]
+    assert layer["own3"]["3"] == 1
