@@ -394,14 +394,16 @@ class FaultServer:
         fits = if_range is None or if_range in (file.etag, modified)
         if "range" not in asked or ignore_range or not fits:
             return 200, file.content
-        start = int(asked["range"].removeprefix("bytes=").rstrip("-"))
         total = len(file.content)
+        first, _, last = asked["range"].removeprefix("bytes=").partition("-")
+        start = int(first) if first else max(0, total - int(last))
+        end = min(int(last) + 1, total) if first and last else total
         fields.pop("Content-MD5", None)
         if start >= total:
             fields["Content-Range"] = f"bytes */{total}"
             return 416, b"nothing there"
-        fields["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
-        return 206, file.content[start:]
+        fields["Content-Range"] = f"bytes {start}-{end - 1}/{total}"
+        return 206, file.content[start:end]
 
     def _send(
         self,

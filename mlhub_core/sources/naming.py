@@ -70,10 +70,10 @@ def means_items(text: str) -> bool:
 
 def means_parquet(text: str) -> bool:
     """Whether a text means tables of items: a file by its ending, a directory by a look."""
+    if file_name(text).lower().endswith(PARQUET_ENDINGS):
+        return True
     if is_url(text):
         return False
-    if text.lower().endswith(PARQUET_ENDINGS):
-        return True
     if "/" not in text and not text.startswith("."):
         return False  # an id, whatever lies here under that name
     try:

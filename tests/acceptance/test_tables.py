@@ -12,7 +12,7 @@ import pytest
 from mlhub_core import Dataset
 from mlhub_core.cli import main
 from tests.acceptance.kit import item
-from tests.faultserver import FaultServer
+from tests.faultserver import FaultServer, ignore_range
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +125,62 @@ def test_one_that_is_damaged_within(
     error = capsys.readouterr().err.strip()
     assert "scenes.parquet" in error
     assert len(error.splitlines()) == 1
+
+
+def test_a_url(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
+    write(Path("scenes.parquet"), server, "a", "b")
+    table = Path("scenes.parquet").read_bytes()
+    server.put("/scenes.parquet", table)
+    words = [server.url("/scenes.parquet"), "--output-dir", "out", "-q"]
+    assert main(["download", *words]) == 0
+    assert images("scenes") == {name: content(name) for name in "ab"}
+    assert Path("out/scenes/.mlhub/source/items.parquet").read_bytes() == table
+    assert main(["sync", *words]) == 0
+    before = server.paths()
+    capsys.readouterr()
+    assert main(["sync", *words]) == 0
+    assert "has not changed" in capsys.readouterr().out
+    assert server.paths() == [*before, "/scenes.parquet"]  # one conditional request
+    write(Path("other.parquet"), server, "b", "c")
+    server.put("/scenes.parquet", Path("other.parquet").read_bytes())
+    assert main(["sync", *words]) == 0
+    assert images("scenes")["c"] == content("c")
+
+
+def test_a_url_of_which_a_part_is_wanted(
+    server: FaultServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(Path("scenes.parquet"), server, *"abc")
+    rows = pq.read_table("scenes.parquet")
+    pq.write_table(rows, "scenes.parquet", row_group_size=1)
+    server.put("/scenes.parquet", Path("scenes.parquet").read_bytes())
+    words = [server.url("/scenes.parquet"), "--output-dir", "out", "-q", "--bbox=11,50,11.2,51"]
+    assert main(["download", *words]) == 0
+    assert images("scenes") == {"b": content("b")}
+    assert not Path("out/scenes/.mlhub/source/items.parquet").exists()
+    assert main(["sync", *words]) == 0
+    before = server.paths()
+    capsys.readouterr()
+    assert main(["sync", *words]) == 0
+    assert "has not changed" in capsys.readouterr().out
+    assert server.paths() == [*before, "/scenes.parquet"]
+
+
+def test_a_server_without_ranges(server: FaultServer) -> None:
+    write(Path("scenes.parquet"), server, *"abc")
+    server.put("/scenes.parquet", Path("scenes.parquet").read_bytes())
+    server.always("/scenes.parquet", ignore_range())
+    words = [server.url("/scenes.parquet"), "--output-dir", "out", "-q", "--bbox=11,50,11.2,51"]
+    assert main(["download", *words]) == 0
+    assert images("scenes") == {"b": content("b")}
+
+
+def test_a_url_that_is_none(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
+    server.put("/page.parquet", b"<html>Sign in</html>" * 5000)
+    for more in ([], ["--bbox=11,50,11.2,51"]):
+        words = [server.url("/page.parquet"), "--output-dir", "out", "-q", *more]
+        assert main(["download", *words]) == 2
+        error = capsys.readouterr().err.strip()
+        assert "/page.parquet is no Parquet file" in error
+        assert len(error.splitlines()) == 1
+        assert list(Path().iterdir()) == []
