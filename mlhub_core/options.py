@@ -181,6 +181,9 @@ class TransferOptions(Options):
     """Do not compare the file:size of the catalog, where that is wrong."""
     ignore_checksum: bool = False
     """Do not compare the file:checksum of the catalog, where that is wrong."""
+    allow_local_files: bool = False
+    """Copy the files of this machine that the catalog names by file: or by absolute paths, where
+    the source lies on this machine itself and is trusted."""
 
     def settings(self, **more: Any) -> RunSettings:
         """The settings of a run.
@@ -196,6 +199,7 @@ class TransferOptions(Options):
             mirrors=tuple(self.mirrors.items()),
             ignore_file_size=self.ignore_file_size,
             ignore_checksum=self.ignore_checksum,
+            allow_local_files=self.allow_local_files,
         )
         return RunSettings(transfer=transfer, workers=self.workers, **more)
 

@@ -250,7 +250,7 @@ def extension(href: str, media_type: str | None = None) -> str:
 
 
 def https_url(href: str, s3_endpoint: str | None = None) -> str:
-    """The URL that an href is fetched from; only ``s3://`` is rewritten.
+    """The URL that an href is fetched from; only ``s3://`` and ``gs://`` are rewritten.
 
     Buckets with dots go into the path, because the wildcard certificate of
     ``*.s3.amazonaws.com`` covers one label only.
@@ -259,15 +259,22 @@ def https_url(href: str, s3_endpoint: str | None = None) -> str:
         href: An absolute URL.
         s3_endpoint: Base URL of another S3 server; buckets then go into the path.
     """
+    if href[:5].lower() == "gs://":
+        return f"https://storage.googleapis.com/{_object_key(href[5:])}"
     if href[:5].lower() != "s3://":
         return href
     bucket, _, key = href[5:].partition("/")
-    key = quote(key, safe="/-_.~!$&'()*+,;=:@")
+    key = _object_key(key)
     if s3_endpoint:
         return f"{s3_endpoint.rstrip('/')}/{bucket}/{key}"
     if "." in bucket:
         return f"https://s3.amazonaws.com/{bucket}/{key}"
     return f"https://{bucket}.s3.amazonaws.com/{key}"
+
+
+def _object_key(key: str) -> str:
+    """The key of an object as the path of a URL has it."""
+    return quote(key, safe="/-_.~!$&'()*+,;=:@")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,9 @@ from mlhub_core.products.result import LocalStac
 from mlhub_core.runner import InProcess, Runner
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
 from mlhub_core.settings import RunSettings
+from mlhub_core.sources import check_local, spec_of
 from mlhub_core.sources.archive import CatalogArchive
+from mlhub_core.sources.base import SourceSpec
 from mlhub_core.sources.unarchive import is_unarchived
 from mlhub_core.state import remove_state
 from mlhub_core.steps import Run
@@ -69,7 +71,7 @@ def verify(
         CatalogError: if a repair needs the catalog archive and cannot use it.
     """
     runner, settings = runner or InProcess(), settings or RunSettings()
-    paths = existing_download(directory)
+    paths = _paths(directory, settings)
     with workspace(paths):
         log.info("verify %s ...", paths.asset_dir)
         report = runner(_check, paths, settings)
@@ -133,7 +135,7 @@ def retry(
     """
     started = time.monotonic()
     runner, settings = runner or InProcess(), settings or RunSettings()
-    paths = existing_download(directory)
+    paths = _paths(directory, settings)
     with workspace(paths):
         if next(read_failures(paths.err_report), None) is None:
             return DownloadReport(paths.dataset_id, paths.asset_dir)
@@ -145,6 +147,13 @@ def retry(
         _write_stac(runner, paths, settings)
         unknown = sum(1 for _ in _other_failures(paths, picked))
         return _conclude(paths, picked, results, unknown, time.monotonic() - started)
+
+
+def _paths(directory: str | Path, settings: RunSettings) -> DownloadPaths:
+    paths = existing_download(directory)
+    if settings.transfer.allow_local_files:
+        check_local(spec_of(paths.state_dir) or SourceSpec(paths.dataset_id, "mlhub"))
+    return paths
 
 
 def _paths_of(report: VerifyReport, *kinds: Kind) -> Iterator[Key]:

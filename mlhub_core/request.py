@@ -11,7 +11,7 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings
-from mlhub_core.sources import paths_for
+from mlhub_core.sources import check_local, paths_for
 from mlhub_core.sources.base import SourceSpec, Wanted
 from mlhub_core.workspace import check_directories
 
@@ -121,5 +121,7 @@ class DownloadRequest:
                 "strict (--strict) and catalog_only (--catalog-only) exclude each other: what a "
                 "catalog lacks is found when it is indexed."
             )
+        if self.settings.transfer.allow_local_files:
+            check_local(self.source)
         paths = self.paths("dataset")
         check_directories(paths.output_dir, paths.asset_output_dir)

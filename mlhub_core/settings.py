@@ -115,6 +115,9 @@ class TransferSettings:
     What was taken so counts as whole until the catalog says something else."""
     ignore_checksum: bool = False
     """The same for ``file:checksum``. What the servers say is compared all the same."""
+    allow_local_files: bool = False
+    """Whether files of this machine are copied that hrefs of a catalog name by ``file:`` or by
+    their absolute path. A catalog that somebody else made could name any."""
     s3_endpoint: str | None = None
     """Where ``s3://bucket/key`` is fetched from, as ``{endpoint}/{bucket}/{key}``; None means
     ``https://{bucket}.s3.amazonaws.com/{key}``."""

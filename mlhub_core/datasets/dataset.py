@@ -378,6 +378,7 @@ class Dataset:
         plan: str | Path | None = None,
         ignore_file_size: bool = False,
         ignore_checksum: bool = False,
+        allow_local_files: bool = False,
         settings: RunSettings | None = None,
         progress: bool = True,
     ) -> DownloadReport:
@@ -413,6 +414,8 @@ class Dataset:
             plan: The ``plan.json`` that a dry run saved: exactly that is downloaded.
             ignore_file_size: Do not compare the ``file:size`` of the catalog, where that is wrong.
             ignore_checksum: Likewise its ``file:checksum``.
+            allow_local_files: Copy the files of this machine that the catalog names by ``file:`` or
+                by absolute paths, where the source lies on this machine itself and is trusted.
             settings: How to transfer; see :class:`~mlhub_core.settings.RunSettings`.
             progress: Show progress: bars on a terminal, else a line now and then.
 
@@ -458,7 +461,12 @@ class Dataset:
             plan=None if plan is None else user_path(plan),
             stac=stac,
             strict=strict,
-            settings=_ignoring(settings or RunSettings(), ignore_file_size, ignore_checksum),
+            settings=_with_transfer(
+                settings or RunSettings(),
+                ignore_file_size=ignore_file_size,
+                ignore_checksum=ignore_checksum,
+                allow_local_files=allow_local_files,
+            ),
         )
         with showing_progress(progress) as on_progress:
             login = given_or_known({"api_key": api_key, "profile": profile}, self.session_kwargs)
@@ -468,14 +476,10 @@ class Dataset:
         return report
 
 
-def _ignoring(settings: RunSettings, file_size: bool, checksum: bool) -> RunSettings:
-    """Settings with which what the catalog says of files is not compared, if that is asked for."""
-    transfer = replace(
-        settings.transfer,
-        ignore_file_size=settings.transfer.ignore_file_size or file_size,
-        ignore_checksum=settings.transfer.ignore_checksum or checksum,
-    )
-    return replace(settings, transfer=transfer)
+def _with_transfer(settings: RunSettings, **given: bool) -> RunSettings:
+    """Settings of the transfer switched on that are asked for; none is switched off."""
+    asked: Any = {name: True for name, value in given.items() if value}
+    return replace(settings, transfer=replace(settings.transfer, **asked))
 
 
 @dataclass(kw_only=True)

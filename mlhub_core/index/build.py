@@ -265,6 +265,7 @@ class Build:
             lambda path: is_there(hash(path)),
             found.above,
             found.remarks.add,
+            getattr(self._catalog, "outside", None),
         )
         written = _Written(found, self._root)
         for rows in out.write(finisher):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urljoin, urlsplit
 
 from mlhub_core.sources.members import BEYOND
 
@@ -16,13 +16,21 @@ _API_ITEM = re.compile("/(collections/[^/?#]+/items/[^/?#]+)/?(?:[?#].*)?$")
 """How a STAC API calls an item."""
 
 
+_GDAL = re.compile(r"/vsi([a-z0-9]+?)(?:_streaming)?([/?].*)", re.DOTALL)
+"""How GDAL calls a file by the way that it is read."""
+_GDAL_STORES = {"s3": "s3://", "gs": "gs://", "oss": "oss://", "az": "az://", "adls": "abfs://"}
+_GDAL_ARCHIVES = {"zip": (".zip", ".kmz"), "tar": (".tar.gz", ".tgz", ".tar"), "7z": (".7z",)}
+_GDAL_CONTAINERS = frozenset({*_GDAL_ARCHIVES, "gzip", "sparse", "cached", "crypt", "rar"})
+
+
 class Relative(NamedTuple):
     """A relative href, as far as it is known before the whole archive has been read.
 
     Attributes:
         candidates: Where in the archive its file may be, best first; relative to the dataset's
             directory.
-        url: What it is next to the item's own URL, None where that is unknown.
+        url: What it is next to the item's own URL, or on the machine that made the catalog; None
+            where that is unknown.
     """
 
     candidates: tuple[str, ...]
@@ -32,6 +40,44 @@ class Relative(NamedTuple):
     def identity(self) -> str:
         """What two of them share exactly when they point at the same file."""
         return f"{self.candidates[0]}\0{self.url or ''}"
+
+
+def plain_href(href: str) -> str:
+    """An href as a URL or a path, whatever of Windows or of GDAL it was written for.
+
+    GDAL's ``/vsicurl/`` and its like stand for the URL behind them; ``/vsizip/`` for the archive as
+    a whole, since what is fetched is files.
+    """
+    href = href.strip()
+    found = _GDAL.fullmatch(href)
+    if found is None:
+        return href if "\\" not in href or is_absolute(href) else href.replace("\\", "/")
+    kind, rest = found[1], found[2]
+    if kind == "curl":
+        return _behind_curl(rest)
+    if kind in _GDAL_STORES:
+        return _GDAL_STORES[kind] + rest[1:]
+    if kind in _GDAL_CONTAINERS:
+        return plain_href(_container(rest[1:], _GDAL_ARCHIVES.get(kind, ())))
+    return href
+
+
+def _behind_curl(rest: str) -> str:
+    """The URL behind ``/vsicurl/``, or among what is asked of ``/vsicurl?``."""
+    if rest.startswith("?"):
+        return next(iter(parse_qs(rest[1:]).get("url", ())), rest)
+    return rest[1:]
+
+
+def _container(rest: str, endings: tuple[str, ...]) -> str:
+    """The archive in ``archive.zip/inside.tif`` or ``{archive}/inside.tif``."""
+    if rest.startswith("{"):
+        return rest[1:].partition("}")[0]
+    for ending in endings:
+        at = rest.lower().find(f"{ending}/")
+        if at >= 0:
+            return rest[: at + len(ending)]
+    return rest
 
 
 def is_absolute(href: str) -> bool:
@@ -60,6 +106,8 @@ def resolve(
         return url
     if href.startswith("//"):
         return url or "https:" + href
+    if url is None and href.startswith("/"):
+        url = f"file://{quote(href, errors='surrogatepass')}"
     return Relative(_candidates(href, directory), url)
 
 
@@ -70,6 +118,7 @@ def above_of(path: str) -> str:
 
 def linked_paths(href: str, directory: str) -> tuple[str, ...]:
     """Where in the archive the file behind a link may be; none of a URL."""
+    href = plain_href(href)
     if is_absolute(href) or href.startswith("//"):
         return ()
     return _candidates(href, directory)

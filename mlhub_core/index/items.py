@@ -13,6 +13,7 @@ from mlhub_core.index.hrefs import (
     linked_directory,
     linked_id,
     linked_items,
+    plain_href,
     resolve,
 )
 from mlhub_core.index.places import Bounds, Shape, covering, read_place
@@ -164,6 +165,8 @@ def read_assets(
     for key, asset in assets.items():
         try:
             get, href = asset.get, asset["href"].strip()
+            if href[:1] == "/" or "\\" in href:
+                href = plain_href(href)
         except (AttributeError, KeyError, TypeError):
             href = ""
         if not href:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from urllib.parse import quote, urljoin
 
 import numpy as np
 import pyarrow as pa
@@ -256,6 +257,7 @@ class Finisher:
         is_there: Whether the catalog holds a file, by its path.
         above: Where directories above the catalog's root are, by what they are called from there.
         complain: Told of hrefs that lead nowhere: collection or item, and what is wrong.
+        outside: The URL of the catalog's directory, where what lies around it can be had.
     """
 
     root: str
@@ -265,6 +267,7 @@ class Finisher:
     is_there: Callable[[str], bool]
     above: Mapping[str, str]
     complain: Callable[[str, str], None]
+    outside: str | None = None
 
     def finish(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """The columns that some rows had to wait for."""
@@ -298,6 +301,10 @@ class Finisher:
                 return f"{self.root}/{self.above.get(up, up)}{candidate.removeprefix(up)}"
         if url:
             return url
+        up = above_of(candidates[0])
+        if up and self.outside is not None:
+            beyond = candidates[0].removeprefix(up)
+            return urljoin(self.outside, "../" * up.count("/") + quote(beyond))
         self.complain(
             owner,
             f"asset {key[:80]!r} has a relative href that leads to no file of the "

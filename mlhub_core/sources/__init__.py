@@ -146,6 +146,21 @@ def open_source(
     return _kind(spec).open(spec, api_key, profile)
 
 
+def check_local(spec: SourceSpec) -> None:
+    """Check that a source lies on this machine, as one must that may name files of it.
+
+    Raises:
+        InvalidArgument: if it does not.
+    """
+    text = spec.text.strip()
+    if not _kind(spec).is_local or is_url(text) or text == STDIN:
+        raise InvalidArgument(
+            "allow_local_files (--allow-local-files) is for sources on this machine, and "
+            f"{spec} is none: a catalog from elsewhere must not name files of this machine. "
+            "Leave it out."
+        )
+
+
 def resolved(spec: SourceSpec) -> SourceSpec:
     """The same source, whatever directory it is opened from later.
 

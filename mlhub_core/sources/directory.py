@@ -78,6 +78,11 @@ class CatalogDirectory:
     size: int
     sha256: str
 
+    @property
+    def outside(self) -> str:
+        """The URL of the directory: what hrefs name that leave it lies around it."""
+        return f"{self.path.as_uri()}/"
+
     def read(
         self,
         limits: ArchiveLimits,

@@ -42,10 +42,12 @@ from mlhub_core.transfer.download import AssetDownload, How, Run, entry_of
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.ledger import Entry, State
 from mlhub_core.transfer.sources import (
+    PREFIX,
     InCatalog,
     Remote,
     Unusable,
     fingerprint_of,
+    is_prefix,
     is_unchanged,
     locate,
 )
@@ -201,7 +203,7 @@ class Decider:
             os.utime(self._run.places.path(asset.save_path))
             self._run.record(entry._replace(time=time.time()))
             return False
-        _take_from_catalog(asset, source.path, self._run)
+        _take_from_catalog(asset, source, self._run)
         return True
 
     def _keep(self, asset: Asset, entry: Entry) -> None:
@@ -246,10 +248,12 @@ class Decider:
         self, asset: Asset, asked: Asked, local: tuple[int, float] | None
     ) -> AssetDownload | None:
         source = self._locate(asset)
+        if not isinstance(source, Unusable) and is_prefix(asset.href, asset.media_type):
+            source = Unusable(PREFIX)
         if isinstance(source, Remote):
             return AssetDownload(asset, source, asked, self._run, local)
         if isinstance(source, InCatalog):
-            _take_from_catalog(asset, source.path, self._run)
+            _take_from_catalog(asset, source, self._run)
         elif isinstance(source, Unusable):
             self._run.failed(asset, Failure(source.cause))
         return None
@@ -258,7 +262,7 @@ class Decider:
         return locate(asset.href, *self._places, self._run.settings, self._origin)
 
 
-def _take_from_catalog(asset: Asset, path: Path, run: Run) -> None:
+def _take_from_catalog(asset: Asset, source: InCatalog, run: Run) -> None:
     """Copy an asset out of the unarchived catalog, or record why that cannot be.
 
     It is not linked: a later unarchive that rewrites the catalog's file must not change the asset
@@ -266,14 +270,15 @@ def _take_from_catalog(asset: Asset, path: Path, run: Run) -> None:
 
     Args:
         asset: The asset.
-        path: The file in the unarchived catalog.
+        source: The file, as a rule in the unarchived catalog.
         run: Told of the outcome.
 
     Raises:
         StorageError: if the disk refuses.
     """
+    path = source.path
     if not path.is_file():
-        run.failed(asset, Failure("not in the catalog archive"))
+        run.failed(asset, Failure(f"not {source.where}"))
         return
     catalog = parse_checksum(asset.checksum)
     body = Body(run.partials.path(asset.save_path), [catalog[0]] if catalog else [])

@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
+from urllib.request import url2pathname
 
 from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.net.clients import CLIENTS
@@ -89,6 +90,12 @@ _STORES = re.compile(
 """Hosts that begin with the name of a bucket or an account."""
 
 
+PREFIX = "a prefix of many files, such as a Zarr store: only single files are fetched"
+_PREFIX = re.compile(r"[^?#]*(?:/|\.zarr)/?(?:[?#]|$)", re.IGNORECASE)
+_PACKED_ZARR = re.compile(r"\.(?:zip|tar|json|parquet|kerchunk)[^/?#]*(?:[?#]|$)", re.IGNORECASE)
+"""A store in one file, or a reference to one."""
+
+
 class Remote(NamedTuple):
     """A URL to fetch; ``host`` is host and port, what connections are counted by."""
 
@@ -98,9 +105,15 @@ class Remote(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class InCatalog:
-    """A file that the catalog archive holds, by its place once unarchived."""
+    """A file of this machine: one that the catalog holds, by its place once unarchived.
+
+    Attributes:
+        path: The place.
+        where: Where it should be, in words.
+    """
 
     path: Path
+    where: str = "in the catalog archive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +176,18 @@ def locate(
     url = _mirrored(href, rewritten, settings) or rewritten
     scheme = _SCHEME.match(url)
     name = scheme[1].lower() if scheme else ""
+    if name == "file":
+        return _local(url, settings)
     if name not in CLIENTS:
         return Unusable(f"URL scheme {name}: is not fetched")
     return _remote(url)
+
+
+def is_prefix(href: str, media_type: str | None) -> bool:
+    """Whether an asset is no file but a directory of many, such as a Zarr store."""
+    if media_type is not None and "zarr" in media_type and not _PACKED_ZARR.search(href):
+        return True
+    return _PREFIX.match(href) is not None
 
 
 def _mirrored(href: str, rewritten: str, settings: TransferSettings) -> str | None:
@@ -199,6 +221,21 @@ def _remote(url: str) -> Remote | Unusable:
     except (ValueError, UnicodeError):
         return Unusable("malformed URL")
     return Remote(url, f"{host}:{port}" if port else host)
+
+
+def _local(url: str, settings: TransferSettings) -> InCatalog | Unusable:
+    if not settings.allow_local_files:
+        return Unusable(
+            "URL scheme file: is not fetched; of a source that lies on this machine, "
+            "--allow-local-files copies it"
+        )
+    try:
+        parts = urlsplit(url)
+        if parts.hostname not in (None, "localhost"):
+            return Unusable("a file of another machine")
+        return InCatalog(Path(url2pathname(parts.path)), "on this machine")
+    except ValueError:
+        return Unusable("malformed URL")
 
 
 def _in_catalog(

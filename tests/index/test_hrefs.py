@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlhub_core.index.hrefs import Relative, linked_directory, linked_id, resolve
+from mlhub_core.index.hrefs import Relative, linked_directory, linked_id, plain_href, resolve
 
 HERE = "coll/item"
 
@@ -23,7 +23,6 @@ def test_urls_stay_as_they_are(href: str) -> None:
         ("./x.tif", ("coll/item/x.tif",)),
         ("../x.tif", ("coll/x.tif",)),
         ("../../../../x.tif", ("%2E%2E/%2E%2E/x.tif",)),
-        ("/x.tif", ("x.tif",)),
         ("a%20b.tif", ("coll/item/a%20b.tif", "coll/item/a b.tif")),
         ("x.tif?v=1", ("coll/item/x.tif?v=1", "coll/item/x.tif")),
         ("C:/x.tif", ("coll/item/C:/x.tif",)),
@@ -32,6 +31,42 @@ def test_urls_stay_as_they_are(href: str) -> None:
 )
 def test_relative(href: str, candidates: tuple[str, ...]) -> None:
     assert resolve(href, HERE, None) == Relative(candidates, None)
+
+
+@pytest.mark.parametrize(
+    ("href", "plain"),
+    [
+        ("/vsicurl/https://h/a.tif?x=1", "https://h/a.tif?x=1"),
+        ("/vsicurl_streaming/http://h/a.tif", "http://h/a.tif"),
+        ("/vsicurl?max_retry=3&url=https%3A%2F%2Fh%2Fa.tif", "https://h/a.tif"),
+        ("/vsis3/bucket/k/a.tif", "s3://bucket/k/a.tif"),
+        ("/vsis3_streaming/bucket/a.tif", "s3://bucket/a.tif"),
+        ("/vsigs/bucket/a.tif", "gs://bucket/a.tif"),
+        ("/vsiaz/container/a.tif", "az://container/a.tif"),
+        ("/vsizip//vsicurl/https://h/a.zip/in/b.tif", "https://h/a.zip"),
+        ("/vsizip/{/vsicurl/https://h/a?f=zip}/b.tif", "https://h/a?f=zip"),
+        ("/vsitar//vsis3/bucket/a.tar.gz/b.tif", "s3://bucket/a.tar.gz"),
+        ("/vsigzip//vsicurl/https://h/a.tif.gz", "https://h/a.tif.gz"),
+        ("/vsizip/./a.zip/b.tif", "./a.zip"),
+        ("/vsizip//data/a.zip/b.tif", "/data/a.zip"),
+        ("/vsimem/a.tif", "/vsimem/a.tif"),
+        ("/data/a.tif", "/data/a.tif"),
+        ("..\\up\\a.tif", "../up/a.tif"),
+        ("https://h/a\\b.tif", "https://h/a\\b.tif"),
+    ],
+)
+def test_what_was_written_for_gdal_or_windows(href: str, plain: str) -> None:
+    assert plain_href(href) == plain
+
+
+@given(st.text(st.sampled_from("/vsicurlzp3?{}.") | st.characters(), max_size=25))
+def test_whatever_was_written(href: str) -> None:
+    plain_href(f"/vsi{href}")
+
+
+def test_an_absolute_path_is_of_the_machine_that_made_the_catalog() -> None:
+    assert resolve("/data/x.tif", HERE, None) == Relative(("data/x.tif",), "file:///data/x.tif")
+    assert resolve("/x.tif", HERE, "https://h/a/b") == Relative(("x.tif",), "https://h/x.tif")
 
 
 def test_beside_the_items_own_url() -> None:
