@@ -27,6 +27,8 @@ from mlhub_core.state import read_state
 
 _LOOKS_LIKE_PATH = re.compile(r"[/\\.~]")
 """What an id has none of: where a download lies already, its directory is called as its dataset."""
+_IS_PATH = re.compile(r"\.{0,2}[/\\]|~")
+"""How a text begins that can be a path only."""
 _ENTRY_POINTS = "mlhub_core.sources"
 _ROOTS = ("/catalog.json", "/collection.json")
 
@@ -175,7 +177,11 @@ def resolved(spec: SourceSpec) -> SourceSpec:
 
 def _kind(spec: SourceSpec) -> Kind:
     if spec.type is None:
-        return next(kind for kind in KINDS.values() if kind.is_meant(spec.text.strip()))
+        text = spec.text.strip()
+        kind = next(kind for kind in KINDS.values() if kind.is_meant(text))
+        if kind is KINDS["mlhub"] and _IS_PATH.match(text):
+            raise _no_source(text)
+        return kind
     if spec.type in KINDS:
         return KINDS[spec.type]
     # One that somebody else ships is imported only where it is named.
@@ -183,6 +189,18 @@ def _kind(spec: SourceSpec) -> Kind:
         return Kind(point.value, lambda text: False)
     raise InvalidArgument(
         f"source_type (--source-type) is {spec.type!r}: use one of {', '.join(KINDS)}."
+    )
+
+
+def _no_source(text: str) -> InvalidArgument:
+    """What is wrong with a path that is none of a source."""
+    path = user_path(text)
+    if not path.exists():
+        return InvalidArgument(f"There is neither a file nor a directory {path}: check the path.")
+    return InvalidArgument(
+        f"{path} is no STAC that is known by its looks: name a catalog.json, a directory that has "
+        "one, a catalog archive, a file of items or a stac-geoparquet table, or say what it is by "
+        f"source_type (--source-type): {', '.join(KINDS)}."
     )
 
 

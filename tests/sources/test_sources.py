@@ -118,3 +118,12 @@ def test_what_a_download_came_from(tmp_path: Path) -> None:
     (paths.state_dir / SOURCE_NAME).write_text('{"version": 99}')
     with pytest.raises(InvalidArgument, match="later version"):
         source_of(paths)
+
+
+def test_a_path_is_never_a_hubs_dataset(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="neither a file nor a directory"):
+        open_source(str(tmp_path / "gone"))
+    page = tmp_path / "page.html"
+    page.write_text("<html></html>")
+    with pytest.raises(InvalidArgument, match="no STAC that is known by its looks"):
+        open_source(str(page))
