@@ -184,6 +184,9 @@ class TransferOptions(Options):
     allow_local_files: bool = False
     """Copy the files of this machine that the catalog names by file: or by absolute paths, where
     the source lies on this machine itself and is trusted."""
+    allow_private_hosts: bool = False
+    """Let a remote source lead to this machine and to private networks, for its documents and
+    assets. By default it may only where it lies there itself."""
 
     def settings(self, **more: Any) -> RunSettings:
         """The settings of a run.
@@ -200,6 +203,7 @@ class TransferOptions(Options):
             ignore_file_size=self.ignore_file_size,
             ignore_checksum=self.ignore_checksum,
             allow_local_files=self.allow_local_files,
+            allow_private_hosts=self.allow_private_hosts,
         )
         return RunSettings(transfer=transfer, workers=self.workers, **more)
 

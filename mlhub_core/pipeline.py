@@ -21,7 +21,7 @@ from mlhub_core.request import DownloadRequest
 from mlhub_core.runner import InProcess, Outcome, Runner
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
-from mlhub_core.sources import open_source
+from mlhub_core.sources import open_source, within_zones
 from mlhub_core.sources.base import Catalog, DatasetInfo, Unarchived
 from mlhub_core.sync.changes import SyncReport, forget_unfinished, index_place, prepare
 from mlhub_core.sync.current import check_request, known_paths, note_complete
@@ -199,7 +199,8 @@ def _have_assets(
         plan = runner(steps.filter_assets, request, paths, index, renewed)
         on_plan(plan)
         if not request.dry_run:
-            results = runner.download(plan.partitions, paths, request.settings, request.if_exists)
+            settings = within_zones(request.settings, paths)
+            results = runner.download(plan.partitions, paths, settings, request.if_exists)
             if request.stac != "none":
                 limits = request.settings.limits
                 stac = runner(steps.write_stac, paths, catalog.source, limits)

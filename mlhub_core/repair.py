@@ -21,7 +21,7 @@ from mlhub_core.products.result import LocalStac
 from mlhub_core.runner import InProcess, Runner
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
 from mlhub_core.settings import RunSettings
-from mlhub_core.sources import check_local, spec_of
+from mlhub_core.sources import check_local, spec_of, within_zones
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.base import SourceSpec
 from mlhub_core.sources.unarchive import is_unarchived
@@ -143,7 +143,7 @@ def retry(
         picked = runner(_pick, paths, names, ASSET_KEY, settings)
         if picked.carried and not is_unarchived(paths):
             _take_out(runner, picked, paths, settings)
-        results = runner.download(picked.partitions, paths, settings, _RESUME)
+        results = runner.download(picked.partitions, paths, within_zones(settings, paths), _RESUME)
         _write_stac(runner, paths, settings)
         unknown = sum(1 for _ in _other_failures(paths, picked))
         return _conclude(paths, picked, results, unknown, time.monotonic() - started)
@@ -178,7 +178,7 @@ def _repair(
         _take_out(runner, picked, paths, settings)
     elif paths.origin is None and (picked.carried or report.catalog):
         runner(_restore_catalog, paths, settings)
-    results = runner.download(picked.partitions, paths, settings, _RESUME)
+    results = runner.download(picked.partitions, paths, within_zones(settings, paths), _RESUME)
     _write_stac(runner, paths, settings)
     unknown = picked.wanted - picked.files
     repaired = _conclude(paths, picked, results, unknown, time.monotonic() - started)

@@ -66,20 +66,18 @@ class DownloadRequest:
         """
         wanted, time = self.wanted, self.wanted.time
         if self.whole or wanted.with_sources or self.plan is not None:
-            return SourceSpec(self.dataset, self.source_type, self.dataset_id)
-        return SourceSpec(
-            self.dataset,
-            self.source_type,
-            self.dataset_id,
-            Wanted(
+            some = Wanted()
+        else:
+            some = Wanted(
                 tuple(collection for collection, _ in wanted.collections or ()),
                 time.start if time else None,
                 time.end if time else None,
                 wanted.bbox,
                 wanted.intersects,
                 wanted.where,
-            ),
-        )
+            )
+        allows = self.settings.transfer.allow_private_hosts
+        return SourceSpec(self.dataset, self.source_type, self.dataset_id, some, allows)
 
     def paths(self, dataset_id: str) -> DownloadPaths:
         """Where everything of a dataset goes."""

@@ -122,6 +122,12 @@ class TransferSettings:
     """Where ``s3://bucket/key`` is fetched from, as ``{endpoint}/{bucket}/{key}``; None means
     ``https://{bucket}.s3.amazonaws.com/{key}``."""
 
+    allow_private_hosts: bool = False
+    """Whether a remote source may lead to this machine and to private networks."""
+    zones: tuple[str, ...] | None = None
+    """Addresses that may be asked besides those that everybody reaches, by the names of
+    :class:`~mlhub_core.net.addresses.Zone`; None for all. Runs set it by where the source lies."""
+
     def __post_init__(self) -> None:
         if not 1 <= self.concurrency <= 1024:
             raise InvalidArgument(

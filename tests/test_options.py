@@ -87,7 +87,7 @@ def test_the_keyword_arguments_are_the_options() -> None:
     assert own <= set(parameters)
     of_settings = {"concurrency", "workers", "mirrors", "unarchive", "asset_db", "ignore_space"}
     of_settings |= {"max_members", "max_bytes", "max_json_bytes", "max_depth"}
-    of_settings |= {"runner", "dask_address"}
+    of_settings |= {"runner", "dask_address", "allow_private_hosts"}
     of_forms = {
         "dataset",
         "source_type",

@@ -12,11 +12,12 @@ a caller for ever. So answers also have to keep a least speed.
 from __future__ import annotations
 
 import io
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.errors import MissingHeaderBodySeparatorDefect
 from http.client import HTTPException, HTTPResponse
 from typing import Any
@@ -29,6 +30,7 @@ from urllib3.poolmanager import PoolManager
 from urllib3.poolmanager import pool_classes_by_scheme as plain_pools
 from urllib3.response import BaseHTTPResponse
 
+from mlhub_core.net.addresses import Gate
 from mlhub_core.net.clients import is_loopback
 from mlhub_core.net.response import misframing, parse_codings
 from mlhub_core.settings import ApiSettings
@@ -44,11 +46,13 @@ class Sending:
         owner: The session that sends.
         root_url: The hub's root; only URLs under it get the key.
         api_key: The key, None or empty to send none.
+        gate: Decides about the addresses that they connect to.
     """
 
     owner: object
     root_url: str
     api_key: str | None
+    gate: Gate = field(default_factory=Gate)
 
     def carries_key(self, url: str) -> bool:
         """Whether a request for a URL does."""
@@ -154,6 +158,10 @@ def slowness(error: BaseException | None) -> TooSlow | None:
     while error is not None and not isinstance(error, TooSlow):
         error = error.__cause__ or error.__context__
     return error
+
+
+class Barred(Exception):
+    """An address that may not be connected to; the text is it. No time-out, so not tried again."""
 
 
 class NotHTTP(requests.ConnectionError):
@@ -266,6 +274,20 @@ class _KeyedMixin:
     """A connection that adds the key when it writes the request line."""
 
     key_scheme: str
+
+    def _new_conn(self) -> socket.socket:
+        """Connect, and hang up before a word is said where that may not be.
+
+        Raises:
+            Barred: if it may not.
+        """
+        connected: socket.socket = super()._new_conn()  # type: ignore[misc]
+        current = _sending.get()
+        address = connected.getpeername()[:2]
+        if current is not None and not current.gate.admits(*address):
+            connected.close()
+            raise Barred(address[0])
+        return connected
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         """Write the request line, with the key where it belongs."""

@@ -7,6 +7,7 @@ each :class:`Exchange`, and to :mod:`~mlhub_core.net.http`.
 from __future__ import annotations
 
 import selectors
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 import pycurl
 
 from mlhub_core.exceptions import StorageError
+from mlhub_core.net.addresses import Gate, barred
 from mlhub_core.net.clients import certificates, check_proxies, no_proxy
 from mlhub_core.net.response import ResponseHead, parse_head, parse_length
 from mlhub_core.net.retry import UNWANTED, Fault, fault_of, out_of_descriptors, says_limited
@@ -96,6 +98,13 @@ class Exchange(Protocol):
         """Let go in mid-air: the run is stopping."""
 
 
+class _Socket(socket.socket):
+    """A socket that pycurl makes a copy of, and then lets go of: that is no oversight."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Handle:
     """One of libcurl's easy handles, set up once and used for one request after another.
 
@@ -111,13 +120,15 @@ class Handle:
         share: Bytes of the body that came in this turn of the loop.
         crash: What the exchange raised where nobody could be told.
         pieces: Of a body, that have come and nobody has looked at.
+        barred: An address that it was led to and may not connect to.
 
     Args:
         settings: Time-outs and limits.
         options: Further ones of the handle.
+        gate: Decides about the addresses that it connects to.
     """
 
-    def __init__(self, settings: TransferSettings, options: Mapping[int, str]) -> None:
+    def __init__(self, settings: TransferSettings, options: Mapping[int, str], gate: Gate) -> None:
         self.easy: Any = pycurl.Curl()
         self.exchange: Exchange | None = None
         self.head: ResponseHead | None = None
@@ -127,6 +138,8 @@ class Handle:
         self.share = 0
         self.crash: Exception | None = None
         self.pieces: list[bytes] = []
+        self.barred: str | None = None
+        self._gate = gate
         self._fields: list[str] = []
         self._since = 0.0
         """When the body began, or was last found fast enough, and how much of it had come."""
@@ -157,8 +170,18 @@ class Handle:
         easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(settings.connect_timeout * 1000)))
         easy.setopt(pycurl.USERAGENT, USER_AGENT)
         easy.setopt(pycurl.BUFFERSIZE, _BUFFER)
+        if self._gate.zones is not None:
+            easy.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         for option, value in options.items():
             easy.setopt(option, value)
+
+    def _open_socket(self, _purpose: int, address: Any) -> socket.socket | int:
+        """A socket for an address, if that may be connected to: no name is looked up after this."""
+        host, port = address.addr[:2]
+        if not self._gate.admits(host, port):
+            self.barred = host
+            return int(pycurl.SOCKET_BAD)
+        return _Socket(address.family, address.socktype, address.protocol)
 
     def prepare(self, exchange: Exchange, fields: list[str], *, closes: bool) -> None:
         """Get ready for a request and its response.
@@ -172,7 +195,7 @@ class Handle:
         self.moved = self._since = _monotonic()
         self._came = self._looked_at = 0
         self.pieces.clear()
-        self.head = self.crash = None
+        self.head = self.crash = self.barred = None
         self.begun = self._wanted = self._paused = False
         self.share = self._drained = self._held = 0
         self._lines.clear()
@@ -316,6 +339,7 @@ class Transfers:
 
     Args:
         settings: Time-outs and limits.
+        gate: Decides about the addresses that are connected to; one by the settings when None.
 
     Attributes:
         handles: Those under way, by easy handle.
@@ -325,8 +349,9 @@ class Transfers:
         InvalidArgument: if what the environment says of certificates or proxies cannot be.
     """
 
-    def __init__(self, settings: TransferSettings) -> None:
+    def __init__(self, settings: TransferSettings, gate: Gate | None = None) -> None:
         self._settings = settings
+        self._gate = gate or Gate(settings.zones)
         self._options = _options()
         self._selector = selectors.DefaultSelector()
         self._multi: Any = pycurl.CurlMulti()
@@ -345,7 +370,9 @@ class Transfers:
             fields: Header lines of the request.
             closes: Whether the connection is closed afterwards.
         """
-        handle = self._spare.pop() if self._spare else Handle(self._settings, self._options)
+        handle = (
+            self._spare.pop() if self._spare else Handle(self._settings, self._options, self._gate)
+        )
         handle.prepare(exchange, fields, closes=closes)
         self.handles[handle.easy] = handle
         self._multi.add_handle(handle.easy)
@@ -409,7 +436,10 @@ class Transfers:
                         "Too many open files. Raise the limit (ulimit -n) or lower the number of "
                         "connections (--concurrency); the same command goes on from there."
                     )
-                yield self.handles[easy], fault_of(code, message)
+                handle = self.handles[easy]
+                fault = fault_of(code, message)
+                # Of several addresses of one host another one may have answered.
+                yield handle, barred(handle.barred) if handle.barred and code == 7 else fault
             if not remaining:
                 return
 

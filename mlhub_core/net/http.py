@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
+from mlhub_core.net.addresses import Gate
 from mlhub_core.net.curl import Exchange, Handle, Hold, Transfers
 from mlhub_core.net.limits import ConnectionLimits, Connections
 from mlhub_core.net.retry import STALLED, TOO_SLOW, Fault
@@ -53,15 +54,18 @@ class Loop:
     Args:
         settings: Time-outs and limits.
         limits: Of connections, shared by all loops of the process.
+        gate: Decides about the addresses that are connected to; one by the settings when None.
 
     Raises:
         InvalidArgument: if what the environment says of certificates or proxies cannot be.
     """
 
-    def __init__(self, settings: TransferSettings, limits: ConnectionLimits) -> None:
+    def __init__(
+        self, settings: TransferSettings, limits: ConnectionLimits, gate: Gate | None = None
+    ) -> None:
         self._settings = settings
         self._most = most_transfers()
-        self._transfers = Transfers(settings)
+        self._transfers = Transfers(settings, gate)
         self._connections = Connections(limits)
         self._holds = limits.holds
         self._queues: dict[str, deque[Exchange]] = {}

@@ -28,8 +28,10 @@ from mlhub_core.http_errors import (
     HubUnreachable,
 )
 from mlhub_core.json_text import parse_json
+from mlhub_core.net.addresses import Gate
 from mlhub_core.net.clients import certificates, check_proxies
 from mlhub_core.net.connection import (
+    Barred,
     KeyAdapter,
     NotHTTP,
     Sending,
@@ -94,6 +96,8 @@ class Session(requests.Session):
 
     Attributes:
         settings: Time-outs and retries.
+        gate: Decides about the addresses that all of its requests connect to. None: a request may
+            go anywhere, and be redirected from there to what everybody reaches, or its neighbours.
     """
 
     MLHUB_HOME_ENV_VARIABLE = "MLHUB_HOME"
@@ -118,6 +122,9 @@ class Session(requests.Session):
         check_proxies()
         self._trusted = certificates().path
         self._api_key = api_key
+        self.gate: Gate | None = None
+        self._zones: dict[str, tuple[str, ...] | None] = {}
+        """What hosts may redirect to, by where they lie."""
         for secret in (api_key, _password(self.root_url)):
             remember(secret)  # servers repeat it in redirects, titles and error texts
         self.headers.update(
@@ -226,8 +233,24 @@ class Session(requests.Session):
         kwargs.setdefault("timeout", (self.settings.connect_timeout, self.settings.read_timeout))
         if max_bytes is not None:
             kwargs["stream"] = True
-        with sending(Sending(self, self.root_url, self.api_key if given is None else given)):
-            return self._try(method, target, accept, max_bytes, **kwargs)
+        key = self.api_key if given is None else given
+        gate = self.gate or self._gate_for(target)
+        try:
+            with sending(Sending(self, self.root_url, key, gate)):
+                return self._try(method, target, accept, max_bytes, **kwargs)
+        except Barred as error:
+            raise APIError(
+                f"{redact(target)} leads to a private address, {error}: if you trust it, "
+                "--allow-private-hosts lets it."
+            ) from error
+        finally:
+            if gate.has_learned:
+                self._zones.setdefault(_host(target), gate.zones)
+
+    def _gate_for(self, target: str) -> Gate:
+        """What lets a request through that may reuse a connection to where it goes first."""
+        known = self._zones.get(_host(target))
+        return Gate(learns=True) if known is None else Gate(known)
 
     def _try(
         self,
@@ -522,6 +545,10 @@ def _checked_url(url: str, params: Any = None) -> str:
     if not url.lower().startswith(("http://", "https://")):
         raise InvalidArgument(f"{redact(url)} is no URL of http or https.")
     return whole or url
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc
 
 
 def _password(url: str) -> str | None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.net.addresses import zones_from
 from mlhub_core.paths import DownloadPaths, archive_ending, user_path
+from mlhub_core.settings import RunSettings, TransferSettings, root_url
 from mlhub_core.sources.base import SOURCE_NAME, Source, SourceSpec
 from mlhub_core.sources.directory import check_apart, directory_of
 from mlhub_core.sources.directory import is_meant as is_directory
@@ -123,6 +125,40 @@ def with_source(paths: DownloadPaths, spec: SourceSpec) -> DownloadPaths:
             paths, archive_ending=archive_ending(last_name(spec.text.strip())) or ".tar.gz"
         )
     return paths
+
+
+def zones_of(spec: SourceSpec, settings: TransferSettings) -> tuple[str, ...] | None:
+    """Addresses that a source may lead to, besides those that everybody reaches; None for all.
+
+    What lies on this machine may name any. Mirrors are the user's own.
+
+    Args:
+        spec: The source.
+        settings: How files are fetched.
+    """
+    if spec.allow_private_hosts or settings.allow_private_hosts:
+        return None
+    is_hub = _is("mlhub", spec)
+    if not is_hub and not is_url(spec.text):
+        return None
+    zones = spec.zones
+    if zones is None:
+        zones = zones_from(root_url() if is_hub else spec.text)
+    own = [url for _, url in settings.mirrors]
+    own += [settings.s3_endpoint] if settings.s3_endpoint else []
+    return tuple({*zones, *(zone for url in own for zone in zones_from(url))})
+
+
+def within_zones(settings: RunSettings, paths: DownloadPaths) -> RunSettings:
+    """Settings by which the assets of a download are asked for only where its source may lead to.
+
+    Raises:
+        InvalidArgument: if what it comes from was written down by a later version.
+        StorageError: if our state cannot be read.
+    """
+    spec = spec_of(paths.state_dir) or SourceSpec(paths.dataset_id, "mlhub")
+    transfer = replace(settings.transfer, zones=zones_of(spec, settings.transfer))
+    return replace(settings, transfer=transfer)
 
 
 def _is(kind: str, spec: SourceSpec) -> bool:

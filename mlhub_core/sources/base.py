@@ -60,12 +60,18 @@ class SourceSpec:
             where the text says it.
         dataset_id: What the dataset is called here; None for what the source calls it.
         wanted: What may be left out.
+        allow_private_hosts: Whether it may lead to this machine and to private networks, wherever
+            it lies itself.
+        zones: What it may lead to, found out where it was asked: as for
+            :class:`~mlhub_core.settings.TransferSettings`.
     """
 
     text: str
     type: str | None = None
     dataset_id: str | None = None
     wanted: Wanted = field(default_factory=Wanted)
+    allow_private_hosts: bool = False
+    zones: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         """What people read: no login, no signature."""
@@ -266,6 +272,8 @@ def note_source(paths: DownloadPaths, spec: SourceSpec | None) -> None:
         return
     # What a run wanted is not what the next one wants.
     facts = {name: value for name, value in asdict(spec).items() if name != "wanted" and value}
+    if spec.zones is not None:
+        facts["zones"] = list(spec.zones)
     state = {"version": 2, **facts}
     if read_state(place) != state:
         write_state(place, state)

@@ -44,12 +44,12 @@ class Root(NamedTuple):
     Attributes:
         url: What was asked for.
         login: Of its host, as it stands in a URL; no other host gets it.
-        answer: What was answered a moment ago; None where it is to be asked for.
+        answer: What was answered a moment ago.
     """
 
     url: str
-    login: str = ""
-    answer: Answer | None = None
+    login: str
+    answer: Answer
 
     def login_for(self, url: str) -> str:
         """The login that goes with a URL."""
@@ -102,7 +102,7 @@ class Crawl:
         """
         root = self._root
         if not self._top:
-            self._top = root.answer.base if root.answer else root.url
+            self._top = root.answer.base
             path = path_of(self._top, self._top)
             self._store.add((), wanted=[(root.url, path, 0)], note={"top": self._top})
         with closing(Loop(self._settings, limits_for(self._settings.concurrency))) as loop:
@@ -124,7 +124,7 @@ class Crawl:
                 return
             for document in pending:
                 self._after = max(self._after, document.number)
-                if self._root.answer is not None and document.url == self._root.url:
+                if document.url == self._root.url:
                     self._take(document, self._root.answer)
                 else:
                     yield self._request(document)

@@ -12,12 +12,13 @@ from mlhub_core.client.endpoints import count_of, get_catalog_info, get_dataset,
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.http_errors import APIError, EntityDoesNotExist, HubUnreachable
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.net.addresses import Gate, zones_from
 from mlhub_core.net.fetch import FileFetcher, is_unchanged, known_file
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.redact import without_secrets
 from mlhub_core.session import get_session
-from mlhub_core.settings import ApiSettings, ArchiveLimits
+from mlhub_core.settings import ApiSettings, ArchiveLimits, root_url
 from mlhub_core.sources.archive import CatalogArchive, is_archive
 from mlhub_core.sources.base import CollectionInfo, DatasetInfo, SourceSpec, note_source
 from mlhub_core.threads import StopFlag
@@ -37,11 +38,13 @@ class HubDataset:
         dataset: Its id or DOI.
         api_key: As for :func:`~mlhub_core.session.get_session`.
         profile: As for :func:`~mlhub_core.session.get_session`.
+        allow_private_hosts: Whether the hub may redirect to private networks, wherever it lies.
     """
 
     dataset: str
     api_key: str | None = field(default=None, repr=False)
     profile: str | None = None
+    allow_private_hosts: bool = False
 
     @classmethod
     def open(cls, spec: SourceSpec, api_key: str | None, profile: str | None) -> HubDataset:
@@ -55,7 +58,7 @@ class HubDataset:
                 "dataset_id (--dataset-id): a hub's dataset has the id that the hub gives it; "
                 "leave it out."
             )
-        return cls(spec.text, api_key, profile)
+        return cls(spec.text, api_key, profile, spec.allow_private_hosts)
 
     @property
     def dataset_id(self) -> str | None:
@@ -100,6 +103,7 @@ class HubDataset:
             MLHubException: all that the session raises.
         """
         with get_session(api_key=self.api_key, profile=self.profile) as session:
+            session.gate = Gate() if self.allow_private_hosts else None
             fetcher = FileFetcher(
                 session,
                 _place(paths),
@@ -117,7 +121,8 @@ class HubDataset:
                     f'The hub has no catalog of the dataset "{paths.dataset_id}".',
                     response=error.response,
                 ) from error
-        note_source(paths, None)
+        zones = zones_from(root_url())
+        note_source(paths, SourceSpec(paths.dataset_id, "mlhub", zones=zones))
         return CatalogArchive(
             file.path, paths.dataset_id, file.size, file.sha256, file.etag, file.moved
         )

@@ -7,7 +7,7 @@ here; of those that have not changed no body comes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.documents import document_url, login_for, without_login
@@ -90,14 +90,15 @@ class StaticCatalog:
         path, limits = store_path(paths), limits or ArchiveLimits()
         found = StoredCatalog.of(path) if if_exists is DownloadIfExistsOpts.skip else None
         if found is None:
-            root = Root(without_login(document_url(self.spec.text)), login_for(self.spec.text))
+            look = web.look(self.spec, again=True)
+            login = login_for(self.spec.text)
+            root = Root(without_login(document_url(self.spec.text)), login, look.answer)
             collections = self.spec.wanted.collections
             with DocumentStore(path, limits) as store:
                 key = "\n".join(("static", root.url, *sorted(collections)))
                 anew = if_exists is DownloadIfExistsOpts.overwrite
-                if not store.begin(key, anew=anew):
-                    root = root._replace(answer=web.look(self.spec, again=True).answer)
-                settings = TransferSettings()
+                store.begin(key, anew=anew)
+                settings = TransferSettings(zones=look.zones)
                 crawl = Crawl(
                     root, store, collections, settings, limits, stop or StopFlag(), on_progress
                 )
@@ -106,7 +107,7 @@ class StaticCatalog:
             on_progress(
                 Progress(Stage.CATALOG, known, known, found.size, found.size, finished=True)
             )
-        note_source(paths, self.spec)
+            note_source(paths, replace(self.spec, zones=look.zones))
         return found
 
 

@@ -17,6 +17,7 @@ from mlhub_core.exceptions import CatalogError
 from mlhub_core.http_errors import FetchError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.json_text import parse_json
+from mlhub_core.net.addresses import Gate
 from mlhub_core.net.documents import (
     Answer,
     DocumentRequest,
@@ -63,11 +64,13 @@ class Look(NamedTuple):
     Attributes:
         answer: The answer; of what is no JSON only the beginning.
         kind: The kind of source that it is, a name of :data:`mlhub_core.sources.KINDS`.
+        zones: What it may lead to, as for :class:`~mlhub_core.sources.base.SourceSpec`.
         value: The JSON in it; None where it is none.
     """
 
     answer: Answer
     kind: str
+    zones: tuple[str, ...] | None
     value: Any = None
 
     def document(self) -> JsonObject:
@@ -123,7 +126,8 @@ def _ask(url: str, spec: SourceSpec) -> Look:
         login=login_for(url),
         wants=lambda begin: kind_of_bytes(begin) is None,
     )
-    with closing(Loop(settings, limits_for(settings.concurrency))) as loop:
+    gate = Gate(learns=not spec.allow_private_hosts)
+    with closing(Loop(settings, limits_for(settings.concurrency), gate)) as loop:
         loop.run(iter((request,)), lambda: None, StopFlag())
     answer = answers[0]
     if answer.problem:
@@ -131,9 +135,9 @@ def _ask(url: str, spec: SourceSpec) -> Look:
     body = answer.body or b""
     kind = kind_of_bytes(body)
     if kind is not None:
-        return Look(answer, _checked(kind, answer))
+        return Look(answer, _checked(kind, answer), gate.zones)
     value = _parsed(body)
-    return Look(answer, _checked(kind_of_json(value), answer), value)
+    return Look(answer, _checked(kind_of_json(value), answer), gate.zones, value)
 
 
 def _checked(kind: str, answer: Answer) -> str:

@@ -115,6 +115,7 @@ def test_a_kill_costs_nothing_that_was_read(server: FaultServer) -> None:
     run = subprocess.Popen(command, env={**os.environ, "PYTHONSAFEPATH": "1"})
     server.when_asked("/cat/b/b30/b30.json", run.kill)
     assert run.wait() == -signal.SIGKILL
+    server.wait_quiet()
     store = Path("out/tiny/.mlhub/source/documents.sqlite")
     with closing(sqlite3.connect(store)) as connection:
         rows = connection.execute("SELECT url FROM documents WHERE body IS NOT NULL")
