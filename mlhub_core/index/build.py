@@ -155,14 +155,14 @@ def recall(catalog: Catalog, paths: DownloadPaths) -> AssetIndex | None:
     Raises:
         StorageError: if its state cannot be read.
     """
-    from pydantic import TypeAdapter, ValidationError  # here, because it takes long to import
-
     state = read_state(paths.state_dir / INDEX_STATE_NAME)
     if state is None or state.get("archive") != identity(catalog):
         return None
     found = _sha256(paths.index)
     if found is None or state.get("file_sha256") != found:
         return None
+    from pydantic import TypeAdapter, ValidationError  # here, because it takes long to import
+
     try:
         facts = {**state, "path": paths.index, "reused": True}
         index = TypeAdapter(AssetIndex).validate_python(facts)

@@ -267,13 +267,13 @@ def _where(paths: DownloadPaths) -> str:
 def _already_done(
     marker: Path, archive: ArchivedCatalog, paths: DownloadPaths
 ) -> Unarchived | None:
-    from pydantic import TypeAdapter, ValidationError  # here, because it takes long to import
-
     state = read_state(marker)
     if state is None or state != state | _marker(archive, paths):
         return None
     if not _has_root(state, paths):
         return None
+    from pydantic import TypeAdapter, ValidationError  # here, because it takes long to import
+
     facts = {"directory": paths.catalog_dir, "written": 0, "kept": state.get("files")}
     try:
         return TypeAdapter(Unarchived).validate_python(state | facts)
