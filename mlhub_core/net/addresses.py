@@ -110,6 +110,21 @@ def _proxy_at(url: str) -> Iterator[tuple[str, int]]:
         yield from ((address, port) for port in ports)
 
 
+_found: dict[str, tuple[str, ...] | None] = {}
+"""By host: what a source there may lead to, by the connection that was made to it last."""
+
+
+def note_zones(url: str, gate: Gate) -> None:
+    """Note what a gate has learned from the connection to a source."""
+    if gate.has_learned:
+        _found[urlsplit(url).netloc] = gate.zones
+
+
+def noted_zones(url: str) -> tuple[str, ...] | None:
+    """What was noted in this process of the host of a URL; None for nothing."""
+    return _found.get(urlsplit(url).netloc)
+
+
 def barred(address: str) -> Fault:
     """What it comes to that an address may not be connected to."""
     detail = f"{address}: if you trust the source, --allow-private-hosts lets it"

@@ -28,7 +28,7 @@ from mlhub_core.http_errors import (
     HubUnreachable,
 )
 from mlhub_core.json_text import parse_json
-from mlhub_core.net.addresses import Gate
+from mlhub_core.net.addresses import Gate, note_zones
 from mlhub_core.net.clients import certificates, check_proxies
 from mlhub_core.net.connection import (
     Barred,
@@ -246,6 +246,7 @@ class Session(requests.Session):
         finally:
             if gate.has_learned:
                 self._zones.setdefault(_host(target), gate.zones)
+                note_zones(target, gate)
 
     def _gate_for(self, target: str) -> Gate:
         """What lets a request through that may reuse a connection to where it goes first."""

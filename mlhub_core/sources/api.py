@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.net.addresses import Gate
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.redact import redact_url, without_secrets
@@ -99,7 +100,7 @@ class StacApi:
             InvalidArgument: if it lacks one of them, or if none is named and there are several.
             MLHubException: if it cannot be asked, or is no API.
         """
-        with Api(self.root, settings=self.settings) as api:
+        with self._opened(None) as api:
             found = self._collections(api)
             one = found[0] if self.collection_id else {}
             title = one.get("title") or api.landing.get("title")
@@ -111,6 +112,10 @@ class StacApi:
                 _page_of(one),
                 tuple(map(_about, found)),
             )
+
+    def _opened(self, stop: StopFlag | None) -> Api:
+        gate = Gate() if self.spec.allow_private_hosts else None
+        return Api(self.root, stop, self.settings, gate)
 
     def here(self, stop: StopFlag | None = None) -> None:
         """None: it has to be acquired."""
@@ -142,7 +147,7 @@ class StacApi:
         if if_exists is DownloadIfExistsOpts.skip and (found := StoredCatalog.of(place)):
             return found
         note_source(paths, self.spec)
-        with Api(self.root, stop, self.settings) as api:
+        with self._opened(stop) as api:
             collections = self._collections(api)
             ids = tuple(map(str, filter(None, map(id_of, collections))))
             wants_where = self.spec.wanted.where and "filter" in api.can.classes

@@ -15,6 +15,7 @@ from pystac_client import Client, ItemSearch
 from pystac_client.conformance import ConformanceClasses
 
 from mlhub_core.exceptions import APIError, EntityDoesNotExist, HubUnreachable, MLHubException
+from mlhub_core.net.addresses import Gate
 from mlhub_core.net.session import one_line
 from mlhub_core.redact import redact
 from mlhub_core.settings import ApiSettings
@@ -69,6 +70,7 @@ class Api:
         root: Its root.
         stop: Ends the work early.
         settings: Time-outs and retries.
+        gate: Decides about the addresses that it leads to; by its own when None.
 
     Attributes:
         root: Its root, with a slash at its end.
@@ -80,11 +82,15 @@ class Api:
     """
 
     def __init__(
-        self, root: str, stop: StopFlag | None = None, settings: ApiSettings | None = None
+        self,
+        root: str,
+        stop: StopFlag | None = None,
+        settings: ApiSettings | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.root = root
         self._stop = stop or StopFlag()
-        self._session = ApiSession(root, stop, settings)
+        self._session = ApiSession(root, stop, settings, gate)
         self._io = ApiIO(self._session)
         try:
             self.landing = self._landing()

@@ -17,6 +17,7 @@ from mlhub_core.exceptions import (
     HubUnreachable,
 )
 from mlhub_core.json_text import parse_json
+from mlhub_core.net.addresses import Gate
 from mlhub_core.net.retry import delay_before
 from mlhub_core.net.session import Session, detail_of, is_limited, is_timeout, one_line, reason_of
 from mlhub_core.redact import redact
@@ -37,16 +38,22 @@ class ApiSession(Session):
         root: The API's root.
         stop: Ends a wait between two tries.
         settings: Time-outs and retries.
+        gate: Decides about the addresses that it leads to; by its own when None.
     """
 
     _WITHOUT_TLS = "name the API by http:// if it is to be asked without TLS"
 
     def __init__(
-        self, root: str, stop: StopFlag | None = None, settings: ApiSettings | None = None
+        self,
+        root: str,
+        stop: StopFlag | None = None,
+        settings: ApiSettings | None = None,
+        gate: Gate | None = None,
     ) -> None:
         super().__init__(settings=settings, root=urljoin(root, "/"))
         self.headers["Accept"] = _JSON
         self._stop = stop or StopFlag()
+        self.gate = gate or Gate(learns=True)
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.net.addresses import noted_zones
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.redact import redact_url
@@ -272,8 +273,9 @@ def note_source(paths: DownloadPaths, spec: SourceSpec | None) -> None:
         return
     # What a run wanted is not what the next one wants.
     facts = {name: value for name, value in asdict(spec).items() if name != "wanted" and value}
-    if spec.zones is not None:
-        facts["zones"] = list(spec.zones)
+    zones = noted_zones(spec.text) if spec.zones is None and "://" in spec.text else spec.zones
+    if zones is not None:
+        facts["zones"] = list(zones)
     state = {"version": 2, **facts}
     if read_state(place) != state:
         write_state(place, state)

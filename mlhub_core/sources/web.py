@@ -17,7 +17,7 @@ from mlhub_core.exceptions import CatalogError
 from mlhub_core.http_errors import FetchError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.json_text import parse_json
-from mlhub_core.net.addresses import Gate
+from mlhub_core.net.addresses import Gate, note_zones
 from mlhub_core.net.documents import (
     Answer,
     DocumentRequest,
@@ -129,6 +129,7 @@ def _ask(url: str, spec: SourceSpec) -> Look:
     gate = Gate(learns=not spec.allow_private_hosts)
     with closing(Loop(settings, limits_for(settings.concurrency), gate)) as loop:
         loop.run(iter((request,)), lambda: None, StopFlag())
+    note_zones(url, gate)
     answer = answers[0]
     if answer.problem:
         raise FetchError(_refusal(answer), status=answer.status)

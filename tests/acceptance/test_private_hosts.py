@@ -15,7 +15,7 @@ import pytest
 
 from mlhub_core.cli import main
 from mlhub_core.net.addresses import Zone, zone_of
-from tests.acceptance.kit import item, publish
+from tests.acceptance.kit import catalog_members, collection, item, publish, tar_gz
 from tests.faultserver import FaultServer, redirect
 
 PUBLIC = "http://public.example"
@@ -128,6 +128,44 @@ def test_a_source_on_this_machine_leads_to_its_neighbours_but_not_to_the_cloud(
     assert TOLD in causes()[0]
     found = json.loads(Path("out/guest/.mlhub/index.json").read_text())
     assert any(TOLD in text for text in found["oddities"])
+
+
+@pytest.mark.parametrize("ending", ["json", "tar.gz"])
+def test_what_is_one_file(public: FaultServer, inner: FaultServer, ending: str) -> None:
+    one = item("i", {"image": inner.url("/a.tif")}, "c")
+    several = _json({"type": "FeatureCollection", "features": [one]})
+    content = several if ending == "json" else tar_gz(catalog_members(one, dataset="guest"))
+    public.put(f"{PUBLIC}/guest.{ending}", content)
+    assert download(f"{PUBLIC}/guest.{ending}") == 1
+    assert TOLD in causes()[0]
+    public.always(f"{PUBLIC}/guest.{ending}", redirect(inner.url("/a.json")))
+    assert download(f"{PUBLIC}/guest.{ending}", "--if-exists", "overwrite") == 3
+    assert inner.requests == []  # hung up on before a word was said
+    assert json.loads(Path("out/guest/.mlhub/source.json").read_text())["zones"] == []
+
+
+def test_an_api(
+    public: FaultServer, inner: FaultServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    core = "https://api.stacspec.org/v1.0.0/"
+    conforms = [f"{core}core", f"{core}item-search", f"{core}collections"]
+    links = [
+        {"rel": "data", "href": f"{PUBLIC}/stac/collections"},
+        {"rel": "search", "href": f"{PUBLIC}/stac/search", "type": "application/geo+json"},
+    ]
+    landing = {"type": "Catalog", "id": "api", "stac_version": "1.0.0", "links": links}
+    public.put(f"{PUBLIC}/stac", _json({**landing, "conformsTo": conforms, "description": "x"}))
+    public.put(f"{PUBLIC}/stac/", _json({**landing, "conformsTo": conforms, "description": "x"}))
+    public.put(f"{PUBLIC}/stac/collections/c", _json(collection("c")))
+    following = {"rel": "next", "href": inner.url("/a.json"), "method": "GET"}
+    one = item("i", {"image": inner.url("/a.tif")}, "c")
+    page = _json({"type": "FeatureCollection", "features": [one], "links": [following]})
+    assert download(f"{PUBLIC}/stac/collections/c") != 0
+    public.put(public.paths()[-1], page)  # as it was just asked for
+    capsys.readouterr()
+    assert download(f"{PUBLIC}/stac/collections/c") == 3
+    assert TOLD in capsys.readouterr().err
+    assert inner.requests == []  # hung up on before a word was said
 
 
 def test_a_hub(
