@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from mlhub_core.exceptions import StorageError, storage_error, storage_errors
-from mlhub_core.paths import ASSET_DB_NAME, ERR_REPORT_NAME, INDEX_NAME, STATE_DIRECTORY
+from mlhub_core.paths import (
+    ASSET_DB_NAME,
+    ERR_REPORT_NAME,
+    INDEX_NAME,
+    STATE_DIRECTORY,
+    DownloadPaths,
+)
 
 _REMEMBERED = 5_000
 """Directories known to exist, before the memory of them is dropped: files of one directory come one
@@ -50,6 +56,20 @@ class Store(Protocol):
 
     def list(self) -> Iterator[str]:
         """The save paths of all that lies there, in any order."""
+
+    def path(self, save_path: str) -> str:
+        """Where what lies at a final place can be read."""
+
+    def leads_out(self, save_path: str) -> bool:
+        """Whether what lies at a final place is somebody else's, and only to be read."""
+
+    def check_still_there(self) -> None:
+        """Check that nobody has removed what was put there."""
+
+
+def store_of(paths: DownloadPaths) -> Store:
+    """The store of a download. Another kind of store is chosen here."""
+    return LocalStore(paths.asset_dir)
 
 
 def is_safe(save_path: str) -> bool:

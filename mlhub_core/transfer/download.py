@@ -25,7 +25,7 @@ from mlhub_core.net.resume import ANOTHER_REST, Ask, Asked, Expected, Take, Verd
 from mlhub_core.net.retry import NOT_HTTP, Again, Fault, delay_before
 from mlhub_core.selection.partition import Asset
 from mlhub_core.settings import TransferSettings
-from mlhub_core.stores import LocalStore
+from mlhub_core.stores import Store
 from mlhub_core.transfer.contents import LOOKED_AT, Answer, cause_against, suffix_of
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.ledger import Entry, State
@@ -54,7 +54,7 @@ class Run(Protocol):
     """What the downloads of one partition share, and where they report."""
 
     settings: TransferSettings
-    places: LocalStore
+    places: Store
     partials: Partials
     check: Callable[[], None]
 

@@ -19,7 +19,7 @@ from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Asset, Partition, read_assets
 from mlhub_core.settings import TransferSettings
 from mlhub_core.sources.members import shown
-from mlhub_core.stores import LocalStore
+from mlhub_core.stores import store_of
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.decide import Decider
 from mlhub_core.transfer.download import AssetDownload, How
@@ -128,7 +128,7 @@ class _Run:
         self.stop = stop
         self.check = stop.check
         self.partials = Partials(paths.partial_dir)
-        self.places = LocalStore(paths.asset_dir)
+        self.places = store_of(paths)
         self._moved = 0
         self._requests = self._retries = 0
         self._listed: int | None = None

@@ -13,7 +13,7 @@ from itertools import islice
 
 from mlhub_core.paths import PRODUCTS_NAME, DownloadPaths
 from mlhub_core.state import read_state
-from mlhub_core.stores import LocalStore
+from mlhub_core.stores import store_of
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.findings import Finding, Findings, Kind
 from mlhub_core.transfer.ledger import LedgerReader
@@ -67,7 +67,7 @@ def check_unrecorded(
     same_place = paths.catalog_dir == paths.asset_dir
     assets: NameSet | None = None
     made = _made_by_us(paths)
-    files = LocalStore(paths.asset_dir).list()
+    files = store_of(paths).list()
     with closing(LedgerReader(paths.ledger_dir)) as ledger:
         while batch := list(islice(files, _BATCH)):
             stop.check()
