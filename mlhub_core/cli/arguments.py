@@ -40,7 +40,6 @@ _VALUES = {
     "bbox": "W,S,E,N",
     "intersects": "FILE.geojson|-",
     "media_type": "TYPE",
-    "role": "ROLE",
     "where": "CONDITION",
     "output_dir": "DIR",
     "asset_output_dir": "DIR",
@@ -48,7 +47,7 @@ _VALUES = {
     "dask_address": "URL",
     "mirrors": "PREFIX=URL",
 }
-"""What the value of an option is called; of the others it is a number."""
+"""What the value of an option is called, where not by the option's name; of numbers it is N."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -177,11 +176,11 @@ def _kind(name: str, field: FieldInfo) -> dict[str, Any]:
     """What argparse has to know of an option that takes a value."""
     if choices := _choices(field.annotation):
         return {"choices": choices}
-    if list[str] in get_args(field.annotation):
-        return {"action": "append", "metavar": _VALUES[name]}
-    if name in _VALUES:
-        return {"metavar": _VALUES[name]}
-    return {"type": int, "metavar": "N"}
+    kinds = {field.annotation, *get_args(field.annotation)}
+    if int in kinds:
+        return {"type": int, "metavar": "N"}
+    metavar = _VALUES.get(name, name.upper())
+    return {"action": "append", "metavar": metavar} if list[str] in kinds else {"metavar": metavar}
 
 
 def _choices(annotation: Any) -> list[str]:

@@ -31,7 +31,7 @@ from mlhub_core.redact import redact_url
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog
 from mlhub_core.state import open_state, read_state, write_state
-from mlhub_core.stores import is_safe
+from mlhub_core.stores.local import is_safe
 from mlhub_core.sync.compare import ADDED, CHANGED, COLUMNS, Diff, compare
 from mlhub_core.sync.current import read_complete
 from mlhub_core.sync.prune import hold_archive, note_gone

@@ -22,7 +22,7 @@ from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.formats import open_archive
 from mlhub_core.sources.roots import files_in
 from mlhub_core.state import TRASH_NAME, open_state
-from mlhub_core.stores import is_safe
+from mlhub_core.stores.local import is_safe
 from mlhub_core.sync.current import indexed_archive
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.catalog_files import names_in

@@ -37,7 +37,7 @@ from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.net.resume import Asked
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.partition import Asset
-from mlhub_core.stores import is_safe
+from mlhub_core.stores.local import is_safe
 from mlhub_core.transfer.download import AssetDownload, How, Run, entry_of
 from mlhub_core.transfer.failures import Failure
 from mlhub_core.transfer.ledger import Entry, State

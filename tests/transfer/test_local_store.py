@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.stores import LocalStore
+from mlhub_core.stores.local import LocalStore
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where final files go: what a store of them is, and a local directory as one."""
+"""A local directory as a store of final files."""
 
 from __future__ import annotations
 
@@ -6,16 +6,10 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from mlhub_core.exceptions import StorageError, storage_error, storage_errors
-from mlhub_core.paths import (
-    ASSET_DB_NAME,
-    ERR_REPORT_NAME,
-    INDEX_NAME,
-    STATE_DIRECTORY,
-    DownloadPaths,
-)
+from mlhub_core.paths import ASSET_DB_NAME, ERR_REPORT_NAME, INDEX_NAME, STATE_DIRECTORY
 
 _REMEMBERED = 5_000
 """Directories known to exist, before the memory of them is dropped: files of one directory come one
@@ -40,38 +34,6 @@ class FileStat(NamedTuple):
     mtime: float
 
 
-class Store(Protocol):
-    """Where final files go, each under its save path. Everything raises ``StorageError``."""
-
-    def stat(self, save_path: str) -> FileStat | None:
-        """What lies at a final place, None where nothing does."""
-
-    def put(self, source: str, save_path: str) -> None:
-        """Let a finished file of our own be the final one, in place of what lies there.
-
-        Args:
-            source: The file, which is gone then.
-            save_path: The final place.
-        """
-
-    def list(self) -> Iterator[str]:
-        """The save paths of all that lies there, in any order."""
-
-    def path(self, save_path: str) -> str:
-        """Where what lies at a final place can be read."""
-
-    def leads_out(self, save_path: str) -> bool:
-        """Whether what lies at a final place is somebody else's, and only to be read."""
-
-    def check_still_there(self) -> None:
-        """Check that nobody has removed what was put there."""
-
-
-def store_of(paths: DownloadPaths) -> Store:
-    """The store of a download. Another kind of store is chosen here."""
-    return LocalStore(paths.asset_dir)
-
-
 def is_safe(save_path: str) -> bool:
     """Whether a save path stays below the directory it is relative to, and out of our state."""
     if _USUAL.fullmatch(save_path):
@@ -83,7 +45,7 @@ def is_safe(save_path: str) -> bool:
 
 
 class LocalStore:
-    """A directory as a :class:`Store`: parents are made when needed, none by a link out of it.
+    """A directory as a store: parents are made when needed, none by a link out of it.
 
     Args:
         root: The dataset's asset directory.
