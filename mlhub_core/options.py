@@ -181,6 +181,9 @@ class TransferOptions(Options):
     """Do not compare the file:size of the catalog, where that is wrong."""
     ignore_checksum: bool = False
     """Do not compare the file:checksum of the catalog, where that is wrong."""
+    alternate: list[str] | None = Field(default=None, examples=[["s3"]])
+    """Names of alternate assets, the preferred one first: the first that an asset has is fetched.
+    What cannot be had is asked for from the others anyway."""
     allow_local_files: bool = False
     """Copy the files of this machine that the catalog names by file: or by absolute paths, where
     the source lies on this machine itself and is trusted."""
@@ -202,6 +205,7 @@ class TransferOptions(Options):
             mirrors=tuple(self.mirrors.items()),
             ignore_file_size=self.ignore_file_size,
             ignore_checksum=self.ignore_checksum,
+            alternates=tuple(self.alternate or ()),
             allow_local_files=self.allow_local_files,
             allow_private_hosts=self.allow_private_hosts,
         )

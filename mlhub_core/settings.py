@@ -115,6 +115,9 @@ class TransferSettings:
     What was taken so counts as whole until the catalog says something else."""
     ignore_checksum: bool = False
     """The same for ``file:checksum``. What the servers say is compared all the same."""
+    alternates: tuple[str, ...] = ()
+    """Names of alternate assets: the first of them that an asset has is fetched in place of its own
+    href. What cannot be had from where it is asked for is asked for from the others."""
     allow_local_files: bool = False
     """Whether files of this machine are copied that hrefs of a catalog name by ``file:`` or by
     their absolute path. A catalog that somebody else made could name any."""

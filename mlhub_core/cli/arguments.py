@@ -40,6 +40,7 @@ _VALUES = {
     "bbox": "W,S,E,N",
     "intersects": "FILE.geojson|-",
     "media_type": "TYPE",
+    "alternate": "NAME",
     "where": "CONDITION",
     "output_dir": "DIR",
     "asset_output_dir": "DIR",

@@ -378,6 +378,7 @@ class Dataset:
         plan: str | Path | None = None,
         ignore_file_size: bool = False,
         ignore_checksum: bool = False,
+        alternate: Iterable[str] = (),
         allow_local_files: bool = False,
         settings: RunSettings | None = None,
         progress: bool = True,
@@ -414,6 +415,8 @@ class Dataset:
             plan: The ``plan.json`` that a dry run saved: exactly that is downloaded.
             ignore_file_size: Do not compare the ``file:size`` of the catalog, where that is wrong.
             ignore_checksum: Likewise its ``file:checksum``.
+            alternate: Names of alternate assets, the preferred one first: the first that an asset
+                has is fetched. What cannot be had is asked for from the others anyway.
             allow_local_files: Copy the files of this machine that the catalog names by ``file:`` or
                 by absolute paths, where the source lies on this machine itself and is trusted.
             settings: How to transfer; see :class:`~mlhub_core.settings.RunSettings`.
@@ -466,6 +469,7 @@ class Dataset:
                 ignore_file_size=ignore_file_size,
                 ignore_checksum=ignore_checksum,
                 allow_local_files=allow_local_files,
+                alternates=tuple([alternate] if isinstance(alternate, str) else alternate),
             ),
         )
         with showing_progress(progress) as on_progress:
@@ -476,9 +480,9 @@ class Dataset:
         return report
 
 
-def _with_transfer(settings: RunSettings, **given: bool) -> RunSettings:
-    """Settings of the transfer switched on that are asked for; none is switched off."""
-    asked: Any = {name: True for name, value in given.items() if value}
+def _with_transfer(settings: RunSettings, **given: Any) -> RunSettings:
+    """Settings with those of the transfer that are asked for; none is switched off."""
+    asked = {name: value for name, value in given.items() if value}
     return replace(settings, transfer=replace(settings.transfer, **asked))
 
 

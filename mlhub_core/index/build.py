@@ -39,7 +39,7 @@ from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
 
-INDEX_VERSION = 4
+INDEX_VERSION = 5
 """Raised whenever the same archive gives another index: older ones are then built anew."""
 
 _PART_NAME = "index.parquet.part"

@@ -41,6 +41,7 @@ class Asset(NamedTuple):
         file_size: ``file:size``.
         checksum: ``file:checksum``, in whatever spelling.
         updated: Its own ``updated``.
+        alternates: Where else it is, see :func:`read_assets`.
         name: The file name that it wants.
     """
 
@@ -51,6 +52,7 @@ class Asset(NamedTuple):
     file_size: int | None
     checksum: str | None
     updated: str | None
+    alternates: str | None
     name: str
 
     @property
@@ -188,10 +190,44 @@ def read_assets(
                 size,
                 None if checksum is None else as_told(checksum),
                 None if updated is None else as_told(updated),
+                _alternates(key, asset, base or self_url, complain)
+                if "alternate" in asset
+                else None,
                 stem_of(key) + suffix_of(href, media_type),
             )
         )
     return found
+
+
+def _alternates(key: str, asset: JsonObject, base: str | None, complain: Complain) -> str | None:
+    """Where else an asset is, by the alternate assets extension: pairs of name and URL, as JSON.
+
+    One whose URL is empty gives the name of the asset's own href.
+    """
+    found = asset["alternate"]
+    if not isinstance(found, dict):
+        complain(f"asset {key[:80]!r}: alternate is no object: {brief(found)}")
+        return None
+    pairs = [(name, _alternate_href(one, base)) for name, one in found.items()]
+    unusable = [name for name, href in pairs if href is None]
+    if unusable:
+        complain(f"asset {key[:80]!r}: alternate {unusable[0][:80]!r} has no href that is a URL")
+    pairs = [(name, href) for name, href in pairs if href]
+    own = asset.get("alternate:name")
+    if pairs and isinstance(own, str):
+        pairs.insert(0, (own, ""))
+    return as_json(pairs) if pairs else None
+
+
+def _alternate_href(alternate: Any, base: str | None) -> str | None:
+    href = alternate.get("href") if isinstance(alternate, dict) else None
+    if not isinstance(href, str) or not href.strip():
+        return None
+    plain = plain_href(href)
+    if is_absolute(plain):
+        return plain
+    found = resolve(plain, "", base, base)
+    return found if isinstance(found, str) else found.url
 
 
 def _media_type(key: str, value: Any, complain: Complain) -> str | None:

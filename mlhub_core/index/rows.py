@@ -44,6 +44,7 @@ _OF_ASSETS = (
     "file_size",
     "checksum",
     "updated",
+    "alternates",
 )
 """Columns of the index that differ between the assets of an item."""
 _MADE_LAST = ("save_path", "common_asset")
@@ -184,7 +185,7 @@ class ItemBatch:
 
     def _assets_to_arrow(self) -> pa.StructArray:
         columns: list[Sequence[Any]] = [*zip(*self._assets, strict=True)]
-        keys, hrefs, types, roles, sizes, sums, updates, wanted = columns
+        keys, hrefs, types, roles, sizes, sums, updates, alternates, wanted = columns
         relative: list[Relative | None] = [None] * len(hrefs)
         if self.is_waiting:
             relative = [href if isinstance(href, Relative) else None for href in hrefs]
@@ -199,6 +200,7 @@ class ItemBatch:
             pa.array(sizes, pa.int64()),
             pa.array(sums, pa.string()),
             pa.array(updates, pa.string()),
+            pa.array(alternates, pa.string()),
             pa.array(self._names, pa.string()),
             pa.array(wanted, pa.string()),
             pa.array([href and href.candidates for href in relative], texts_type()),

@@ -20,7 +20,7 @@ IDENTITY_KEY = "mlhub"
 FACTS_KEY = "mlhub_facts"
 """File metadata of our own: what a query would else have to find out by reading all paths."""
 
-YOUNG_COLUMNS = frozenset({"updated", "item_path", "source_paths"})
+YOUNG_COLUMNS = frozenset({"updated", "alternates", "item_path", "source_paths"})
 """Columns that indexes of earlier versions lack; they count as empty there."""
 BOX_FIELDS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -45,6 +45,7 @@ def index_schema() -> pa.Schema:
             pa.field("file_size", pa.int64()),
             pa.field("checksum", pa.string()),
             pa.field("updated", pa.string()),
+            pa.field("alternates", pa.string()),
             pa.field("item_bbox", box_type()),
             pa.field("bbox", box_type()),
             pa.field("properties", pa.string()),

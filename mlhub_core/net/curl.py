@@ -91,8 +91,11 @@ class Exchange(Protocol):
         A hold where the next one is for when the host lets us.
         """
 
-    def give_up(self, fault: Fault) -> None:
-        """Fail without another request, for the host has refused too long; keep what is here."""
+    def give_up(self, fault: Fault) -> bool | None:
+        """Fail without another request, for the host has refused too long; keep what is here.
+
+        True where it now has another host, and goes on.
+        """
 
     def abandon(self) -> None:
         """Let go in mid-air: the run is stopping."""

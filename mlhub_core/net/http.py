@@ -255,7 +255,8 @@ class Loop:
         if not self._holds.refused(exchange.host, hold.wait, self._settings):
             fault = Fault(hold.cause, "again and again, so it is asked no more in this run")
             for refused in self._queues.pop(exchange.host):
-                refused.give_up(fault)
+                if refused.give_up(fault):
+                    self._put_first(refused)
 
     def _abandon_all(self) -> None:
         """Let go of everything; what each has of its file is up to it."""

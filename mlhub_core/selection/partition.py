@@ -47,6 +47,7 @@ class Asset(NamedTuple):
         checksum: ``file:checksum`` of the catalog, in whatever spelling, or None.
         media_type: Its media type, None where the catalog does not give it.
         updated: When asset and item were updated, as the catalog has it.
+        alternates: Where else it is, as JSON text: see :func:`~mlhub_core.index.items.read_assets`.
         fingerprint: Of what the catalog says, where some of that is not to be compared; no column.
     """
 
@@ -59,12 +60,13 @@ class Asset(NamedTuple):
     checksum: str | None = None
     media_type: str | None = None
     updated: str | None = None
+    alternates: str | None = None
     fingerprint: str | None = None
 
 
 COLUMNS = Asset._fields[:-1]
 """Columns of a partition file."""
-YOUNG_COLUMNS = frozenset({"media_type", "updated"})
+YOUNG_COLUMNS = frozenset({"media_type", "updated", "alternates"})
 """Those that partition files of earlier versions lack: the last ones."""
 
 Columns = list[list[Any]]
@@ -113,6 +115,7 @@ def partition_schema() -> pa.Schema:
             pa.field("checksum", pa.string()),
             pa.field("media_type", pa.string()),
             pa.field("updated", pa.string()),
+            pa.field("alternates", pa.string()),
         ]
     )
 

@@ -47,6 +47,7 @@ from mlhub_core.transfer.sources import (
     Remote,
     Unusable,
     fingerprint_of,
+    hrefs_of,
     is_prefix,
     is_unchanged,
     locate,
@@ -247,16 +248,23 @@ class Decider:
     def _fetch(
         self, asset: Asset, asked: Asked, local: tuple[int, float] | None
     ) -> AssetDownload | None:
-        source = self._locate(asset)
-        if not isinstance(source, Unusable) and is_prefix(asset.href, asset.media_type):
-            source = Unusable(PREFIX)
+        hrefs = hrefs_of(asset, self._run.settings.alternates)
+        found = [self._located(asset, href) for href in hrefs]
+        source, *others = [one for one in found if not isinstance(one, Unusable)] or found
         if isinstance(source, Remote):
-            return AssetDownload(asset, source, asked, self._run, local)
+            remotes = [one for one in others if isinstance(one, Remote)]
+            return AssetDownload(asset, source, asked, self._run, local, remotes)
         if isinstance(source, InCatalog):
             _take_from_catalog(asset, source, self._run)
         elif isinstance(source, Unusable):
             self._run.failed(asset, Failure(source.cause))
         return None
+
+    def _located(self, asset: Asset, href: str) -> Remote | InCatalog | Unusable:
+        source = self._locate(asset if href == asset.href else asset._replace(href=href))
+        if not isinstance(source, Unusable) and is_prefix(href, asset.media_type):
+            return Unusable(PREFIX)
+        return source
 
     def _locate(self, asset: Asset) -> Remote | InCatalog | Unusable:
         return locate(asset.href, *self._places, self._run.settings, self._origin)

@@ -86,6 +86,7 @@ class AssetDownload:
         kind: What to ask for first.
         run: Shared by the partition.
         local: Size and modification time of the file at the final place, for a probe.
+        others: Where to ask when it cannot be had from there.
     """
 
     def __init__(
@@ -95,11 +96,12 @@ class AssetDownload:
         kind: Asked,
         run: Run,
         local: tuple[int, float] | None = None,
+        others: Sequence[Remote] = (),
     ) -> None:
-        self.url = self._unsigned = remote.url
-        self.host = remote.host
-        self._client = CLIENTS[remote.url.partition(":")[0].lower()]
-        self._signed_anew = False
+        self._others = list(others)
+        self._failure: Failure | None = None
+        """Why it could not be had from where it was asked for first."""
+        self._ask_of(remote)
         self._asset = asset
         self._run = run
         self._kind = kind
@@ -108,9 +110,6 @@ class AssetDownload:
             suffix_of(asset.save_path), asset.file_size, parse_checksum(asset.checksum)
         )
         self._asked = False
-        self._attempts = 0
-        self._once = 0
-        self._held = 0
         self._best = 0
         self._resumed = False
         self._body: Body | None = None
@@ -128,6 +127,26 @@ class AssetDownload:
         self._ask: Ask | None = None
         self._status: int | None = None
         self._verdict: Verdict | None = None
+
+    def _ask_of(self, remote: Remote) -> None:
+        self.url = self._unsigned = remote.url
+        self.host = remote.host
+        self._client = CLIENTS[remote.url.partition(":")[0].lower()]
+        self._signed_anew = False
+        self._attempts = 0
+        self._once = 0
+        self._held = 0
+
+    def _fail(self, failure: Failure) -> bool:
+        """Go on with where else it is; or fail, which is the other answer: False."""
+        self._failure = self._failure or failure
+        if self._others:
+            self._start_over()
+            self._ask_of(self._others.pop(0))
+            logger.debug("%s: %s; asked of %s", self._asset.save_path, failure.cause, self.host)
+            return True
+        self._run.failed(self._asset, self._failure)
+        return False
 
     # What the loop calls
 
@@ -187,10 +206,14 @@ class AssetDownload:
             return self._refused(ANOTHER_REST)
         return self._check()
 
-    def give_up(self, fault: Fault) -> None:
-        """Fail without another request; what can be continued is there for the next run."""
-        self.abandon()
-        self._run.failed(self._asset, Failure(fault.cause, fault.detail, host=self.host))
+    def give_up(self, fault: Fault) -> bool:
+        """Fail without another request of this host; whether another one is to be asked.
+
+        What can be continued is there for the next run.
+        """
+        if not self._others:
+            self.abandon()
+        return self._fail(Failure(fault.cause, fault.detail, host=self.host))
 
     def abandon(self) -> None:
         """The run is stopping: keep what can be continued, and nothing else."""
@@ -370,8 +393,7 @@ class AssetDownload:
         enough = self._attempts >= self._run.settings.max_attempts or self._once > 1
         if again is Again.NEVER or enough:
             self._throw_away()
-            self._run.failed(self._asset, failure)
-            return None
+            return 0.0 if self._fail(failure) else None
         delay = delay_before(self._attempts, wait, self._run.settings)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s: %s; again in %.1f s", self._asset.save_path, failure.cause, delay)

@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -121,6 +122,24 @@ class Unusable:
     """An href that leads nowhere, and why."""
 
     cause: str
+
+
+def hrefs_of(asset: Asset, preferred: Sequence[str]) -> list[str]:
+    """Where an asset is, in the order in which to try: the preferred, its own, the other ones.
+
+    Args:
+        asset: The asset.
+        preferred: Names of alternates; the first that the asset has goes first.
+    """
+    if asset.alternates is None:
+        return [asset.href]
+    try:
+        pairs = [(str(name), str(href) or asset.href) for name, href in loads(asset.alternates)]
+    except ValueError:  # as somebody else wrote it
+        return [asset.href]
+    first = (href for wanted in preferred for name, href in pairs if name == wanted)
+    others = [href for _, href in pairs]
+    return list(dict.fromkeys([next(first, asset.href), asset.href, *others]))
 
 
 def with_logins(settings: TransferSettings) -> TransferSettings:

@@ -12,8 +12,9 @@ import pytest
 from mlhub_core import Dataset
 from mlhub_core.cli import main
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.settings import RunSettings, TransferSettings
 from tests.acceptance.kit import catalog_members, collection, item, tar_gz
-from tests.faultserver import FaultServer
+from tests.faultserver import FaultServer, status
 
 NO_HUB = "http://127.0.0.1:9/mlhub/v1/"
 
@@ -144,3 +145,89 @@ def test_beyond_the_root_lies_no_other_file_of_the_archive(tmp_path: Path) -> No
     assert main(["download", "mine.tar.gz", "--output-dir", "out", "-q"]) == 1
     assert files() == {}
     assert json.loads(Path("out/mine/catalog.json").read_bytes())
+
+
+def with_alternates(server: FaultServer, **more: Any) -> dict[str, Any]:
+    """An asset that is in three places, the last of which is found by the item's own URL."""
+    alternates = {
+        "mirror": {"href": server.url("/mirror.tif")},
+        "vsi": {"href": f"/vsicurl/{server.url('/vsi.tif')}"},
+        "nowhere": {"title": "no href"},
+    }
+    return {
+        "href": server.url("/own.tif"),
+        "alternate:name": "own",
+        "alternate": alternates,
+        **more,
+    }
+
+
+def fetched() -> bytes:
+    return Path("out/mine/pictures/a/image.tif").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ([], "own"),
+        (["--alternate", "mirror"], "mirror"),
+        (["--alternate", "s3", "--alternate", "vsi"], "vsi"),
+        (["--alternate", "own", "--alternate", "vsi"], "own"),
+        (["--alternate", "s3"], "own"),
+    ],
+)
+def test_an_alternate_that_is_preferred(
+    server: FaultServer, options: list[str], place: str
+) -> None:
+    for name in ("own", "mirror", "vsi"):
+        server.put(f"/{name}.tif", b"the same bytes")
+    write(image=with_alternates(server))
+    words = ["download", "mine.tar.gz", "--output-dir", "out", "-q"]
+    assert main([*words, *options]) == 0
+    assert server.paths() == [f"/{place}.tif"]
+    server.forget()
+    assert main(words) == 0
+    assert main(["verify", "out/mine", "-q"]) == 0
+    assert server.paths() == []
+
+
+def test_what_cannot_be_had_is_asked_for_elsewhere(server: FaultServer) -> None:
+    server.put("/vsi.tif", b"the last place")
+    write(image=with_alternates(server))
+    words = ["download", "mine.tar.gz", "--output-dir", "out", "-q"]
+    assert main(words) == 0
+    assert fetched() == b"the last place"
+    assert server.paths() == ["/own.tif", "/mirror.tif", "/vsi.tif"]
+    server.forget()
+    assert main(words) == 0
+    assert server.paths() == []
+
+
+def test_one_whose_own_place_is_not_for_us(server: FaultServer) -> None:
+    server.put("/mirror.tif", b"a mirror")
+    write(image=with_alternates(server, href="ftp://files.test/own.tif"))
+    Dataset.open("mine.tar.gz").download("out", progress=False)
+    assert fetched() == b"a mirror"
+
+
+def test_an_asset_that_is_nowhere(server: FaultServer) -> None:
+    write(image=with_alternates(server))
+    assert main(["download", "mine.tar.gz", "--output-dir", "out", "-q"]) == 1
+    assert "404" in failures()["image"]
+    with Path("out/mine/err_report.csv").open(newline="") as file:
+        assert [row["URL"] for row in csv.DictReader(file)] == [server.url("/own.tif")]
+    server.put("/mirror.tif", b"a mirror")
+    assert main(["retry", "out/mine", "--alternate", "mirror", "-q"]) == 0
+    assert fetched() == b"a mirror"
+
+
+def test_a_host_that_refuses_all(server: FaultServer) -> None:
+    with FaultServer() as other:
+        other.put("/mirror.tif", b"a mirror")
+        server.always("/own.tif", status(429, retry_after="0"))
+        alternates = {"mirror": {"href": other.url("/mirror.tif")}}
+        write(image={"href": server.url("/own.tif"), "alternate": alternates})
+        once = TransferSettings(max_attempts=1, backoff_base=0.001, backoff_cap=0.001)
+        dataset = Dataset.open("mine.tar.gz")
+        dataset.download("out", settings=RunSettings(transfer=once), progress=False)
+    assert fetched() == b"a mirror"
