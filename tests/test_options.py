@@ -112,6 +112,7 @@ NULLABLE = [
     "intersects_sha256",
     "media_type",
     "role",
+    "alternate",
     "where",
     "sample",
     "limit",

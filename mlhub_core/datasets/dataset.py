@@ -378,7 +378,7 @@ class Dataset:
         plan: str | Path | None = None,
         ignore_file_size: bool = False,
         ignore_checksum: bool = False,
-        alternate: Iterable[str] = (),
+        alternate: str | Iterable[str] | None = None,
         allow_local_files: bool = False,
         settings: RunSettings | None = None,
         progress: bool = True,
@@ -469,7 +469,7 @@ class Dataset:
                 ignore_file_size=ignore_file_size,
                 ignore_checksum=ignore_checksum,
                 allow_local_files=allow_local_files,
-                alternates=tuple([alternate] if isinstance(alternate, str) else alternate),
+                alternates=tuple([alternate] if isinstance(alternate, str) else alternate or ()),
             ),
         )
         with showing_progress(progress) as on_progress:

@@ -14,8 +14,8 @@ from mlhub_core.index.rows import ItemBatch, expand
 from mlhub_core.index.writer import Spool, keys, positions
 
 ASSETS = [
-    Asset("a", "https://x/a", "image/tiff", ["data"], 1, None, None, "a.tif"),
-    Asset("b", "https://x/b", None, [], None, None, None, "b"),
+    Asset("a", "https://x/a", "image/tiff", ["data"], 1, None, None, None, "a.tif"),
+    Asset("b", "https://x/b", None, [], None, None, None, None, "b"),
 ]
 NAMES = ["a.tif", "b"]
 
