@@ -68,6 +68,7 @@ def test_a_row(tmp_path: Path) -> None:
         "file_size": 9,
         "checksum": "1220ab",
         "updated": "2021 2022",
+        "alternates": None,
         "item_bbox": box,
         "bbox": box,
         "properties": '{"datetime":"2021-05-01T10:00:00Z","updated":"2022"}',
