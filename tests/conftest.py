@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -36,6 +37,9 @@ def _write_to_memory() -> None:
 
 
 _write_to_memory()
+# Or each of a hundred commands compiles all that it imports, and pytest each test anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 _SETTINGS = ("MLHUB_API_KEY", "MLHUB_PROFILE", "MLHUB_ROOT_URL", "MLHUB_SERVE_API_KEY")
 # A machine that is busy, or imports something first, fails no test by that; and the same examples

@@ -22,7 +22,7 @@ from tests.foreign import fill, ran_in
 from tests.prefect_site import Site, prefect_site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # it is busy even when nobody asks
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a Prefect API; this process uses it as well.
 
