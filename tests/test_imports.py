@@ -10,87 +10,77 @@ from pathlib import Path
 
 import pytest
 
+from mlhub_core import Dataset
+
 HINT = "MIMALLOC_ALLOW_THP"
 HEAVY = ("geopandas", "pandas", "pyarrow", "numpy", "shapely", "pycurl", "pydantic", "prefect")
 
 
-def modules_after(code: str, cwd: Path | None = None) -> set[str]:
-    """Modules that are loaded once some code has run."""
-    script = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+def modules_after(*steps: str, cwd: Path | None = None) -> list[set[str]]:
+    """Modules that are loaded once each step has run."""
+    listed = "print(json.dumps(sorted(sys.modules)))"
+    script = "\n".join(["import json, sys", *(f"{code}\n{listed}" for code in steps)])
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=cwd
     )
-    return set(json.loads(done.stdout.splitlines()[-1]))
+    return [set(json.loads(line)) for line in done.stdout.splitlines() if line[:1] == "["]
 
 
-def loaded_by(code: str, cwd: Path | None = None) -> set[str]:
-    """Top-level modules that are loaded once some code has run."""
-    return {name.partition(".")[0] for name in modules_after(code, cwd)}
+def loaded_after(*steps: str, cwd: Path | None = None) -> list[set[str]]:
+    """Top-level modules that are loaded once each step has run."""
+    return [{name.partition(".")[0] for name in found} for found in modules_after(*steps, cwd=cwd)]
 
 
-def test_importing_the_library_is_light() -> None:
-    assert loaded_by("import mlhub_core").isdisjoint(HEAVY)
+def test_each_step_brings_in_what_it_needs_and_no_more() -> None:
+    """One after another, the lightest first: what a step is free of, it would be free of alone."""
+    steps = {
+        "the library": "import mlhub_core",
+        "its names": "from mlhub_core import Session, get_session, DownloadIfExistsOpts",
+        "the hub": "import mlhub_core.client, mlhub_core.exceptions, mlhub_core.settings",
+        "the command": "import mlhub_core.cli, mlhub_core.cli.process",
+        "its words": "mlhub_core.cli.build_parser()",
+        "a dataset": "from mlhub_core import Dataset",
+        "a collection": "from mlhub_core import Collection, MLModel",
+    }
+    loaded = loaded_after(*steps.values())
+    light = {*HEAVY, "pystac"}
+    for step, modules in zip(steps, loaded[:-2], strict=False):
+        assert modules.isdisjoint(light), step
+    *_, dataset, collection = loaded
+    heavier = light - {"numpy", "shapely", "pydantic"}
+    assert dataset.isdisjoint(heavier)
+    assert "pystac" in collection
+    assert collection.isdisjoint(heavier - {"pystac"})
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "from mlhub_core import Session, get_session, DownloadIfExistsOpts",
-        "import mlhub_core.client, mlhub_core.exceptions, mlhub_core.settings",
-        "import mlhub_core.cli; mlhub_core.cli.build_parser()",
-    ],
-)
-def test_asking_the_hub_needs_no_geopandas(code: str) -> None:
-    assert loaded_by(code).isdisjoint(HEAVY)
-
-
-def test_a_command_line_is_parsed_without_anything_heavy() -> None:
-    code = "import mlhub_core.cli, mlhub_core.cli.process; mlhub_core.cli.build_parser()"
-    assert loaded_by(code).isdisjoint({*HEAVY, "pystac"})
-
-
-@pytest.mark.parametrize(
-    ("words", "spared"),
-    [
-        ("--help", {"requests", "pydantic", "numpy", "pyarrow"}),
-        ("download --help", {"requests", "numpy", "pyarrow", "pycurl"}),
-        ("verify --help", {"requests", "numpy", "pyarrow"}),
-        ("query --help", {"requests", "pyarrow"}),
-        ("sync --help", {"requests", "numpy", "pyarrow", "pycurl"}),
-    ],
-)
-def test_help_is_there_at_once(words: str, spared: set[str]) -> None:
-    code = (
+def test_help_is_there_at_once() -> None:
+    """Of each of these, one after another: the lightest come first."""
+    spared = {
+        "--help": {"requests", "pydantic", "numpy", "pyarrow"},
+        "download --help": {"requests", "numpy", "pyarrow", "pycurl"},
+        "sync --help": {"requests", "numpy", "pyarrow", "pycurl"},
+        "verify --help": {"requests", "numpy", "pyarrow"},
+        "query --help": {"requests", "pyarrow"},
+    }
+    steps = (
         "import contextlib, mlhub_core.cli\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(None):\n"
         f"    mlhub_core.cli.main({words.split()!r})"
+        for words in spared
     )
-    assert loaded_by(code).isdisjoint(spared)
+    for words, loaded in zip(spared, loaded_after(*steps), strict=True):
+        assert loaded.isdisjoint(spared[words]), words
 
 
-def test_a_dataset_alone_needs_no_pystac() -> None:
-    loaded = loaded_by("from mlhub_core import Dataset")
-    assert loaded.isdisjoint({"pystac", "geopandas", "pandas", "pyarrow", "pycurl", "prefect"})
-
-
-def test_collections_and_models_need_pystac_but_not_geopandas() -> None:
-    loaded = loaded_by("from mlhub_core import Dataset, Collection, MLModel")
-    assert "pystac" in loaded
-    assert loaded.isdisjoint({"geopandas", "pandas", "pyarrow", "pycurl", "prefect"})
-
-
-def test_the_core_brings_in_no_orchestrator() -> None:
-    code = "import mlhub_core.pipeline, mlhub_core.options, mlhub_core.cli, mlhub_core.hub.server"
-    assert "prefect" not in loaded_by(code)
-
-
-def test_the_command_takes_no_flows_or_tasks_of_the_current_directory(tmp_path: Path) -> None:
+def test_the_core_brings_in_no_orchestrator_and_nothing_of_the_current_directory(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "tasks.py").write_text("raise SystemExit('the wrong tasks')")
     (tmp_path / "flows.py").write_text("raise SystemExit('the wrong flows')")
-    loaded = loaded_by(
-        "import mlhub_core.cli, mlhub_core.pipeline, mlhub_core.options", cwd=tmp_path
-    )
-    assert loaded.isdisjoint({"tasks", "flows"})
+    code = "import mlhub_core.cli, mlhub_core.pipeline, mlhub_core.options, mlhub_core.hub.server"
+    (loaded,) = loaded_after(code, cwd=tmp_path)
+    assert "mlhub_core" in loaded
+    assert loaded.isdisjoint({"prefect", "tasks", "flows"})
 
 
 def test_the_names_of_the_reference_client_are_there() -> None:
@@ -107,12 +97,12 @@ def test_the_names_of_the_reference_client_are_there() -> None:
 
 def test_a_complete_re_run_loads_little(at_demo_hub: object, tmp_path: Path) -> None:
     """A re-run is little but imports."""
+    Dataset.fetch("demo_crops").download(tmp_path, datetime="2021-04", progress=False)
     code = (
         "from mlhub_core import Dataset\n"
         "Dataset.fetch('demo_crops').download(datetime='2021-04', progress=False)"
     )
-    modules_after(code, tmp_path)
-    loaded = modules_after(code, tmp_path)
+    (loaded,) = modules_after(code, cwd=tmp_path)
     assert "mlhub_core.transfer.ledger" in loaded
     assert loaded.isdisjoint({"geopandas", "pandas", "shapely", "pystac", "prefect"})
 

@@ -34,7 +34,7 @@ def test_a_download_works(at_demo_hub: DemoHub, tmp_path: Path, closed: str) -> 
     assert b"Traceback" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("closed", CLOSED.values(), ids=CLOSED)
+@EACH
 def test_the_status_tells_what_nobody_hears(
     at_demo_hub: DemoHub, tmp_path: Path, closed: str
 ) -> None:
