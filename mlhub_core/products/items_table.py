@@ -16,7 +16,6 @@ from typing import Any, Self
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-import shapely
 from isal import igzip
 
 from mlhub_core.index.datetimes import microseconds
@@ -189,6 +188,8 @@ def _box(box: Bounds | None) -> bytes | None:
     if box is None:
         return None
     west, south, east, north = box
+    import shapely  # a re-run, which writes no table, does without
+
     found: bytes = shapely.to_wkb(shapely.box(west, south, east if east >= west else 180.0, north))
     return found
 
