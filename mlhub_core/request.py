@@ -62,10 +62,12 @@ class DownloadRequest:
         """The source, and what may be left out of it.
 
         Items that others name as their source are wanted whatever the filters say of them, so
-        nothing may be left out then.
+        nothing may be left out then. A saved plan fits the catalog that it was made of, which lacks
+        what its filters left out.
         """
-        wanted, time = self.wanted, self.wanted.time
-        if self.whole or wanted.with_sources or self.plan is not None:
+        wanted = self.wanted if self.plan is None else _wanted_of(self.plan)
+        time = wanted.time
+        if self.whole or wanted.with_sources:
             some = Wanted()
         else:
             some = Wanted(
@@ -123,3 +125,9 @@ class DownloadRequest:
             check_local(self.source)
         paths = self.paths("dataset")
         check_directories(paths.output_dir, paths.asset_output_dir)
+
+
+def _wanted_of(plan: Path) -> AssetFilter:
+    """The filter that a saved plan was made with; none where an earlier version made it."""
+    found = Plan.load(plan).made_from.get("wanted")
+    return AssetFilter.create(**found) if isinstance(found, dict) else AssetFilter()

@@ -178,6 +178,7 @@ def identity(index: Path, wanted: AssetFilter, workers: int) -> dict[str, Any]:
         "archive": archive_of(index),
         "index": [status.st_size, status.st_mtime_ns],
         "filter": wanted.digest(),
+        "wanted": wanted.to_dict(),
         "workers": workers,
     }
 

@@ -315,3 +315,22 @@ def test_what_is_no_collection(
     (said,) = errors(capsys)
     assert says in said
     assert not Path("out").exists()
+
+
+def test_a_plan_is_of_the_pages_that_its_filters_asked_for(
+    api: StacServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert download(api, "--datetime", "2020-02/2020-03", "--dry-run") == 0
+    plan = capsys.readouterr().out.split()[-1]
+    api.requests.clear()
+    assert download(api, "--plan", plan) == 0
+    assert images().keys() == {"i1", "i2"}
+    assert api.pages() == [0]
+
+
+def test_a_page_elsewhere(api: StacServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """The cloud's metadata, where an API on this machine has no business."""
+    api.next_link = lambda link, token: {**link, "href": "http://169.254.169.254/latest?limit=2"}
+    assert download(api) == 3
+    (said,) = errors(capsys)
+    assert "leads to a private address" in said
