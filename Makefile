@@ -44,6 +44,7 @@ test: $(READY)
 test-slow: $(READY)
 	@$(BIN)/python scripts/reference_venv.py
 	@$(BIN)/python scripts/install_chromium.py
+	@$(BIN)/python scripts/install_pgstac.py
 	@echo "Running the slow tests ..."
 	@$(BIN)/python -m pytest -n 2 --dist loadscope -m slow --timeout 900
 
@@ -72,4 +73,4 @@ bench: $(READY)
 	@$(BIN)/python -m benchmarks.query --runs 3 --duckdb-runs 3 --rows 1000000
 
 clean:
-	rm -rf $(VENV) .venv-reference demo-output build *.egg-info
+	rm -rf $(VENV) .venv-reference .venv-pgstac demo-output build *.egg-info
