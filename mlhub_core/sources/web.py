@@ -136,18 +136,20 @@ def _ask(url: str, spec: SourceSpec) -> Look:
     body = answer.body or b""
     kind = kind_of_bytes(body)
     if kind is not None:
-        return Look(answer, _checked(kind, answer), gate.zones)
+        return Look(answer, _checked(kind, answer, None), gate.zones)
     value = _parsed(body)
-    return Look(answer, _checked(kind_of_json(value), answer), gate.zones, value)
+    return Look(answer, _checked(kind_of_json(value), answer, value), gate.zones, value)
 
 
-def _checked(kind: str, answer: Answer) -> str:
+def _checked(kind: str, answer: Answer, value: Any) -> str:
     """The kind of a source, unless it is none."""
     url = redact_url(answer.url)
     if kind == "page":
         raise CatalogError(f"{url} is a web page, not STAC: {_NAME_IT}.")
     if not kind:
-        what = "JSON, but no STAC" if answer.body else "empty"
+        what = "JSON, but no STAC"
+        if value is None:
+            what = "no STAC, neither JSON nor an archive nor Parquet" if answer.body else "empty"
         raise CatalogError(f"{url} is {what}: {_NAME_IT}.")
     return kind
 
