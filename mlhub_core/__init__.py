@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlhub_core.datasets import Collection, Dataset, MLModel
     from mlhub_core.datasets.indexes import index_source, query_index
     from mlhub_core.if_exists import DownloadIfExistsOpts
+    from mlhub_core.products.local import LocalDataset, open_local
     from mlhub_core.session import Session, get_session
 
 # Arrow's allocator takes memory in large pages, and the system clears two megabytes for a few
@@ -33,11 +34,13 @@ __all__ = [
     "Collection",
     "Dataset",
     "DownloadIfExistsOpts",
+    "LocalDataset",
     "MLModel",
     "Session",
     "__version__",
     "get_session",
     "index_source",
+    "open_local",
     "query_index",
 ]
 
@@ -45,10 +48,12 @@ _HOMES = {
     "Collection": "mlhub_core.datasets",
     "Dataset": "mlhub_core.datasets",
     "DownloadIfExistsOpts": "mlhub_core.if_exists",
+    "LocalDataset": "mlhub_core.products.local",
     "MLModel": "mlhub_core.datasets",
     "Session": "mlhub_core.session",
     "get_session": "mlhub_core.session",
     "index_source": "mlhub_core.datasets.indexes",
+    "open_local": "mlhub_core.products.local",
     "query_index": "mlhub_core.datasets.indexes",
 }
 _MODULES = ("client", "exceptions", "if_exists", "models", "session")

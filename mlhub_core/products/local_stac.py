@@ -55,6 +55,7 @@ from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import source_of
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.base import Catalog
+from mlhub_core.sources.document_store import StoredCatalog, store_path
 from mlhub_core.sources.documents import Document, JsonObject, Kind
 from mlhub_core.state import read_state, write_state
 from mlhub_core.threads import StopFlag
@@ -156,7 +157,7 @@ def catalog_here(paths: DownloadPaths, stop: StopFlag | None = None) -> Catalog 
     if paths.archive.is_file():
         size = paths.archive.stat().st_size
         return CatalogArchive(paths.archive, paths.dataset_id, size, "")
-    return source_of(paths).here(stop)
+    return source_of(paths).here(stop) or StoredCatalog.of(store_path(paths))
 
 
 def product_name(paths: DownloadPaths, name: str, ours: Any) -> str:

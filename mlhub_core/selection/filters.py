@@ -221,14 +221,13 @@ class AssetFilter:
         for collection, keys in self.collections or ():
             if collection not in asset_keys:
                 raise InvalidArgument(
-                    f"The dataset has no collection {collection!r}"
-                    f"{_suggest(collection, asset_keys)}"
+                    f"The dataset has no collection {collection!r}{suggest(collection, asset_keys)}"
                 )
             known = set(asset_keys[collection])
             for key in keys if known else ():
                 if key not in known:
                     raise InvalidArgument(
-                        f"The collection {collection!r} has no asset {key!r}{_suggest(key, known)}"
+                        f"The collection {collection!r} has no asset {key!r}{suggest(key, known)}"
                     )
 
 
@@ -289,7 +288,8 @@ def _whole(name: str, value: Any) -> int:
     return value
 
 
-def _suggest(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
+    """What an unknown name may have meant, or what there is: the end of a sentence about it."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if near:

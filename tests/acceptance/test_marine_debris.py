@@ -19,10 +19,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import geopandas
+import pystac
 import pytest
 import shapely
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
-from mlhub_core import Dataset
+from mlhub_core import Dataset, open_local
 from mlhub_core.hub.server import HubServer
 from mlhub_core.settings import RunSettings, TransferSettings
 from mlhub_core.transfer.report import DownloadReport
@@ -180,6 +182,38 @@ def test_a_second_run_asks_the_asset_host_for_nothing(
     database = f"{DATASET}/mlhub_stac_assets.db"  # it tells which rows the last filter left
     assert before.pop(database) != after.pop(database)
     assert after == before
+
+
+def test_labels_and_their_images_are_paired_in_one_line(
+    everything: tuple[Path, DownloadReport],
+) -> None:
+    where, _ = everything
+    pairs = open_local(where / DATASET).pairs("labels", ["image_geotiff", "image_jpeg"])
+    assert len(pairs) == 706
+    assert set(pairs["by"]) == {"link"}
+    assert list(pairs["item"].str.replace("_labels_", "_source_")) == list(pairs["source_item"])
+    for column in ("label", "image_geotiff", "image_jpeg"):
+        assert len({path for path in pairs[column] if Path(path).is_file()}) == 706
+
+
+def test_the_local_stac_has_every_item_and_the_sources_of_labels(
+    everything: tuple[Path, DownloadReport], truth: Truth
+) -> None:
+    _, report = everything
+    assert report.stac is not None
+    documents = {}
+    for path in report.stac.parent.glob("*/*/*.json"):
+        item = json.loads(path.read_bytes())
+        documents[item["id"]] = (path.resolve(), item)
+    assert set(documents) == {item["id"] for item in truth.items}
+    validator = JsonSchemaSTACValidator()
+    for number, (path, item) in enumerate(documents.values()):
+        if number % 20 == 0:
+            validator.validate_core(item, pystac.STACObjectType.ITEM, "1.1.0")
+        hrefs = [link["href"] for link in item["links"] if link["rel"] == "source"]
+        source = item["id"].replace("_labels_", "_source_")
+        expected = [] if source == item["id"] else [documents[source][0]]
+        assert [(path.parent / href).resolve() for href in hrefs] == expected
 
 
 def test_the_index_is_a_map_layer(everything: tuple[Path, DownloadReport], truth: Truth) -> None:

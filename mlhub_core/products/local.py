@@ -1,0 +1,279 @@
+"""A download, open: its items and assets as tables, and the pairs to train with."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlhub_core.exceptions import InvalidArgument, StorageError, storage_errors
+from mlhub_core.paths import PRODUCTS_NAME, DownloadPaths
+from mlhub_core.products.pairs import find_pairs
+from mlhub_core.selection.filters import suggest
+from mlhub_core.state import read_state
+from mlhub_core.workspace import existing_download
+
+if TYPE_CHECKING:
+    import geopandas
+
+_SPLITS = {"train_split": "train", "validation_split": "validation", "test_split": "test"}
+_ENDINGS = (".json", ".geojson", ".tif", ".tiff")
+_COLUMNS = (
+    *("collection_id", "item_id", "asset_key", "save_path", "media_type", "roles"),
+    *("datetime", "start_datetime", "end_datetime", "common_asset"),
+    *("item_path", "source_items", "source_paths", "geometry"),
+)
+_NAMES = {"collection_id": "collection", "item_id": "item", "asset_key": "key"}
+
+
+def open_local(directory: str | Path) -> LocalDataset:
+    """Open a download.
+
+    Args:
+        directory: The dataset's directory, in which ``.mlhub`` lies.
+
+    Raises:
+        InvalidArgument: if it is not that of a download, or nothing was indexed yet.
+        StorageError: if it cannot be read.
+    """
+    paths = existing_download(directory)
+    if not paths.index.is_file():
+        raise InvalidArgument(
+            f"{paths.asset_dir} has a catalog and no files yet: download the dataset first, "
+            "without --catalog-only."
+        )
+    return LocalDataset(paths)
+
+
+@dataclass(frozen=True)
+class LocalDataset:
+    """A download, open. Its tables are read when they are first asked for.
+
+    Attributes:
+        paths: Where everything is.
+    """
+
+    paths: DownloadPaths
+
+    def __repr__(self) -> str:
+        return f"<LocalDataset {self.paths.dataset_id} in {self.paths.asset_dir}>"
+
+    @property
+    def id(self) -> str:
+        """The dataset."""
+        return self.paths.dataset_id
+
+    @property
+    def directory(self) -> Path:
+        """Where its files lie."""
+        return self.paths.asset_dir
+
+    @property
+    def stac(self) -> Path:
+        """The root of its local STAC.
+
+        Raises:
+            InvalidArgument: if there is none.
+        """
+        return self._product("stac") / "catalog.json"
+
+    def _product(self, name: str) -> Path:
+        called = (read_state(self.paths.state_dir / PRODUCTS_NAME) or {}).get(name)
+        place = self.directory / str(called)
+        if not isinstance(called, str) or not place.exists():
+            raise InvalidArgument(
+                f"{self.directory} has no local STAC: `mlhub stac {self.directory}` writes it."
+            )
+        return place
+
+    @cached_property
+    def items(self) -> geopandas.GeoDataFrame:
+        """The items that are here, a row each: ``items.parquet``.
+
+        Raises:
+            InvalidArgument: if there is none.
+        """
+        import geopandas
+
+        table = self._product("table")
+        with storage_errors(f"read {table}"):
+            return geopandas.read_parquet(table)
+
+    @cached_property
+    def assets(self) -> geopandas.GeoDataFrame:
+        """The files that are here, a row for each asset; ``path`` is where.
+
+        An asset that items share, such as the documentation, has a row for each of them.
+        """
+        import geopandas
+        import pandas as pd
+        import pyarrow.parquet as pq
+
+        from mlhub_core.selection.index_reader import open_index
+        from mlhub_core.transfer.ledger import LedgerReader, State
+
+        parts = []
+        with (
+            open_index(self.paths.index) as index,
+            closing(LedgerReader(self.paths.ledger_dir)) as ledger,
+        ):
+            for _, batch in index.scan(list(_COLUMNS)):
+                known = ledger.find(batch.column("save_path").unique().to_pylist())
+                here = [
+                    path in known and known[path].state is not State.DAMAGED
+                    for path in batch.column("save_path").to_pylist()
+                ]
+                parts.append(batch.to_pandas()[here])
+        frame = pd.concat(parts, ignore_index=True) if parts else _no_rows(pq, self.paths.index)
+        frame = frame.rename(columns=_NAMES)
+        root = str(self.directory)
+        frame["path"] = [f"{root}/{path}" for path in frame["save_path"]]
+        shapes = geopandas.GeoSeries.from_wkb(frame["geometry"], crs="EPSG:4326")
+        return geopandas.GeoDataFrame(frame.drop(columns="geometry"), geometry=shapes)
+
+    @property
+    def keys(self) -> dict[str, list[str]]:
+        """The asset keys of each collection that are here."""
+        frame = self.assets[["collection", "key"]].drop_duplicates()
+        return {str(name): sorted(rows["key"]) for name, rows in frame.groupby("collection")}
+
+    def pairs(
+        self,
+        label: str = "labels",
+        sources: Sequence[str] | None = None,
+        *,
+        collection: str | None = None,
+        split: str | None = None,
+        by: str | None = None,
+        within: str = "1D",
+    ) -> geopandas.GeoDataFrame:
+        """Labels, and the imagery that they are about: a row of paths for each pair.
+
+        The columns: ``label``, one for each of ``sources``, ``collection``, ``item`` and
+        ``source_item``, ``time``, ``geometry``, and ``by``, which says how they were found:
+        ``link`` (the label's link of ``rel: source``), ``item`` (both are of one item), or
+        ``place`` (the image overlaps the label in place and time). Labels whose imagery is not
+        here are left out, and counted in a warning.
+
+        Args:
+            label: The asset key of labels.
+            sources: The asset keys of imagery; by default those of images that are no thumbnails.
+            collection: Only labels of this collection.
+            split: Only labels of this split, see :meth:`splits`.
+            by: How to find pairs. By default links where any label has one, else one item where
+                any item has both, else place.
+            within: How far apart in time label and image may be, by place.
+
+        Raises:
+            InvalidArgument: naming an unknown key, collection or split, and near misses.
+            StorageError: if index or ledger cannot be read.
+        """
+        wanted = None if split is None else self._split(split)
+        return find_pairs(
+            self.assets,
+            label,
+            sources,
+            collection=collection,
+            items=wanted,
+            by=by,
+            within=within,
+        )
+
+    def splits(self) -> dict[str, list[str]]:
+        """The items of each split that the dataset comes with: train, validation, test.
+
+        They are what the files of the assets ``train_split`` and its like name; empty where the
+        dataset has none, or they are not here.
+
+        Raises:
+            StorageError: if a file cannot be read.
+        """
+        found: dict[str, list[str]] = {}
+        rows = self.assets[self.assets["key"].isin(list(_SPLITS))]
+        known = set(self.assets["item"].dropna())
+        for key, path in rows[["key", "path"]].drop_duplicates().itertuples(index=False):
+            items = found.setdefault(_SPLITS[key], [])
+            items += [one for one in _items_named(Path(path), known) if one not in set(items)]
+        return {name: found[name] for name in _SPLITS.values() if name in found}
+
+    def _split(self, name: str) -> set[str]:
+        splits = self.splits()
+        if name not in splits:
+            raise InvalidArgument(f"split {name!r} is not here{suggest(name, splits)}")
+        return set(splits[name])
+
+    def to_torch(
+        self,
+        label: str = "labels",
+        sources: Sequence[str] | None = None,
+        *,
+        transform: Callable[[dict[str, Any]], Any] | None = None,
+        **how: Any,
+    ) -> Any:
+        """The pairs as a dataset of PyTorch.
+
+        A sample has ``image`` (the sources, stacked where all are of one size, else one each by
+        key), ``label``, and what the pair's row says of it.
+
+        Args:
+            label: As for :meth:`pairs`.
+            sources: As for :meth:`pairs`.
+            transform: Applied to each sample.
+            **how: The other arguments of :meth:`pairs`.
+
+        Raises:
+            InvalidArgument: as :meth:`pairs`; or if PyTorch is not installed.
+        """
+        from mlhub_core.products.torch_data import torch_dataset
+
+        return torch_dataset(self.pairs(label, sources, **how), transform)
+
+    def to_torchgeo(
+        self,
+        label: str = "labels",
+        sources: Sequence[str] | None = None,
+        *,
+        transforms: Callable[[dict[str, Any]], Any] | None = None,
+        **how: Any,
+    ) -> Any:
+        """The pairs as a ``NonGeoDataset`` of TorchGeo: samples of ``image`` and ``mask``.
+
+        Args:
+            label: As for :meth:`pairs`.
+            sources: As for :meth:`pairs`.
+            transforms: Applied to each sample.
+            **how: The other arguments of :meth:`pairs`.
+
+        Raises:
+            InvalidArgument: as :meth:`pairs`; or if TorchGeo is not installed.
+        """
+        from mlhub_core.products.torch_data import torchgeo_dataset
+
+        return torchgeo_dataset(self.pairs(label, sources, **how), transforms)
+
+
+def _no_rows(pq: Any, index: Path) -> Any:
+    schema = pq.read_schema(index)
+    return schema.empty_table().select(list(_COLUMNS)).to_pandas()
+
+
+def _items_named(path: Path, known: set[str]) -> list[str]:
+    """The items that a split's file names, wherever in it: rows of ids, or paths that have them."""
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
+    words = text.replace("[", " ").replace("]", " ").replace('"', " ")
+    found: dict[str, None] = {}
+    for row in csv.reader(words.splitlines()):
+        for cell in row:
+            for word in cell.replace(":", " ").split():
+                for name in (word, *reversed(word.split("/"))):
+                    for ending in ("", *_ENDINGS):
+                        if name.endswith(ending) and name.removesuffix(ending) in known:
+                            found[name.removesuffix(ending)] = None
+    return list(found)
