@@ -17,7 +17,7 @@ from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import digest_file
 from mlhub_core.paths import PRODUCTS_NAME, UNARCHIVED_NAME, DownloadPaths
-from mlhub_core.products.result import LocalStac
+from mlhub_core.products.current import LocalStac
 from mlhub_core.runner import InProcess, Runner
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
 from mlhub_core.settings import RunSettings

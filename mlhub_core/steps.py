@@ -13,7 +13,7 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index import build
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.products.result import LocalStac
+from mlhub_core.products.current import LocalStac, current_stac, digest
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.partition import Partition
@@ -226,9 +226,11 @@ def write_stac(
     Returns:
         None where no catalog is here to write it from.
     """
+    merge_journals(paths.ledger_dir)
+    if current := current_stac(paths, digest(paths)):
+        return current
     from mlhub_core.products.local_stac import catalog_here, write_local_stac
 
-    merge_journals(paths.ledger_dir)
     catalog = catalog or catalog_here(paths, run.stop)
     if catalog is None:
         log.warning(

@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from mlhub_core import steps
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.products.result import LocalStac
+from mlhub_core.products.current import LocalStac
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog
 from tasks.runtime import run_hooks

@@ -6,18 +6,16 @@ files in whatever order items come, and memory stays the same whatever their num
 
 from __future__ import annotations
 
-import hashlib
-import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from mlhub_core.exceptions import StorageError
 from mlhub_core.paths import DownloadPaths, collection_name
+from mlhub_core.products.current import is_here
 from mlhub_core.threads import StopFlag
-from mlhub_core.transfer.ledger import Entry, LedgerReader, State, entries
+from mlhub_core.transfer.ledger import LedgerReader
 from mlhub_core.transfer.names import index_batches
 
 _COLUMNS = (
@@ -62,35 +60,6 @@ class LocalAsset(NamedTuple):
     checksum: str | None
 
 
-def digest(paths: DownloadPaths) -> str:
-    """What tells one state of what is here from the next, wherever it is moved.
-
-    Raises:
-        StorageError: if one cannot be read.
-    """
-    found = hashlib.sha256()
-    try:
-        with paths.index.open("rb") as file:
-            found.update(hashlib.file_digest(file, "sha256").digest())
-    except OSError as error:
-        raise StorageError(f"Cannot read {paths.index}: {error.strerror or error}.") from error
-    for entry in entries(paths.ledger_dir):
-        if not _is_here(str(paths.asset_dir), entry):
-            continue
-        text = f"{entry.path}\n{entry.size}\n{entry.sha256}\n"
-        found.update(text.encode("utf-8", "surrogatepass"))
-    return found.hexdigest()
-
-
-def _is_here(root: str, entry: Entry) -> bool:
-    """Whether a file is where the ledger says, and whole as far as its length tells."""
-    if entry.state is State.DAMAGED:
-        return False
-    with suppress(OSError, ValueError):
-        return os.stat(f"{root}/{entry.path}").st_size == entry.size
-    return False
-
-
 class Holdings:
     """The assets that are here, by the document and the id of their item.
 
@@ -130,7 +99,7 @@ class Holdings:
             for columns in index_batches(paths.index, _COLUMNS, stop, _ROWS):
                 rows = list(zip(*columns, strict=True))
                 known = ledger.find(sorted({row[4] for row in rows}))
-                here = {path: entry for path, entry in known.items() if _is_here(self._root, entry)}
+                here = {path: entry for path, entry in known.items() if is_here(self._root, entry)}
                 self._table.execute("BEGIN")
                 self._table.executemany(
                     f"INSERT INTO assets VALUES ({','.join('?' * 11)})",

@@ -27,11 +27,11 @@ from mlhub_core.paths import (
     encode_first,
     item_name,
 )
+from mlhub_core.products.current import LocalStac, current_stac, digest
 from mlhub_core.products.holdings import (
     Holdings,
     LocalAsset,
     collection_directory,
-    digest,
     item_directory,
 )
 from mlhub_core.products.items_table import ItemsTable
@@ -49,7 +49,6 @@ from mlhub_core.products.local_items import (
     outside,
     relative,
 )
-from mlhub_core.products.result import LocalStac
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import source_of
@@ -66,8 +65,6 @@ STAC_DIRECTORY = "stac"
 TABLE_NAME = "items.parquet"
 PARQUET_TYPE = "application/vnd.apache.parquet"
 
-_VERSION = 1
-"""Raised when the same download gives another local STAC: older ones are then written anew."""
 _TELL_EVERY = 500
 _PART, _OLD, _HOLDINGS = "stac.part", "stac.old", "stac.sqlite"
 _TABLE_PART = "items.parquet.part"
@@ -105,12 +102,9 @@ def write_local_stac(
     with storage_errors(f"write {target}"):
         if old.exists() and not target.exists():
             old.rename(target)  # a kill came between the two renames
-        found = f"{_VERSION} {digest(paths)}"
-        there = (target / "catalog.json").is_file() and (paths.asset_dir / table).is_file()
-        if state.get("digest") == found and there:
-            return LocalStac(
-                target / "catalog.json", state.get("items", 0), state.get("without_time", 0), True
-            )
+        found = digest(paths)
+        if current := current_stac(paths, found):
+            return current
         part = paths.state_dir / _PART
         for left in (part, old):
             shutil.rmtree(left, ignore_errors=True)
