@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlhub_core.index.schema import FACTS_KEY, IDENTITY_KEY, geo_metadata, index_schema
+from mlhub_core.index.schema import FACTS_KEY, IDENTITY_KEY, conform, geo_metadata, index_schema
 
 IMAGES, LABELS = "bigearthnet_v1_source", "bigearthnet_v1_labels"
 WEST, SOUTH, EAST, NORTH = -10, 36, 30, 54
@@ -156,7 +156,6 @@ def _batch(x: Any, y: Any, minutes: Any, number: int) -> pa.RecordBatch:
         "end_datetime": pa.nulls(rows, _MOMENT),
         "file_size": pa.array(np.where(is_label, 400, 29_000 + owner % 1000)),
         "checksum": pa.nulls(rows, pa.string()),
-        "updated": pa.nulls(rows, pa.string()),
         "item_bbox": boxes.take(where),
         "bbox": boxes.take(where),
         "properties": properties.take(twice).take(where),
@@ -165,8 +164,7 @@ def _batch(x: Any, y: Any, minutes: Any, number: int) -> pa.RecordBatch:
         "source_paths": source_paths.take(where),
         "geometry": pa.array(_polygons(box), pa.binary()).take(twice).take(where),
     }
-    schema = index_schema()
-    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+    return conform(pa.RecordBatch.from_pydict(columns), index_schema())
 
 
 def pc_join(one: pa.Array, two: pa.Array, three: pa.Array) -> pa.Array:

@@ -94,6 +94,8 @@ class FilterOptions(Options):
     """Only assets of these media types; image/* stands for all that begin so."""
     role: list[str] | None = Field(default=None, examples=[["data"]])
     """Only assets with one of these roles."""
+    band: list[str] | None = Field(default=None, examples=[["red"]])
+    """Only assets with one of these bands, by name (B04) or common name (red)."""
     where: str | None = Field(default=None, examples=["eo:cloud_cover < 10"])
     """A condition on the properties of items, CQL2 text."""
     sample: int | None = None

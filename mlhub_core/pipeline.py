@@ -241,6 +241,7 @@ def conclude(
         seconds=seconds,
         causes=tuple((cause, host, count) for (cause, host), count in causes.most_common()),
         funnel=plan.funnel if plan else (),
+        licenses=plan.licenses if plan else (),
         without_place=plan.without_place if plan else 0,
         without_time=plan.without_time if plan else 0,
         oddities=sum(reader.oddity_count for reader in readers),

@@ -111,6 +111,7 @@ NULLABLE = [
     "intersects",
     "intersects_sha256",
     "media_type",
+    "band",
     "role",
     "alternate",
     "where",

@@ -368,6 +368,7 @@ class Dataset:
         intersects_with: str = "bbox",
         media_type: str | Iterable[str] | None = None,
         role: str | Iterable[str] | None = None,
+        band: str | Iterable[str] | None = None,
         where: str | None = None,
         sample: int | None = None,
         seed: int = 0,
@@ -403,6 +404,7 @@ class Dataset:
             intersects_with: Test ``intersects`` against the item's ``"bbox"`` or ``"geometry"``.
             media_type: One or several, such as ``"image/tiff"`` or ``"image/*"``.
             role: One or several, such as ``"data"``.
+            band: One or several, by name (``"B04"``) or common name (``"red"``).
             where: A condition on the properties of items, CQL2 text, such as
                 ``"eo:cloud_cover < 10"``.
             sample: So many items, chosen at random, the same ones for the same ``seed``.
@@ -455,6 +457,7 @@ class Dataset:
                 intersects_with=intersects_with,
                 media_type=media_type,
                 role=role,
+                band=band,
                 where=where,
                 sample=sample,
                 seed=seed,

@@ -39,7 +39,7 @@ from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
 
-INDEX_VERSION = 5
+INDEX_VERSION = 6
 """Raised whenever the same archive gives another index: older ones are then built anew."""
 
 _PART_NAME = "index.parquet.part"
@@ -268,7 +268,7 @@ class Build:
             getattr(self._catalog, "outside", None),
         )
         written = _Written(found, self._root)
-        for rows in out.write(finisher):
+        for rows in out.write(finisher, found.licenses):
             written.note(rows)
         out.finish(found.extent, identity(self._catalog), paths_differ=written.own_paths_differ)
         return written

@@ -120,6 +120,7 @@ class Findings:
         clashing_items: Collection, item and claims of those that share a directory.
         collection_claims: What the assets of collections claim, by collection.
         collection_ids: Ids of collections by their directories; of several in one, the last.
+        licenses: Of collections, by id; of those that give one.
         guessed: Directories that were taken for collections.
         files: Hashes of the paths of all files, and of what those beside the root are called there.
         above: Where directories above the root are, by what they are called from there.
@@ -141,6 +142,7 @@ class Findings:
         self.clashing_items: list[tuple[str, str, tuple[Claim, ...]]] = []
         self.collection_claims: dict[str, list[Claim]] = defaultdict(list)
         self.collection_ids: dict[str, str] = {}
+        self.licenses: dict[str, str] = {}
         self.guessed: set[str] = set()
         self.files = array("q")
         self.held_files = array("q")

@@ -101,7 +101,7 @@ def resolve(
     """
     if is_absolute(href):
         return href
-    url = _join(base or self_url, href)
+    url = joined(base or self_url, href)
     if url is not None and base is not None:
         return url
     if href.startswith("//"):
@@ -191,7 +191,8 @@ def _beneath(directory: str, href: str) -> str:
     return "/".join(result)
 
 
-def _join(base: str | None, href: str) -> str | None:
+def joined(base: str | None, href: str) -> str | None:
+    """The URL of an href next to another one; None where that is not known, or none comes of it."""
     if base is None:
         return None
     try:

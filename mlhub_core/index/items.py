@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mlhub_core.index.datetimes import interval, microseconds
+from mlhub_core.index.details import Band, bands_of, details_of
 from mlhub_core.index.hrefs import (
     Relative,
     is_absolute,
+    joined,
     linked_directory,
     linked_id,
     linked_items,
@@ -18,7 +20,7 @@ from mlhub_core.index.hrefs import (
 )
 from mlhub_core.index.places import Bounds, Shape, covering, read_place
 from mlhub_core.index.save_paths import stem_of, suffix_of
-from mlhub_core.sources.documents import JsonObject, as_json
+from mlhub_core.sources.documents import JsonObject, as_json, self_url
 
 Complain = Callable[[str], None]
 """Takes a few words about what is wrong."""
@@ -43,6 +45,10 @@ class Asset(NamedTuple):
         updated: Its own ``updated``.
         alternates: Where else it is, see :func:`read_assets`.
         name: The file name that it wants.
+        title: Its title.
+        description: What it is, in words.
+        bands: Its bands that have names.
+        details: Other members that are of use, as JSON text.
     """
 
     key: str
@@ -54,6 +60,10 @@ class Asset(NamedTuple):
     updated: str | None
     alternates: str | None
     name: str
+    title: str | None = None
+    description: str | None = None
+    bands: list[Band] | None = None
+    details: str | None = None
 
     @property
     def identity(self) -> str:
@@ -79,8 +89,10 @@ class Item(NamedTuple):
         sources: Ids behind its links of ``rel: source``.
         updated: Its ``updated``.
         path: Where its file lies, relative to the root of the catalog.
-        source_paths: What its links of ``rel: source`` point at: paths of items, or how a STAC API
-            calls them.
+        source_paths: What its links of ``rel: source`` point at: paths of items, how a STAC API
+            calls them, and URLs.
+        url: Its URL.
+        license: Its own license, where it has one.
     """
 
     collection_id: str
@@ -97,6 +109,8 @@ class Item(NamedTuple):
     updated: str | None = None
     path: str = ""
     source_paths: tuple[str, ...] = ()
+    url: str | None = None
+    license: str | None = None
 
 
 def read_item(
@@ -120,7 +134,9 @@ def read_item(
     collection_id, collection_directory = _collection_of(item, directory, complain)
     bbox, shape = read_place(item, complain)
     sources = links_of(item, "source")
-    self_url = (base or _self_url(item)) if sources else None
+    own_url = self_url(item)
+    if own_url is None and base is not None and base.endswith(path):
+        own_url = base  # a file of its own
     return Item(
         collection_id,
         collection_directory,
@@ -133,8 +149,22 @@ def read_item(
         [linked_id(href) for href in sources],
         as_told(properties.get("updated")),
         path,
-        tuple(name for href in sources for name in linked_items(href, path, self_url)),
+        tuple(name for href in sources for name in _named(href, path, own_url or base)),
+        own_url,
+        text_of(properties.get("license")),
     )
+
+
+def _named(href: str, path: str, url: str | None) -> list[str]:
+    """What an item behind a link may be called: by path, by a STAC API, by URL."""
+    names = [*linked_items(href, path, url)]
+    found = joined(url, href)
+    return names if found is None else [*names, found]
+
+
+def text_of(value: Any) -> str | None:
+    """A text that says something; whatever else there is says nothing."""
+    return value if isinstance(value, str) and value.strip() else None
 
 
 def read_collection_id(collection: JsonObject, path: str, complain: Complain) -> str:
@@ -162,8 +192,9 @@ def read_assets(
         if assets is not None:
             complain("assets are not an object")
         return []
-    self_url = _self_url(owner)
-    found = []
+    own_url, found = self_url(owner), []
+    properties = owner.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
     for key, asset in assets.items():
         try:
             get, href = asset.get, asset["href"].strip()
@@ -184,16 +215,20 @@ def read_assets(
         found.append(
             Asset(
                 key,
-                href if is_absolute(href) else resolve(href, directory, self_url, base),
+                href if is_absolute(href) else resolve(href, directory, own_url, base),
                 media_type,
                 _roles(key, get("roles"), complain),
                 size,
                 None if checksum is None else as_told(checksum),
                 None if updated is None else as_told(updated),
-                _alternates(key, asset, base or self_url, complain)
+                _alternates(key, asset, base or own_url, complain)
                 if "alternate" in asset
                 else None,
                 stem_of(key) + suffix_of(href, media_type),
+                text_of(get("title")),
+                text_of(get("description")),
+                bands_of(asset, properties),
+                details_of(asset),
             )
         )
     return found
@@ -348,10 +383,6 @@ def links_of(owner: JsonObject, relation: str) -> list[str]:
         return []
     found = [link for link in links if isinstance(link, dict) and link.get("rel") == relation]
     return [link["href"] for link in found if isinstance(link.get("href"), str) and link["href"]]
-
-
-def _self_url(owner: JsonObject) -> str | None:
-    return next((href for href in links_of(owner, "self") if is_absolute(href)), None)
 
 
 def as_told(value: Any) -> str | None:

@@ -13,6 +13,7 @@ from mlhub_core.index.items import (
     read_assets,
     read_collection_id,
     read_item,
+    text_of,
 )
 from mlhub_core.index.rows import ItemBatch
 from mlhub_core.index.save_paths import (
@@ -96,6 +97,8 @@ class Reading:
         collection_id = read_collection_id(collection, path, complain)
         directory = path.rpartition("/")[0]
         findings.collection_ids[directory] = collection_id
+        if (license_ := text_of(collection.get("license"))) is not None:
+            findings.licenses[collection_id] = license_
         assets = read_assets(collection, directory, complain, document.base)
         findings.missing += _lost(collection, assets)
         findings.collections[collection_id].add([asset.key for asset in assets])

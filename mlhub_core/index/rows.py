@@ -23,7 +23,7 @@ from mlhub_core.index.findings import Agreement
 from mlhub_core.index.hrefs import Relative, above_of
 from mlhub_core.index.items import Asset, Item
 from mlhub_core.index.save_paths import Claim, Clashes, claim_of
-from mlhub_core.index.schema import box_array, index_schema, texts_type
+from mlhub_core.index.schema import bands_type, box_array, index_schema, texts_type
 from mlhub_core.paths import COMMON_ASSET_KEYS, encode_first
 
 Order = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -45,6 +45,10 @@ _OF_ASSETS = (
     "checksum",
     "updated",
     "alternates",
+    "title",
+    "description",
+    "bands",
+    "details",
 )
 """Columns of the index that differ between the assets of an item."""
 _MADE_LAST = ("save_path", "common_asset")
@@ -155,6 +159,7 @@ class ItemBatch:
             self._names += names[at : at + step]
             self._offsets.append(len(self._assets))
         self._text += _ITEM_BYTES + shared + _ROW_BYTES * len(assets)
+        self._text += sum(len(one.description or "") + len(one.details or "") for one in assets)
 
     def to_arrow(self) -> pa.RecordBatch:
         """The batch as Arrow."""
@@ -172,6 +177,8 @@ class ItemBatch:
             "properties": pa.array(of["properties"], pa.string()),
             "source_items": pa.array(of["sources"], texts_type()),
             "item_path": pa.array(of["path"], pa.string()),
+            "item_url": pa.array(of["url"], pa.string()),
+            "license": pa.array(of["license"], pa.string()),
             "source_paths": pa.array(of["source_paths"], texts_type()),
             "geometry": pa.array([shape and shape.wkb for shape in of["shape"]], pa.binary()),
             "directory": pa.array(self._directories, pa.string()),
@@ -185,7 +192,8 @@ class ItemBatch:
 
     def _assets_to_arrow(self) -> pa.StructArray:
         columns: list[Sequence[Any]] = [*zip(*self._assets, strict=True)]
-        keys, hrefs, types, roles, sizes, sums, updates, alternates, wanted = columns
+        keys, hrefs, types, roles, sizes, sums, updates, alternates, wanted, *more = columns
+        titles, descriptions, bands, details = more
         relative: list[Relative | None] = [None] * len(hrefs)
         if self.is_waiting:
             relative = [href if isinstance(href, Relative) else None for href in hrefs]
@@ -201,6 +209,10 @@ class ItemBatch:
             pa.array(sums, pa.string()),
             pa.array(updates, pa.string()),
             pa.array(alternates, pa.string()),
+            pa.array(titles, pa.string()),
+            pa.array(descriptions, pa.string()),
+            pa.array(bands, bands_type()),
+            pa.array(details, pa.string()),
             pa.array(self._names, pa.string()),
             pa.array(wanted, pa.string()),
             pa.array([href and href.candidates for href in relative], texts_type()),
@@ -216,12 +228,18 @@ def row_counts(items: pa.RecordBatch) -> Order:
     return counts
 
 
-def expand(items: pa.RecordBatch, order: Order, finisher: Finisher | None = None) -> pa.RecordBatch:
+def expand(
+    items: pa.RecordBatch,
+    order: Order,
+    licenses: Mapping[str, str],
+    finisher: Finisher | None = None,
+) -> pa.RecordBatch:
     """Multiply items out: a row per asset, as it stands in the index.
 
     Args:
         items: Some items.
         order: Which of them, in which order.
+        licenses: Those of collections, for items that have none of their own.
         finisher: Finishes rows that had to wait; None where none did.
     """
     assets = items.column("assets").flatten()
@@ -243,6 +261,7 @@ def expand(items: pa.RecordBatch, order: Order, finisher: Finisher | None = None
     if finisher is not None:
         columns |= finisher.finish(columns)
     columns["updated"] = _both_updated(columns)
+    columns["license"] = _with_licenses(columns, licenses)
     schema = index_schema()
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
@@ -334,6 +353,15 @@ def _both_updated(columns: Mapping[str, Any]) -> Any:
     both = pc.binary_join_element_wise(own, of_item, " ")
     either = pc.coalesce(own, of_item)
     return pc.if_else(pc.fill_null(pc.not_equal(own, of_item), False), both, either)
+
+
+def _with_licenses(columns: Mapping[str, Any], licenses: Mapping[str, str]) -> Any:
+    """The license of each asset: its item's own, else that of its collection."""
+    own = columns["license"]
+    if not licenses:
+        return own
+    which = pc.index_in(columns["collection_id"], pa.array(licenses, pa.string()))
+    return pc.coalesce(own, pa.array(licenses.values(), pa.string()).take(which))
 
 
 def _moments(moments: Sequence[int | None]) -> pa.Array:

@@ -20,7 +20,12 @@ IDENTITY_KEY = "mlhub"
 FACTS_KEY = "mlhub_facts"
 """File metadata of our own: what a query would else have to find out by reading all paths."""
 
-YOUNG_COLUMNS = frozenset({"updated", "alternates", "item_path", "source_paths"})
+YOUNG_COLUMNS = frozenset(
+    {
+        *("updated", "alternates", "item_path", "source_paths"),
+        *("title", "description", "bands", "details", "license", "item_url"),
+    }
+)
 """Columns that indexes of earlier versions lack; they count as empty there."""
 BOX_FIELDS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -46,11 +51,17 @@ def index_schema() -> pa.Schema:
             pa.field("checksum", pa.string()),
             pa.field("updated", pa.string()),
             pa.field("alternates", pa.string()),
+            pa.field("title", pa.string()),
+            pa.field("description", pa.string()),
+            pa.field("bands", bands_type()),
+            pa.field("details", pa.string()),
+            pa.field("license", pa.string()),
             pa.field("item_bbox", box_type()),
             pa.field("bbox", box_type()),
             pa.field("properties", pa.string()),
             pa.field("source_items", texts_type()),
             pa.field("item_path", pa.string()),
+            pa.field("item_url", pa.string()),
             pa.field("source_paths", texts_type()),
             pa.field("geometry", pa.binary()),
         ]
@@ -75,6 +86,13 @@ def conform(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 def texts_type() -> pa.DataType:
     """A list of texts. Its part has the name that Parquet gives it, so that it reads as written."""
     return pa.list_(pa.field("element", pa.string()))
+
+
+@cache
+def bands_type() -> pa.DataType:
+    """A list of bands."""
+    band = pa.struct([pa.field(name, pa.string()) for name in ("name", "common_name")])
+    return pa.list_(pa.field("element", band))
 
 
 @cache

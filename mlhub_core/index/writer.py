@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import ceil
 from pathlib import Path
 from types import TracebackType
@@ -47,7 +47,10 @@ _GROUP_BYTES = 80 * 1024 * 1024
 _ROW_BYTES = 400
 """About what a row takes besides its item's properties and geometry."""
 _WITHOUT_STATISTICS = frozenset(
-    {"item_path", "source_paths", "href", "save_path", "properties", "checksum", "geometry"}
+    {
+        *("item_path", "item_url", "source_paths", "href", "save_path", "properties", "checksum"),
+        *("geometry", "title", "description", "bands", "details"),
+    }
 )
 """Columns that nobody filters by: their statistics would fill the footer."""
 
@@ -255,7 +258,7 @@ class IndexWriter:
         else:
             self._finished.add(items)
 
-    def write(self, finisher: Finisher) -> Iterator[pa.RecordBatch]:
+    def write(self, finisher: Finisher, licenses: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
         """Write all rows: the finished ones along the curve, then the others as they came.
 
         Yields:
@@ -263,10 +266,10 @@ class IndexWriter:
         """
         for items, order in self._finished.in_order():
             for group in _groups(items, order):
-                yield self._write_group(expand(items, group))
+                yield self._write_group(expand(items, group, licenses))
         for items in self._waiting.read():
             for group in _groups(items, np.arange(items.num_rows)):
-                yield self._write_group(expand(items, group, finisher))
+                yield self._write_group(expand(items, group, licenses, finisher))
 
     def _write_group(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         self._writer.write_batch(rows, row_group_size=max(1, rows.num_rows))

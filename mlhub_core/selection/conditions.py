@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     Ask = Callable[[pa.RecordBatch], Mask]
 
 _IDS = ("collection_id", "item_id")
+_MOST_SEEN = 1_000
+_SHOWN = 20
+"""Names of bands in an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,17 @@ def conditions(wanted: AssetFilter, index: IndexReader) -> list[Condition]:
     if wanted.roles:
         asks = partial(_of_role, wanted=wanted.roles)
         found.append(Condition("after the role filter", anything(), asks=asks, columns=("roles",)))
+    if wanted.bands:
+        band = AssetsWithBand(wanted.bands)
+        found.append(
+            Condition(
+                "after the band filter",
+                anything(),
+                asks=band,
+                columns=("bands",),
+                complaint=band.complaint,
+            )
+        )
     if wanted.where:
         from mlhub_core.selection.cql2 import ItemsThatFulfil
 
@@ -270,6 +284,38 @@ def _of_role(rows: pa.RecordBatch, wanted: tuple[str, ...]) -> Mask:
     owners = pc.list_parent_indices(column).filter(hits)
     matches[owners.to_numpy()] = True
     return matches
+
+
+class AssetsWithBand:
+    """Assets one of whose bands is called so, by its name or its common name, in any case.
+
+    Args:
+        wanted: The names.
+    """
+
+    def __init__(self, wanted: Iterable[str]) -> None:
+        self._wanted = pa.array([name.lower() for name in wanted], pa.string())
+        self._seen: set[str] = set()
+
+    def __call__(self, rows: pa.RecordBatch) -> Mask:
+        """Which of some rows."""
+        column = rows.column("bands")
+        matches = np.zeros(rows.num_rows, bool)
+        owners = pc.list_parent_indices(column)
+        for names in column.flatten().flatten():
+            hits = is_true(pc.is_in(pc.utf8_lower(names), value_set=self._wanted))
+            matches[owners.to_numpy()[hits]] = True
+            if len(self._seen) < _MOST_SEEN:
+                self._seen.update(names.unique().drop_null().to_pylist())
+        return matches
+
+    def complaint(self) -> str:
+        """What bands there are, where nothing matched."""
+        if not self._seen:
+            return " No asset that the other filters leave says what bands it has."
+        shown = sorted(self._seen)
+        more = ", …" if len(shown) > _SHOWN else ""
+        return f" Its bands are called {', '.join(shown[:_SHOWN])}{more}."
 
 
 class ItemsInShape:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -72,6 +72,7 @@ class Summary:
         files: How many different files they are.
         weight: What these weigh, for partitions.
         by_collection: Hashes of the items of each collection.
+        licenses: Of each collection, by id: those of the collection or its items.
         moments: First and last ones of some items.
         boxes: Around some items.
     """
@@ -81,6 +82,7 @@ class Summary:
     files: int = 0
     weight: float = 0.0
     by_collection: dict[str, array[int]] = field(default_factory=lambda: defaultdict(_hashes))
+    licenses: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     moments: list[int] = field(default_factory=list)
     boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
 
@@ -122,6 +124,9 @@ class Summary:
         items = first_rows(rows)
         for collection, item in _names(items):
             self.by_collection[collection].append(hash(item))
+        for collection, name in _pairs(items, ["collection_id", "license"]):
+            if name is not None:
+                self.licenses[collection].add(name)
         for name in _MOMENTS:
             edges = pc.min_max(items.column(name).view(pa.int64())).as_py().values()
             self.moments += [edge for edge in edges if edge is not None]
@@ -192,7 +197,8 @@ class Query:
         """Find out what the chosen rows add up to."""
         self.files = self._without_others(self.chosen)
         self.summary = Summary()
-        for places, rows in self._chosen_rows([*IDS, *_EXTENT, "file_size"], self.chosen):
+        columns = [*IDS, *_EXTENT, "file_size", "license"]
+        for places, rows in self._chosen_rows(columns, self.chosen):
             self.summary.add(rows, self.files[places])
 
     def _search(self) -> None:
@@ -373,6 +379,9 @@ class Query:
     def _add_sources(self, keys: dict[str, tuple[str, ...]]) -> None:
         """Add the rows of all items that chosen ones name as their source."""
         is_young = self.index.has("item_path")  # else of an earlier version
+        names = ["item_path"] if is_young else ["item_id"]
+        if self.index.has("item_url"):
+            names.append("item_url")
         named: set[str] = set()
         column = "source_paths" if is_young else "source_items"
         for rows in self.rows([column]):
@@ -380,7 +389,7 @@ class Query:
         if not named:
             return
         is_source = is_any_item() & either(
-            [is_among("item_path" if is_young else "item_id", named), *_by_collection(named)]
+            [*(is_among(name, named) for name in names), *_by_collection(named)]
         )
         found = False
         columns = {"_source": is_source, "_listed": listed(keys)}
@@ -408,6 +417,12 @@ def _items(rows: pa.RecordBatch) -> pa.RecordBatch:
 
 def _names(items: pa.RecordBatch) -> list[tuple[str, str]]:
     return list(zip(*(items.column(name).to_pylist() for name in IDS), strict=True))
+
+
+def _pairs(rows: pa.RecordBatch, names: list[str]) -> set[tuple[Any, ...]]:
+    """The different pairs of values of two columns."""
+    found = pa.Table.from_batches([rows.select(names)]).group_by(names, use_threads=False)
+    return set(zip(*(column.to_pylist() for column in found.aggregate([]).columns), strict=True))
 
 
 def _by_collection(named: set[str]) -> list[pc.Expression]:

@@ -59,6 +59,7 @@ class AssetFilter:
         media_types: What an asset's media type must be one of, lower case without blanks;
             ``image/*`` stands for all that begin so.
         roles: What one of an asset's roles must be among.
+        bands: What one of an asset's bands must be called, by its name or its common name.
         where: A condition on the properties of items, CQL2 text.
         sample: How many items to keep, chosen by ``seed``; None for all.
         seed: Another one chooses other items.
@@ -78,6 +79,7 @@ class AssetFilter:
     seed: int = 0
     limit: int | None = None
     with_sources: bool = False
+    bands: tuple[str, ...] = ()
 
     @classmethod
     def create(
@@ -90,6 +92,7 @@ class AssetFilter:
         intersects_with: str = "bbox",
         media_type: str | Iterable[str] | None = None,
         role: str | Iterable[str] | None = None,
+        band: str | Iterable[str] | None = None,
         where: str | None = None,
         sample: int | None = None,
         seed: int = 0,
@@ -108,6 +111,7 @@ class AssetFilter:
             media_type: One or several, such as ``image/tiff`` or ``image/*``; parameters after a
                 semicolon are compared only where they are given.
             role: One or several, such as ``data``.
+            band: One or several, by name (``B04``) or common name (``red``).
             where: As for :func:`~mlhub_core.selection.cql2.parse_where`.
             sample: How many items, chosen at random, the same ones for the same ``seed``.
             seed: Any whole number.
@@ -138,13 +142,19 @@ class AssetFilter:
             _whole("seed", seed),
             _count("limit", limit),
             bool(with_sources),
+            _words("band", band, "red"),
         )
 
     @property
     def is_everything(self) -> bool:
         """Whether nothing is filtered at all."""
         return not (
-            self.collections or self.media_types or self.roles or self.narrows or self.about_items
+            self.collections
+            or self.media_types
+            or self.roles
+            or self.bands
+            or self.narrows
+            or self.about_items
         )
 
     @property
@@ -177,6 +187,7 @@ class AssetFilter:
         fields = {
             "media_type": list(self.media_types),
             "role": list(self.roles),
+            "band": list(self.bands),
             "where": self.where,
             "sample": self.sample,
             "seed": self.seed if self.sample is not None else None,
@@ -202,6 +213,7 @@ class AssetFilter:
             self.intersects and f"intersects a {json.loads(self.intersects)['type']}",
             self.media_types and f"media type {' or '.join(self.media_types)}",
             self.roles and f"role {' or '.join(self.roles)}",
+            self.bands and f"band {' or '.join(self.bands)}",
             self.where and f"where {self.where}",
             self.sample and f"a sample of {self.sample:,} items, seed {self.seed}",
             self.limit and f"the first {self.limit:,} items",

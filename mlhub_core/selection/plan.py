@@ -42,6 +42,8 @@ class Plan:
         without_place: Items that a spatial filter left out because they have no place.
         without_time: Items that a temporal filter left out because they have no time.
         collections: ``(id, items)`` of each collection that anything is taken of.
+        licenses: ``(id, licenses)`` of each collection that anything is taken of and that, or whose
+            items, have one.
         span: First and last moment of the items, in microseconds since 1970; None without any.
         box: West, south, east, north around the items; None without a place.
         made_from: What tells whether the same would come out again: the index, the filter and
@@ -62,6 +64,7 @@ class Plan:
     without_place: int = 0
     without_time: int = 0
     collections: tuple[tuple[str, int], ...] = ()
+    licenses: tuple[tuple[str, tuple[str, ...]], ...] = ()
     span: tuple[int, int] | None = None
     box: tuple[float, float, float, float] | None = None
     made_from: dict[str, Any] = field(default_factory=dict)
@@ -131,7 +134,12 @@ class Plan:
 
     def extent(self) -> list[str]:
         """Items by collection, time and place."""
-        lines = [f"  {name}: {counted(count, 'item')}" for name, count in self.collections]
+        licenses = dict(self.licenses)
+        lines = [
+            f"  {name}: {counted(count, 'item')}"
+            + (f", license {' or '.join(licenses[name])}" if name in licenses else "")
+            for name, count in self.collections
+        ]
         if self.span:
             lines.append("  from {} to {}".format(*map(moment_text, self.span)))
         if self.box:

@@ -157,6 +157,7 @@ def plan_of(
         without_place=query.lacking("place"),
         without_time=query.lacking("time"),
         collections=summary.collections,
+        licenses=tuple((name, tuple(sorted(of))) for name, of in sorted(summary.licenses.items())),
         span=summary.span,
         box=summary.box,
         **more,

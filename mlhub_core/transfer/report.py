@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 _CAUSES_SHOWN = 10
 _ODD_SHOWN = 5
+_LICENSES_SHOWN = 5
 _WAYS_ROUND = {
     "another size than in the catalog": "if the catalog is wrong, --ignore-file-size takes them",
     "another checksum than expected": "if the catalog is wrong, --ignore-checksum takes them",
@@ -89,6 +90,7 @@ class DownloadReport:
         seconds: From start to end.
         causes: ``(cause, host, assets)`` of the failed, the most frequent first.
         funnel: ``(filter, assets left)``, in order.
+        licenses: ``(collection, licenses)`` of what was asked for, as far as they are given.
         without_place: Items that a spatial filter left out for want of a place.
         without_time: Items that a temporal filter left out for want of a time.
         oddities: What was strange about the catalog, in number.
@@ -119,6 +121,7 @@ class DownloadReport:
     seconds: float = 0.0
     causes: tuple[tuple[str, str, int], ...] = ()
     funnel: tuple[tuple[str, int], ...] = ()
+    licenses: tuple[tuple[str, tuple[str, ...]], ...] = ()
     without_place: int = 0
     without_time: int = 0
     oddities: int = 0
@@ -132,6 +135,8 @@ class DownloadReport:
         lines = [f"{self.title or self.dataset_id}: {self._headline()}", f"In {self.directory}"]
         if self.stac is not None:
             lines.append(f"To open it: {self.stac}")
+        if self.licenses:
+            lines.append(f"License: {self._licenses()}")
         if self.resumed:
             lines.append(f"{self.resumed:,} of the fetched were continued.")
         if self.unchecked:
@@ -155,6 +160,15 @@ class DownloadReport:
         if self.failed:
             lines += self._failures()
         return "\n".join(lines)
+
+    def _licenses(self) -> str:
+        """The licenses; by collection where they differ."""
+        if len({names for _, names in self.licenses}) == 1:
+            return " or ".join(self.licenses[0][1])
+        shown = self.licenses[:_LICENSES_SHOWN]
+        parts = [f"{' or '.join(names)} ({collection})" for collection, names in shown]
+        more = len(self.licenses) - len(shown)
+        return "; ".join([*parts, *([f"and {more} more collections"] if more else [])])
 
     def _failures(self) -> list[str]:
         lines = [f"{self.failed:,} of {self.files:,} assets could not be had:"]

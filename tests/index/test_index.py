@@ -69,6 +69,7 @@ def test_a_row(tmp_path: Path) -> None:
         "checksum": "1220ab",
         "updated": "2021 2022",
         "alternates": None,
+        **dict.fromkeys(("title", "description", "bands", "details", "license", "item_url")),
         "item_bbox": box,
         "bbox": box,
         "properties": '{"datetime":"2021-05-01T10:00:00Z","updated":"2022"}',

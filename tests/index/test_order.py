@@ -43,7 +43,7 @@ def spooled(path: Path, items: list[Item], bucket: int) -> list[dict[str, Any]]:
             rows.clear()
     found: list[dict[str, Any]] = []
     for batch, order in spool.in_order():
-        found += expand(batch, order).to_pylist()
+        found += expand(batch, order, {}).to_pylist()
     spool.close()
     return found
 
