@@ -160,9 +160,9 @@ class Findings:
         self.ignored += 1
         self.first_ignored = self.first_ignored or path
 
-    def lack(self, where: str, what: str) -> None:
-        """Note something that the catalog names and that is not to be had."""
-        self.missing += 1
+    def lack(self, where: str, what: str, count: int = 1) -> None:
+        """Note something that the catalog names and that is not to be had, or several of it."""
+        self.missing += count
         self.remarks.add(where, what)
 
     def link(self, path: str, hrefs: list[str]) -> None:

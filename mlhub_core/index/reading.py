@@ -53,7 +53,7 @@ class Reading:
         path, findings = document.path, self.findings
         findings.file(path, document.beyond)
         if document.problem:
-            findings.lack(path, document.problem)
+            findings.lack(path, document.problem, document.lacks)
         if document.has_more:
             findings.lack(path, "it has assets, and is neither an item nor a collection")
         if not self._objects(document) and document.base is None:

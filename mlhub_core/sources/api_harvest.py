@@ -320,7 +320,9 @@ class Harvest:
         said = f"the API said {self._matched:,} items and gave {self._items:,}"
         log.warning("%s: %s", root, said)
         if self._items < self._matched:
-            self._store.add([Fetched(f"{self._api.root}#matched", None, root, problem=said)])
+            lacks = self._matched - self._items
+            url = f"{self._api.root}#matched"
+            self._store.add([Fetched(url, None, root, problem=said, lacks=lacks)])
 
 
 def _self_url(document: Json, base: str) -> str:

@@ -26,6 +26,7 @@ _MAX_SHAPE = 100_000
 _MAX_SHAPE_IN_URL = 3_000
 _MAX_IDS = 500
 _MAX_IDS_IN_URL = 50
+_MAX_LIST = 100
 
 _BASIC, _ADVANCED = "basic-cql2", "advanced-comparison-operators"
 _SPATIAL = ("basic-spatial-functions", "basic-spatial-operators", "basic-spatial-functions-plus")
@@ -270,12 +271,28 @@ def pushable(
         classes: The last parts of the API's conformance classes.
         known: Names of properties that it can compare; None for any.
     """
+    if _ADVANCED not in classes:
+        node = _basic(node)
     can = _Decider(classes, known)
     if _operation(node) == "and":
         found = [pushable(part, classes, known) for part in _parts(node)]
         parts = [part for part in found if part is not None]
         return {"op": "and", "args": parts} if len(parts) > 1 else next(iter(parts), None)
     return node if can.decides(node) else None
+
+
+def _basic(node: Any) -> Any:
+    """A condition without lists and ranges, which are more than basic CQL2 has."""
+    operation, parts = _operation(node), _parts(node)
+    if operation in ("and", "or", "not"):
+        return {"op": operation, "args": list(map(_basic, parts))}
+    if operation == "between" and len(parts) == 3:
+        ends = zip((">=", "<="), parts[1:], strict=True)
+        return {"op": "and", "args": [{"op": one, "args": [parts[0], end]} for one, end in ends]}
+    if operation == "in" and isinstance(parts[1], list) and 0 < len(parts[1]) <= _MAX_LIST:
+        each = [{"op": "=", "args": [parts[0], one]} for one in parts[1]]
+        return each[0] if len(each) == 1 else {"op": "or", "args": each}
+    return node
 
 
 @dataclass(frozen=True, slots=True)

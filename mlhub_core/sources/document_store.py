@@ -53,7 +53,7 @@ CREATE TABLE IF NOT EXISTS documents (
     number INTEGER PRIMARY KEY, url TEXT NOT NULL UNIQUE, path TEXT NOT NULL,
     harvest INTEGER NOT NULL, state INTEGER NOT NULL, depth INTEGER NOT NULL,
     base TEXT, etag TEXT, modified TEXT, body BLOB, size INTEGER NOT NULL, sha256 BLOB,
-    problem TEXT NOT NULL
+    problem TEXT NOT NULL, lacks INTEGER NOT NULL DEFAULT 1
 );
 CREATE INDEX IF NOT EXISTS wanted ON documents (number) WHERE state = 0;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -66,11 +66,13 @@ ON CONFLICT (url) DO UPDATE SET path = excluded.path, depth = excluded.depth,
 """
 _ADD = """
 INSERT INTO documents
-    (url, path, base, etag, modified, body, size, sha256, problem, state, harvest, depth)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
+    (url, path, base, etag, modified, body, size, sha256, problem, lacks, state, harvest,
+    depth)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
 ON CONFLICT (url) DO UPDATE SET path = excluded.path, base = excluded.base, etag = excluded.etag,
     modified = excluded.modified, body = excluded.body, size = excluded.size,
-    sha256 = excluded.sha256, problem = excluded.problem, state = excluded.state,
+    sha256 = excluded.sha256, problem = excluded.problem, lacks = excluded.lacks,
+    state = excluded.state,
     harvest = excluded.harvest
 """
 _KEEP = "UPDATE documents SET state = 1, harvest = ?, problem = '' WHERE url = ?"
@@ -96,6 +98,7 @@ class Fetched(NamedTuple):
         etag: As the server gave it.
         modified: ``Last-Modified``, likewise.
         problem: Why it cannot be had.
+        lacks: How many documents that stands for.
     """
 
     url: str
@@ -105,6 +108,7 @@ class Fetched(NamedTuple):
     etag: str | None = None
     modified: str | None = None
     problem: str = ""
+    lacks: int = 1
 
 
 class Pending(NamedTuple):
@@ -287,7 +291,7 @@ class DocumentStore:
         self.size += size
         state = _LACKING if document.problem else _HERE
         about = document.url, document.path, document.base, document.etag, document.modified
-        row = (*about, packed, size, digest, document.problem, state, self._harvest)
+        row = (*about, packed, size, digest, document.problem, document.lacks, state, self._harvest)
         connection.execute(_ADD, row)
 
     def _want(
@@ -400,19 +404,20 @@ class StoredCatalog:
         """
         stop = stop or StopFlag()
         read = 0
-        query = "SELECT url, path, base, body, size, problem FROM documents ORDER BY number"
+        query = "SELECT url, path, base, body, size, problem, lacks FROM documents ORDER BY number"
         with _errors(self.path), closing(_connect(self.path)) as connection:
             if _facts(connection).get("sha256") != self.sha256:
                 raise StorageError(
                     f"{self.path} is not as it was when the catalog was read: run the same command "
                     "again."
                 )
-            for url, path, base, body, size, problem in connection.execute(query):
+            for url, path, base, body, size, problem, lacks in connection.execute(query):
                 stop.check()
                 read += size
                 on_read(read)
                 if problem or body is None:
-                    yield Document(path, Kind.FILE, base=base, problem=problem or "not read")
+                    problem = problem or "not read"
+                    yield Document(path, Kind.FILE, base=base, problem=problem, lacks=lacks)
                     continue
                 check_size(url, size, limits)
                 yield parse_document(zlib.decompress(body), path)._replace(base=base)

@@ -53,6 +53,7 @@ class Document(NamedTuple):
         beyond: What it is called from the root, where it lies beside that: a path that leaves the
             catalog, of one that is below it nothing.
         problem: Why it was not read.
+        lacks: How many documents that stands for.
     """
 
     path: str
@@ -62,6 +63,7 @@ class Document(NamedTuple):
     base: str | None = None
     beyond: str = ""
     problem: str = ""
+    lacks: int = 1
 
 
 def parse_document(data: bytes, path: str) -> Document:

@@ -209,6 +209,7 @@ def test_how_many_there_are(
     api.matched = lambda count: said
     assert download(api) == 0
     assert (f"said {said} items and gave 7" in caplog.text) is (said in (9, 5))
+    assert ("2 items, collections or assets that the catalog names" in caplog.text) is (said == 9)
     assert images() == CONTENT
     assert download(api, "--strict") == status
 
