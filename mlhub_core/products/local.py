@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +19,7 @@ from mlhub_core.workspace import existing_download
 
 if TYPE_CHECKING:
     import geopandas
+    import pystac
 
 _SPLITS = {"train_split": "train", "validation_split": "validation", "test_split": "test"}
 _ENDINGS = (".json", ".geojson", ".tif", ".tiff")
@@ -89,6 +90,28 @@ class LocalDataset:
                 f"{self.directory} has no local STAC: `mlhub stac {self.directory}` writes it."
             )
         return place
+
+    def stac_items(self, collection: str | None = None) -> Iterator[pystac.Item]:
+        """The items of the local STAC, with absolute paths to their files.
+
+        That is how tools that know nothing of where an item lies take them, such as stackstac.
+
+        Args:
+            collection: Only those of this collection.
+
+        Raises:
+            InvalidArgument: if there is no local STAC, or no such collection in it.
+        """
+        import pystac
+
+        root = pystac.Catalog.from_file(str(self.stac))
+        children = {child.id: child for child in root.get_children()}
+        if collection is not None and collection not in children:
+            raise InvalidArgument(
+                f"collection {collection!r} is not in {self.stac}{suggest(collection, children)}"
+            )
+        chosen = children.values() if collection is None else [children[collection]]
+        return (_with_places(item) for one in chosen for item in one.get_items())
 
     @cached_property
     def items(self) -> geopandas.GeoDataFrame:
@@ -254,6 +277,11 @@ class LocalDataset:
         from mlhub_core.products.torch_data import torchgeo_dataset
 
         return torchgeo_dataset(self.pairs(label, sources, **how), transforms)
+
+
+def _with_places(item: pystac.Item) -> pystac.Item:
+    item.make_asset_hrefs_absolute()
+    return item
 
 
 def _no_rows(pq: Any, index: Path) -> Any:

@@ -68,8 +68,9 @@ def _needed(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
+        extra = "torchgeo" if package == "torchgeo" else "torch"
         raise InvalidArgument(
-            f"{package} is not installed: pip install 'mlhub-flows[torch]' brings it."
+            f"{package} is not installed: pip install 'mlhub-flows[{extra}]' brings it."
         ) from error
 
 

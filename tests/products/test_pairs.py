@@ -74,6 +74,11 @@ def test_items_and_assets(opened: LocalDataset, demo: Path) -> None:
     assert all(Path(path).is_relative_to(demo) for path in opened.assets["path"])
     assert opened.keys["demo_crops_source_sentinel_2"][:4] == ["B02", "B03", "B04", "B08"]
     assert opened.stac == demo / "stac" / "catalog.json"
+    imagery = list(opened.stac_items("demo_crops_source_sentinel_2"))
+    assert len(imagery) == 12
+    assert all(Path(one.assets["B04"].href).is_file() for one in imagery)
+    with pytest.raises(InvalidArgument, match="did you mean 'demo_crops_plots'"):
+        opened.stac_items("demo_crops_plot")
     assert repr(opened) == f"<LocalDataset demo_crops in {demo}>"
 
 
