@@ -381,10 +381,15 @@ class Transfers:
         self._multi.add_handle(handle.easy)
 
     def _watch(self, event: int, fd: int, _multi: object, _data: object) -> None:
-        """Take up a socket, or let go of it; its number may stand for another one by now."""
-        with suppress(KeyError):
+        """Take up a socket, or let go of it."""
+        if event not in _EVENTS:
+            with suppress(KeyError):
+                self._selector.unregister(fd)
+            return
+        try:
+            self._selector.register(fd, _EVENTS[event])
+        except KeyError:  # for something else, or its number stood for another one before
             self._selector.unregister(fd)
-        if event in _EVENTS:
             self._selector.register(fd, _EVENTS[event])
 
     def _on_timer(self, milliseconds: int) -> None:

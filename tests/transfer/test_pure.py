@@ -33,7 +33,8 @@ def test_the_last_head_counts() -> None:
         b"Content-MD5: a trailer\r\n",
         b"\r\n",
     ]
-    assert parse_head(lines) == ResponseHead(200, {"etag": "new", "content-length": "5"})
+    fields = {"etag": "new", "content-length": "5"}
+    assert parse_head(lines) == ResponseHead(200, fields, ("/x",))
 
 
 @pytest.mark.parametrize(
