@@ -22,6 +22,7 @@ from mlhub_core.sources.naming import (
     is_url,
     last_name,
     means_api_collection,
+    means_index,
     means_items,
     means_parquet,
 )
@@ -61,6 +62,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "api": Kind("mlhub_core.sources.api:StacApi", means_api_collection),
+    "index": Kind("mlhub_core.sources.index_table:IndexSource", means_index, is_local=True),
     "parquet": Kind("mlhub_core.sources.parquet:ParquetSource", means_parquet, is_local=True),
     "items": Kind("mlhub_core.sources.items:ItemsSource", means_items, is_local=True),
     "archive": Kind(

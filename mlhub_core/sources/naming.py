@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -80,6 +81,24 @@ def means_parquet(text: str) -> bool:
         return _holds_tables(user_path(text))
     except OSError:
         return False
+
+
+def means_index(text: str) -> bool:
+    """Whether a text means an asset index of ours: a Parquet file with its columns."""
+    if is_url(text) or not text.lower().endswith(PARQUET_ENDINGS):
+        return False
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return is_index(pq.read_schema(user_path(text)).names)
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def is_index(columns: Iterable[str]) -> bool:
+    """Whether these are the columns of an asset index."""
+    return {"collection_id", "item_id", "asset_key", "href", "save_path"} <= {*columns}
 
 
 def _holds_tables(path: Path) -> bool:

@@ -22,18 +22,21 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _TIMES = ("datetime", "start_datetime", "end_datetime")
 
 
-def left_in(wanted: Wanted, schema: pa.Schema, box: Box | None) -> pc.Expression | None:
+def left_in(
+    wanted: Wanted, schema: pa.Schema, box: Box | None, collection: str = "collection"
+) -> pc.Expression | None:
     """What rows have to fulfil; None where all are wanted.
 
     Args:
         wanted: What is wanted.
         schema: Of the table.
         box: Around all places that are wanted; None for any place.
+        collection: The column of collections' ids.
     """
     found = [
         condition
         for condition in (
-            _of_collections(wanted.collections, schema),
+            _of_collections(wanted.collections, schema, collection),
             _in_time(wanted.start, wanted.end, schema),
             None if box is None else _touches(box, schema),
         )
@@ -50,10 +53,10 @@ def split(box: Box) -> list[Box]:
     return [(west, south, 180.0, north), (-180.0, south, east, north)]
 
 
-def _of_collections(ids: tuple[str, ...], schema: pa.Schema) -> pc.Expression | None:
-    if not ids or "collection" not in schema.names:
+def _of_collections(ids: tuple[str, ...], schema: pa.Schema, name: str) -> pc.Expression | None:
+    if not ids or name not in schema.names:
         return None
-    column = pc.field("collection")
+    column = pc.field(name)
     return column.cast(pa.string()).isin(pa.array(sorted(ids), pa.string())) | column.is_null()
 
 

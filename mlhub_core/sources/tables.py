@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 
@@ -36,7 +37,7 @@ from mlhub_core.sources.stac_rows import items_of, missing_columns
 from mlhub_core.threads import StopFlag
 
 HOW = "name a file of stac-geoparquet, or a directory of such files"
-_METADATA_KEY = b"stac-geoparquet"
+_METADATA_KEY = "stac-geoparquet"
 _BATCH_ROWS = 1_000
 _READ_BYTES = 1 << 20
 _FROM_DISK = {"use_buffered_stream": True, "buffer_size": _READ_BYTES, "pre_buffer": False}
@@ -60,6 +61,8 @@ class Table:
         InvalidArgument: if it is no such file.
     """
 
+    collection_column = "collection"
+
     def __init__(
         self,
         file: Path | RangedFile,
@@ -79,11 +82,32 @@ class Table:
                 pafs.LocalFileSystem() if is_here else None,
             )
             self._schema = self._fragment.physical_schema
-        missing = missing_columns(self._schema.names)
+        self.check(shown, self.names)
+
+    def check(self, shown: str, names: list[str]) -> None:
+        """Check that it is what it is read as.
+
+        Args:
+            shown: What it is called in errors.
+            names: Those of its columns.
+
+        Raises:
+            InvalidArgument: if it is not.
+        """
+        missing = missing_columns(names)
         if missing:
             raise InvalidArgument(
                 f"{shown} is no stac-geoparquet: it has no column {', '.join(missing)}; {HOW}."
             )
+
+    @property
+    def names(self) -> list[str]:
+        """Those of its columns."""
+        return list(self._schema.names)
+
+    def noted(self, key: str) -> Any:
+        """What its metadata hold under a key, as JSON; None where that is nothing."""
+        return _json((self._schema.metadata or {}).get(key.encode()))
 
     @classmethod
     def of(cls, file: Path, root: Path) -> Table:
@@ -100,7 +124,7 @@ class Table:
     @property
     def collections(self) -> list[JsonObject]:
         """The collections of its items, as far as it has them."""
-        noted = _json((self._schema.metadata or {}).get(_METADATA_KEY))
+        noted = self.noted(_METADATA_KEY)
         found = noted.get("collections") if isinstance(noted, dict) else None
         listed = list(found.values()) if isinstance(found, dict) else found
         listed = listed if isinstance(listed, list) else []
@@ -108,18 +132,27 @@ class Table:
             listed = [*listed, noted["collection"]]
         return [one for one in listed if isinstance(one, dict) and isinstance(one.get("id"), str)]
 
-    def batches(self, wanted: Wanted) -> Iterator[pa.RecordBatch]:
-        """Its rows but for those that may be left out, a batch at a time."""
+    def left_in(self, wanted: Wanted) -> pc.Expression | None:
+        """What rows have to fulfil; None where all are wanted."""
+        return left_in(wanted, self._schema, box_around(wanted), self.collection_column)
+
+    def batches(self, wanted: Wanted, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Its rows but for those that may be left out, a batch at a time.
+
+        Args:
+            wanted: What may be left out.
+            columns: Which columns; all unless given.
+        """
         collection = self._of_directories.get("collection")
         if wanted.collections and collection and collection not in wanted.collections:
             return
-        where = left_in(wanted, self._schema, box_around(wanted))
+        where = self.left_in(wanted)
         groups = self._fragment.split_by_row_group(where)
         for number, group in enumerate(groups, 1):
             if where is not None and not self._has_rows(group, where):
                 continue
             self._hold(group)
-            for rows in self._scan(group, filter=where):
+            for rows in self._scan(group, filter=where, columns=columns):
                 if rows.num_rows:
                     yield rows
             self.share_read = number / len(groups)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from mlhub_core import index_source
 from mlhub_core.cli import main
 from tests.acceptance.kit import collection, item, tar_gz
 from tests.faultserver import FaultServer
@@ -25,8 +26,8 @@ from tests.stacserver import StacServer
 
 Json = dict[str, Any]
 COUNT = 24
-_OF_THE_FORM = {"item_path", "source_paths"}
-"""Columns that say where in its source an item lay."""
+_OF_THE_FORM = {"item_path", "source_paths", "license"}
+"""Columns that say where in its source an item lay, and what only its collection knows."""
 _TIMES = ("datetime", "start_datetime", "end_datetime")
 
 
@@ -190,6 +191,11 @@ class Forms:
         self._server.put("/found/made.parquet", Path("made.parquet").read_bytes())
         return Offered(self._server.url("/found/made.parquet"))
 
+    def index(self) -> Offered:
+        source = self.tar_gz().source
+        index_source(source, "given/index.parquet", dataset_id="made")
+        return Offered("given/index.parquet")
+
     def parts(self) -> Offered:
         for of in ("north", "south"):
             own = [one for one in self.items if one["collection"] == of]
@@ -216,6 +222,9 @@ def write_table(items: list[Json], path: Path, *, without: str = "") -> None:
 FORMS: dict[str, Callable[[Forms], Offered]] = {
     name: value for name, value in vars(Forms).items() if not name.startswith("_")
 }
+
+
+PARTS = ["tar_gz", "static", "api", "ndjson", "index", "parquet_by_url", "parts"]
 
 
 @pytest.fixture
@@ -284,12 +293,22 @@ def test_the_same_rows_and_files(form: str, offered: Any, first: dict[str, Any])
     assert files() == first.setdefault("files", files())
 
 
-@pytest.mark.parametrize("form", ["tar_gz", "static", "api", "ndjson", "parquet_by_url", "parts"])
+@pytest.mark.parametrize(
+    "form", ["tar_gz", "static", "api", "ndjson", "index", "parquet_by_url", "parts"]
+)
 def test_a_part_is_the_same_part(form: str, offered: Any) -> None:
     forms = offered(COUNT)
     part = ["--bbox", "178,10,-178,11", "--datetime", "2020-06-04"]
     assert have(form, forms, *part) == 0
     assert set(files()) == {"_common/documentation.pdf", "south/i3/image.tif"}
+
+
+@pytest.mark.parametrize("form", [form for form in PARTS if form != "api"])
+def test_sources_of_labels_are_found(form: str, offered: Any) -> None:
+    forms = offered(COUNT)
+    assert have(form, forms, "--bbox", "5.3,10,5.4,11", "--with-sources") == 0
+    images = {name for name in files() if name.endswith("image.tif")}
+    assert images == {"south/i5/image.tif", "north/i4/image.tif"}
 
 
 @pytest.mark.slow
