@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from inspect import signature
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from prefect import Task, get_run_logger, runtime
+from prefect import get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
@@ -21,7 +21,6 @@ from flows.directories import lasting
 from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
 from flows.partitions import download_partitions
 from flows.side_by_side import results_of, side_by_side
-from mlhub_core import steps
 from mlhub_core.cli.hub import demo_hub
 from mlhub_core.exceptions import Interrupted
 from mlhub_core.if_exists import DownloadIfExistsOpts
@@ -35,33 +34,12 @@ from mlhub_core.steps import Run
 from mlhub_core.sync.changes import Changes, SyncReport
 from mlhub_core.transfer.report import DownloadReport, PartitionResult
 from tasks.access import Access
-from tasks.check_catalog import check_catalog
-from tasks.compare_indexes import compare_indexes
-from tasks.fetch_catalog import fetch_catalog
-from tasks.fetch_metadata import fetch_metadata
-from tasks.filter_assets import filter_assets
-from tasks.index_assets import index_assets
-from tasks.prune_files import prune_files
 from tasks.runtime import new_run
-from tasks.unarchive import unarchive
-from tasks.write_stac import write_stac
+from tasks.steps import task_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R", DownloadReport, SyncReport)
-
-_TASKS: dict[Any, Task[..., Any]] = {
-    steps.fetch_metadata: fetch_metadata,
-    steps.check_catalog: check_catalog,
-    steps.fetch_catalog: fetch_catalog,
-    steps.unarchive: unarchive,
-    steps.index_assets: index_assets,
-    steps.compare_indexes: compare_indexes,
-    steps.filter_assets: filter_assets,
-    steps.prune_files: prune_files,
-    steps.write_stac: write_stac,
-}
-"""The task of each step; that of a partition is run by :mod:`flows.partitions`."""
 
 
 class TaskRunner:
@@ -71,7 +49,7 @@ class TaskRunner:
         self, step: Callable[Concatenate[Run, P], T], /, *values: P.args, **named: P.kwargs
     ) -> T:
         """Run a step as a task, and wait for it."""
-        task: Any = _TASKS[step]
+        task: Any = task_of(step)
         found: T = task(*values, **named)
         return found
 
@@ -80,7 +58,9 @@ class TaskRunner:
         with side_by_side(len(calls)) as threads:
             return results_of(
                 [
-                    threads.submit(_TASKS[step], signature(_TASKS[step].fn).bind(*values).arguments)
+                    threads.submit(
+                        task_of(step), signature(task_of(step).fn).bind(*values).arguments
+                    )
                     for step, values in calls
                 ]
             )
