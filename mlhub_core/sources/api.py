@@ -103,7 +103,7 @@ class StacApi:
         with self._opened(None) as api:
             found = self._collections(api)
             one = found[0] if self.collection_id else {}
-            title = one.get("title") or api.landing.get("title")
+            title = one.get("title") if one else api.landing.get("title")
             return DatasetInfo(
                 self.dataset_id or id_of(api.landing) or str(urlsplit(self.root).hostname),
                 _words(title),

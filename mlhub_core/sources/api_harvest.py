@@ -257,7 +257,9 @@ class Harvest:
         new = self._store.answered - before
         self._empty = self._empty + 1 if not fetched else 0
         self._repeats = self._repeats + 1 if fetched and not new else 0
-        self._on_progress(Progress(Stage.CATALOG, bytes_done=self._store.size))
+        self._on_progress(
+            Progress(Stage.CATALOG, self._items, self._matched, bytes_done=self._store.size)
+        )
         is_last = self._is_first
         if not is_last and (self._repeats >= _MAX_REPEATS or self._empty >= _MAX_EMPTY):
             self._end_circle()

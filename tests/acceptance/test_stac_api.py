@@ -318,6 +318,17 @@ def test_what_is_no_collection(
     assert not Path("out").exists()
 
 
+def test_what_the_url_of_an_api_is(api: StacServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert download(api, path="/search") == 3
+    assert "is one page of several: to have all of them, name" in errors(capsys)[0]
+    assert download(api, path="/collections") == 2
+    assert "has 2 collections" in errors(capsys)[0]
+    assert download(api, "--collection", "pictures", path="/") == 0
+    assert download(api, path="/collections/pictures/items") == 0
+    assert images() == CONTENT
+    assert sorted(path.name for path in Path("out").iterdir()) == ["pictures", "pictures-api"]
+
+
 def test_a_plan_is_of_the_pages_that_its_filters_asked_for(
     api: StacServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
