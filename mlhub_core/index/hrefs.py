@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qs, quote, unquote, urljoin, urlsplit
 
@@ -11,6 +12,8 @@ from mlhub_core.sources.members import BEYOND
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """Two characters at least: one is a drive letter."""
 
+_NEARBY = re.compile(r"(?:\./)?([\w~-][\w.~-]*(?:/[\w~-][\w.~-]*)*)", re.ASCII)
+"""The usual relative hrefs, which need no more than to be put behind their directory."""
 _DECODED = re.compile("[%?#]")
 _API_ITEM = re.compile("/(collections/[^/?#]+/items/[^/?#]+)/?(?:[?#].*)?$")
 """How a STAC API calls an item."""
@@ -196,6 +199,15 @@ def joined(base: str | None, href: str) -> str | None:
     if base is None:
         return None
     try:
-        return urljoin(base, href)
+        nearby = _NEARBY.fullmatch(href)
+        directory = _directory_of(base) if nearby else None
+        return directory + nearby[1] if nearby and directory else urljoin(base, href)
     except ValueError:
         return None
+
+
+@lru_cache(maxsize=16)
+def _directory_of(base: str) -> str | None:
+    """The URL of the directory that a document lies in; None where a URL has none."""
+    found = urljoin(base, ".")
+    return found if found.endswith("/") and "://" in found else None

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+from urllib.parse import urljoin
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mlhub_core.index.hrefs import Relative, linked_directory, linked_id, plain_href, resolve
+from mlhub_core.index.hrefs import (
+    Relative,
+    is_absolute,
+    linked_directory,
+    linked_id,
+    plain_href,
+    resolve,
+)
 
 HERE = "coll/item"
 
@@ -104,3 +113,18 @@ def test_linked_directory() -> None:
     assert linked_directory("../collection.json", HERE) == "coll"
     assert linked_directory("https://x/collection.json", HERE) is None
     assert linked_directory("", HERE) is None
+
+
+_PARTS = st.sampled_from(
+    [".", "..", "a", "b.tif", "", "~c", "-", "x y", "a:b", "%20", "?q=1", "#f"]
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(_PARTS, min_size=1, max_size=4).map("/".join))
+@example("./a/b.tif")
+@example("a")
+def test_what_is_nearby_is_joined_as_all_else_is(href: str) -> None:
+    for base in ("https://x.test/a/i.json", "http://x.test", "http://x.test/a/?q=/b/c"):
+        found = resolve(href, "", None, base)
+        assert found == (urljoin(base, href) if not is_absolute(href) else href)
