@@ -18,7 +18,7 @@ from mlhub_core.net.coding import BadCoding, TooMuch, plain_pieces
 from mlhub_core.net.curl import Hold
 from mlhub_core.net.response import ResponseHead
 from mlhub_core.net.resume import Ask, Asked, Take, Verdict, verdict_on
-from mlhub_core.net.retry import NOT_HTTP, Again, Fault, delay_before
+from mlhub_core.net.retry import NOT_HTTP, Again, Fault, Tries
 from mlhub_core.redact import redact_url, remember
 from mlhub_core.settings import TransferSettings
 
@@ -30,8 +30,6 @@ _LINES = [_ACCEPT, _CODINGS]
 _VALIDATOR = re.compile(r'(W/)?"[\x21\x23-\x7e]*"|[\x20-\x7e]{1,100}')
 """An ETag, weak ones included, or a date: what may be sent back."""
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
-_MOST_HOLDS = 3
-"""Refusals of one document, for each of its attempts, while its host grants others."""
 
 
 class Answer(NamedTuple):
@@ -89,7 +87,6 @@ class DocumentRequest:
         self.host = urlsplit(url).netloc
         self.url = url.replace("//", f"//{login}@", 1) if login else url
         self._url = url
-        self._settings = settings
         self._most = most
         self._done = done
         self._wants = wants
@@ -98,7 +95,7 @@ class DocumentRequest:
         if conditions := _conditions(*validators):
             self._lines, kind = [*_LINES, *conditions], Asked.CHANGED
         self._ask = Ask(kind)
-        self._attempts = self._once = self._held = 0
+        self._tries = Tries(settings)
         self._start()
 
     def _start(self) -> None:
@@ -112,7 +109,7 @@ class DocumentRequest:
 
     def fields(self) -> list[str]:
         """Header lines of the next request."""
-        self._attempts += 1
+        self._tries.begin()
         self._start()
         return self._lines
 
@@ -174,21 +171,17 @@ class DocumentRequest:
     def _refused(self, verdict: Verdict) -> float | Hold | None:
         problem = f"{verdict.cause} {verdict.detail}".strip()
         if verdict.again is Again.WHEN_LET:
-            self._held += 1
-            if self._held < _MOST_HOLDS * self._settings.max_attempts:
-                self._attempts -= 1
+            if self._tries.may_be_held():
                 return Hold(verdict.cause, verdict.wait)
-            self._end(problem=problem)
-            return None
+            return self._again(Again.NEVER, problem)
         return self._again(verdict.again, problem, verdict.wait)
 
     def _again(self, again: Again, problem: str, wait: float | None = None) -> float | None:
-        self._once += again is Again.ONCE
-        if again is Again.NEVER or self._once > 1 or self._attempts >= self._settings.max_attempts:
+        delay = self._tries.again(again, wait)
+        if delay is None:
             self._end(problem=problem)
-            return None
-        delay = delay_before(self._attempts, wait, self._settings)
-        log.debug("%s: %s; again in %.1f s", redact_url(self._url), problem, delay)
+        else:
+            log.debug("%s: %s; again in %.1f s", redact_url(self._url), problem, delay)
         return delay
 
     def _too_long(self) -> None:

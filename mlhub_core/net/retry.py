@@ -25,6 +25,8 @@ _LIMITED_WORDS = re.compile(
 )
 _EPOCH_SECONDS = 1e8
 _EPOCH_MILLISECONDS = 1e11
+_MOST_HOLDS = 3
+"""Refusals of one thing, for each of its tries, while its host grants others."""
 
 
 class Again(Enum):
@@ -195,6 +197,50 @@ TOO_SLOW = Fault("too slow, with no end in sight", again=Again.ONCE)
 """Less came than ``min_speed`` asks for."""
 UNWANTED = Fault("broken off by us")
 """The rest of the body is of no use; why, its exchange says."""
+
+
+class Tries:
+    """The tries at one thing: whether there is to be another, and when.
+
+    Args:
+        settings: How many there may be, and how long to wait between two.
+    """
+
+    def __init__(self, settings: TransferSettings) -> None:
+        self._settings = settings
+        self._count = self._once = self._held = 0
+
+    def begin(self) -> None:
+        """Another request is sent."""
+        self._count += 1
+
+    def forgive(self) -> None:
+        """The last one does not count."""
+        self._count -= 1
+
+    def renew(self) -> None:
+        """It gets on: a long file over a bad line is not given up while it grows."""
+        self._count = min(self._count, 1)
+        self._once = 0
+
+    def again(self, again: Again, wait: float | None = None) -> float | None:
+        """Seconds until the next try, None where there is to be none.
+
+        Args:
+            again: What the last one says of it.
+            wait: Seconds that the host wants to be left alone for, None where it does not say.
+        """
+        self._once += again is Again.ONCE
+        enough = self._count >= self._settings.max_attempts or self._once > 1
+        if again is Again.NEVER or enough:
+            return None
+        return delay_before(self._count, wait, self._settings)
+
+    def may_be_held(self) -> bool:
+        """Whether to ask again when the host lets us, which is no try; not after many refusals."""
+        self._held += 1
+        self.forgive()
+        return self._held < _MOST_HOLDS * self._settings.max_attempts
 
 
 def fault_of(code: int, message: str) -> Fault:

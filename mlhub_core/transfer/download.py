@@ -22,7 +22,7 @@ from mlhub_core.net.coding import decoded_body
 from mlhub_core.net.curl import Hold
 from mlhub_core.net.response import ResponseHead, digests_of, is_chunked, strong_validator
 from mlhub_core.net.resume import ANOTHER_REST, Ask, Asked, Expected, Take, Verdict, verdict_on
-from mlhub_core.net.retry import NOT_HTTP, Again, Fault, delay_before
+from mlhub_core.net.retry import NOT_HTTP, Again, Fault, Tries
 from mlhub_core.selection.partition import Asset
 from mlhub_core.settings import TransferSettings
 from mlhub_core.stores import Store
@@ -38,8 +38,6 @@ _NEVER = sys.maxsize
 _OVERLAP = 4096
 """Bytes of a partial file that are asked for once more, to be compared: a host may say that it
 sends the rest, and send the beginning."""
-_MOST_HOLDS = 3
-"""Refusals of one file, for each of its attempts, while its host grants others."""
 
 
 class How(Enum):
@@ -101,9 +99,9 @@ class AssetDownload:
         self._others = list(others)
         self._failure: Failure | None = None
         """Why it could not be had from where it was asked for first."""
-        self._ask_of(remote)
         self._asset = asset
         self._run = run
+        self._ask_of(remote)
         self._kind = kind
         self._local = local
         self._expected = Expected(
@@ -133,9 +131,7 @@ class AssetDownload:
         self.host = remote.host
         self._client = CLIENTS[remote.url.partition(":")[0].lower()]
         self._signed_anew = False
-        self._attempts = 0
-        self._once = 0
-        self._held = 0
+        self._tries = Tries(self._run.settings)
 
     def _fail(self, failure: Failure) -> bool:
         """Go on with where else it is; or fail, which is the other answer: False."""
@@ -154,7 +150,7 @@ class AssetDownload:
         """Header lines of the next request."""
         self._run.asked(again=self._asked)
         self._asked = True
-        self._attempts += 1
+        self._tries.begin()
         self._verdict = None
         self._status = None
         self._tail = b""
@@ -363,9 +359,7 @@ class AssetDownload:
             self._body.close()
             self._kind = Asked.CONTINUE
             if self._body.size >= self._best + self._run.settings.resume_threshold:
-                # It gets on: a long file over a bad line is not given up while it grows.
-                self._attempts = min(self._attempts, 1)
-                self._once = 0
+                self._tries.renew()
                 self._best = self._body.size
         elif self._body is not None:
             self._start_over()
@@ -374,27 +368,23 @@ class AssetDownload:
     def _refused(self, verdict: Verdict) -> float | Hold | None:
         if verdict.again is Again.NOW_WHOLE:
             self._start_over()
-            self._attempts -= 1
+            self._tries.forgive()
             return 0.0
         if self._status == 403 and self._client.signs and not self._signed_anew:
             self._signed_anew = True
             return 0.0
         failure = Failure(verdict.cause, verdict.detail, self._status, self.host)
         if verdict.again is Again.WHEN_LET:
-            self._held += 1
-            if self._held < _MOST_HOLDS * self._run.settings.max_attempts:
-                self._attempts -= 1
+            if self._tries.may_be_held():
                 return Hold(verdict.cause, verdict.wait)
             return self._try_again(Again.NEVER, failure)
         return self._try_again(verdict.again, failure, verdict.wait)
 
     def _try_again(self, again: Again, failure: Failure, wait: float | None = None) -> float | None:
-        self._once += again is Again.ONCE
-        enough = self._attempts >= self._run.settings.max_attempts or self._once > 1
-        if again is Again.NEVER or enough:
+        delay = self._tries.again(again, wait)
+        if delay is None:
             self._throw_away()
             return 0.0 if self._fail(failure) else None
-        delay = delay_before(self._attempts, wait, self._run.settings)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s: %s; again in %.1f s", self._asset.save_path, failure.cause, delay)
         return delay
