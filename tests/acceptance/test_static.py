@@ -174,6 +174,40 @@ def test_links_that_go_on_for_ever_end_in_one_line(
     assert "more than 5 documents" in capsys.readouterr().err
 
 
+def test_documents_that_are_too_much(server: FaultServer) -> None:
+    publish(server, "a", per=4)
+    large = {**item("a0", {}, "a"), "more": "x" * 10_000}
+    put(server, "/cat/a/a0/a0.json", large)
+    server.put("/cat/a/a1/a1.json", b'{"a":' * 100_000 + b"1" + b"}" * 100_000)
+    server.always("/cat/a/a2/a2.json", Fault(body=b" " * 65536, unframed=True, endless=True))
+    assert main(["download", *words(server, "--max-json-bytes", "5000")]) == 0
+    assert images().keys() == {"a3"}
+    index = json.loads(Path("out/tiny/.mlhub/index.json").read_text())
+    assert index["missing"] == 3
+    assert sum("--max-json-bytes" in text for text in index["oddities"]) == 3
+
+
+def test_a_login_goes_to_its_host_and_is_stored_nowhere(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(server, "a", per=2)
+    with FaultServer() as other:
+        put(other, "/x.json", item("x", {}, "a"))
+        root = json.loads(server.truths(ROOT)[-1])
+        put(server, ROOT, {**root, "links": [*root["links"], link("item", other.url("/x.json"))]})
+        netrc = tmp_path / "netrc"
+        netrc.write_text("machine 127.0.0.1 login me password s3cret-pass-word\n")
+        monkeypatch.setenv("NETRC", str(netrc))
+        words = ["--output-dir", "out", "-q", "--strict"]
+        assert main(["download", server.url(ROOT), *words]) == 0
+        asked = [one for one in server.requests if one.path.endswith(".json")]
+        assert {one.headers.get("authorization", "")[:6] for one in asked} == {"Basic "}
+        assert "authorization" not in other.requests[-1].headers
+    netrc.unlink()
+    for path in Path("out").rglob("*"):
+        assert not path.is_file() or b"s3cret-pass" not in path.read_bytes()
+
+
 def test_redirects_and_codings(server: FaultServer) -> None:
     publish(server, "a", "b")
     server.always("/start", redirect(ROOT))
