@@ -125,13 +125,12 @@ def read_item(
         number: Its place among the items of its file.
         base: The URL of its file; None for that of its self link.
     """
-    directory = path.rpartition("/")[0]
     properties = item.get("properties")
     if not isinstance(properties, dict):
         if properties is not None:
             complain("properties are not an object")
         properties = {}
-    collection_id, collection_directory = _collection_of(item, directory, complain)
+    collection_id, collection_directory = _collection_of(item, path, complain)
     bbox, shape = read_place(item, complain)
     sources = links_of(item, "source")
     own_url = self_url(item)
@@ -291,7 +290,7 @@ def _file_size(key: str, value: Any, complain: Complain) -> int | None:
     return None
 
 
-def _collection_of(item: JsonObject, directory: str, complain: Complain) -> tuple[str, str | None]:
+def _collection_of(item: JsonObject, path: str, complain: Complain) -> tuple[str, str | None]:
     """The item's collection, or the directory that is taken for it.
 
     An item that does not name its collection belongs to the one whose directory its link of
@@ -300,13 +299,16 @@ def _collection_of(item: JsonObject, directory: str, complain: Complain) -> tupl
     named = _scalar(item.get("collection"))
     if named is not None:
         return named, None
+    directory = path.rpartition("/")[0]
     for relation in ("collection", "parent"):
         for href in links_of(item, relation):
             linked = linked_directory(href, directory)
             if linked is not None:
                 complain("names no collection: taken for one of the directory it links to")
                 return linked.rpartition("/")[2] or "uncollected", linked
-    above = directory.rpartition("/")[0] or directory
+    above = directory.rpartition("/")[0]
+    if not above and directory != linked_id(path):  # which would be the item's own
+        above = directory
     complain("names no collection: taken for one of the directory above it")
     return above.rpartition("/")[2] or "uncollected", above
 

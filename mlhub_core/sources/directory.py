@@ -194,8 +194,8 @@ class LocalDirectory:
         """
         found = self.here(stop)
         note_source(paths, SourceSpec(str(self.path), "directory", self.dataset_id))
-        done = Progress(Stage.CATALOG, found.size, found.size, found.size, found.size)
-        on_progress(done)
+        size = found.size
+        on_progress(Progress(Stage.CATALOG, 1, 1, size, size, finished=True))
         return found
 
 
@@ -266,7 +266,7 @@ def _refused(error: OSError) -> None:
 
 def _parsed(root: Path, path: str) -> Document:
     full = root / path
-    if not full.resolve().is_relative_to(root.resolve()):
+    if full.is_symlink() and not full.resolve().is_relative_to(root.resolve()):
         return Document(path, Kind.FILE, problem="a link that leads out of the directory")
     try:
         return parse_document(full.read_bytes(), path)

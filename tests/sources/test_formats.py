@@ -312,3 +312,19 @@ def test_hard_links_and_devices_of_a_tar_go_nowhere(tmp_path: Path) -> None:
     unarchived = open_source(str(path)).acquire(paths).unpack(paths)
     assert unarchived is not None
     assert (unarchived.files, unarchived.oddity_count) == (len(WHOLE), len(kinds))
+
+
+def test_items_that_name_no_collection_are_in_one(tmp_path: Path) -> None:
+    files = {f"i/{name}/{name}.json": item(name, None) for name in "abc"}
+    path = tmp_path / "x.zip"
+    path.write_bytes(zip_bytes(files))
+    found = LocalArchive.of(path).here()
+    index = index_assets(found, DownloadPaths.of("i", tmp_path / "out"))
+    assert index.collections == (("uncollected", 3, 3),)
+    root = {"collection.json": {"type": "Collection", "id": "mine"}}
+    linked = {"rel": "collection", "href": "../collection.json"}
+    files = {f"{name}/{name}.json": item(name, None, links=[linked]) for name in "abc"}
+    path.write_bytes(zip_bytes(files | root))
+    found = LocalArchive.of(path).here()
+    index = index_assets(found, DownloadPaths.of("x", tmp_path / "out"))
+    assert index.collections == (("mine", 3, 3),)
