@@ -8,7 +8,8 @@
     ├── APIKeyNotFound                      no key by any of the five ways
     ├── APIError (HTTPError)                the hub answered with an error; carries the response
     │   ├── AuthenticationError             401 or 403
-    │   └── EntityDoesNotExist              404
+    │   ├── EntityDoesNotExist              404
+    │   └── AnswerTooLarge                  more bytes than are read
     ├── HubUnreachable (ConnectionError)    no answer: refused, unknown host, broken off
     │   └── HubTimeout (Timeout)            no answer in time
     ├── CatalogError                        the catalog archive cannot be used
@@ -42,7 +43,7 @@ from typing import Any
 from mlhub_core.redact import redact, without_secrets
 
 _OF_REQUESTS = (
-    *("APIError", "AuthenticationError", "EntityDoesNotExist", "FetchError"),
+    *("AnswerTooLarge", "APIError", "AuthenticationError", "EntityDoesNotExist", "FetchError"),
     *("HubTimeout", "HubUnreachable"),
 )
 

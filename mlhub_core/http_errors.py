@@ -51,6 +51,10 @@ class EntityDoesNotExist(APIError):
     """The hub knows no dataset, collection, item, model or archive of that name (404)."""
 
 
+class AnswerTooLarge(APIError):
+    """An answer has more bytes than are read of one."""
+
+
 class HubUnreachable(_FromRequest, requests.ConnectionError):
     """The hub gave no usable answer: connection refused or broken off, time-out, unknown host."""
 

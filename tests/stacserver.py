@@ -210,6 +210,8 @@ class StacServer:
 
 
 def _is_wanted(item: Json, given: Json) -> bool:
+    if not isinstance(item, dict) or "properties" not in item:
+        return True
     for name, own in (("collections", item.get("collection")), ("ids", item["id"])):
         listed = given.get(name)
         listed = listed.split(",") if isinstance(listed, str) else listed

@@ -21,6 +21,7 @@ from urllib3.exceptions import InvalidHeader, ReadTimeoutError
 
 from mlhub_core.exceptions import APIKeyNotFound, InvalidArgument
 from mlhub_core.http_errors import (
+    AnswerTooLarge,
     APIError,
     AuthenticationError,
     EntityDoesNotExist,
@@ -361,7 +362,7 @@ class Session(requests.Session):
                 if len(body) > most:
                     if cut:
                         break
-                    raise APIError(
+                    raise AnswerTooLarge(
                         f"{redact(response.url)} answered with more than {most:,} bytes: if you "
                         "trust it, raise ApiSettings.max_json_bytes."
                     )

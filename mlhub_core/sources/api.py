@@ -14,7 +14,8 @@ from itertools import islice
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from mlhub_core.exceptions import EntityDoesNotExist, InvalidArgument
+from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.http_errors import EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.addresses import Gate
 from mlhub_core.paths import DownloadPaths
@@ -185,11 +186,11 @@ class StacApi:
 
 
 def _choose(api: Api) -> str:
-    names = _names(api)
+    names, root = _names(api), redact_url(api.root)
     return (
-        f"{redact_url(api.root)} has {len(names):,} collections: name those that are wanted "
-        f"(--collection ID), or one as {redact_url(api.root)}collections/ID. It has "
-        f"{_listed(names)}."
+        f"{root} has {len(names):,} collections: name those that are wanted (--collection ID), or "
+        f"one as {root}collections/ID, also with --with-sources and --prune, which read all of it. "
+        f"It has {_listed(names)}."
     )
 
 

@@ -8,7 +8,13 @@ from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import quote, urljoin
 
-from mlhub_core.exceptions import APIError, EntityDoesNotExist, HubTimeout, HubUnreachable
+from mlhub_core.http_errors import (
+    AnswerTooLarge,
+    APIError,
+    EntityDoesNotExist,
+    HubTimeout,
+    HubUnreachable,
+)
 from mlhub_core.progress import Progress, ProgressSink, Stage
 from mlhub_core.redact import redact_url
 from mlhub_core.sources.api_pages import Api, Ask, Json, Page, smaller_page
@@ -146,7 +152,7 @@ class Harvest:
                 page = self._api.page(self._ask)
                 self._is_continued = False
                 return page
-            except HubTimeout as error:
+            except (HubTimeout, AnswerTooLarge) as error:
                 self._ask_for_less(error, is_too_much=True)
             except HubUnreachable as error:
                 raise self._stopped(error) from error

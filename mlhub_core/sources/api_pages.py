@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 from pystac_client import Client, ItemSearch
 from pystac_client.conformance import ConformanceClasses
 
-from mlhub_core.exceptions import APIError, EntityDoesNotExist, HubUnreachable, MLHubException
+from mlhub_core.exceptions import MLHubException
+from mlhub_core.http_errors import APIError, EntityDoesNotExist, HubUnreachable
 from mlhub_core.net.addresses import Gate
 from mlhub_core.net.session import one_line
 from mlhub_core.redact import redact

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from pystac_client.stac_api_io import StacApiIO
 
-from mlhub_core.exceptions import (
+from mlhub_core.http_errors import (
     APIError,
     AuthenticationError,
     EntityDoesNotExist,
