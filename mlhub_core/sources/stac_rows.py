@@ -8,14 +8,14 @@ members as JSON text, or a box as a list, which is read too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import date, datetime, time
-from decimal import Decimal
+from collections.abc import Callable, Iterable
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlhub_core.sources.documents import JsonObject
 
@@ -26,6 +26,10 @@ _MEMBERS = (
 """Columns that are members of an item; all others are its properties."""
 _NOT_ITS_OWN = ("properties", "__index_level_0__")
 _JSON_TEXTS = ("bbox", "geometry", "links", "assets", "stac_extensions", "properties")
+_TEXT = (pa.types.is_string, pa.types.is_large_string)
+_BINARY = (pa.types.is_binary, pa.types.is_large_binary)
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+_WRITTEN = (pa.types.is_date, pa.types.is_time)
 _GEOMETRIES = ("geometry", "proj:geometry")
 _SIDES = {
     2: ("xmin", "ymin", "xmax", "ymax"),
@@ -85,31 +89,14 @@ def _box(value: Any) -> Any:
 
 def _values(name: str, column: pa.Array) -> list[Any]:
     """The values of a column, as JSON has them."""
+    column = _plain_array(column)
     kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        column, kind = column.storage, kind.storage_type
-    if name in _GEOMETRIES and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+    if name in _GEOMETRIES and _is_any(kind, _BINARY):
         return geometries(column)
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        column = column.cast(pa.timestamp("us", kind.tz), safe=False)
-    values: list[Any] = column.to_pylist(maps_as_pydicts="lossy")
-    if name in _JSON_TEXTS and _is_text(kind):
-        return [_parsed(value) for value in values]
-    if _is_plain(kind):
-        return values
-    return [_plain(value) for value in values]
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    """Whether values of a type are as JSON has them, without a look at each."""
-    plain = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
-    return any(is_one(kind) for is_one in plain)
+    found = values(column)
+    return (
+        [_parsed(one) for one in found] if name in _JSON_TEXTS and _is_any(kind, _TEXT) else found
+    )
 
 
 def _parsed(text: str | None) -> Any:
@@ -120,29 +107,80 @@ def _parsed(text: str | None) -> Any:
         return text
 
 
-def _plain(value: Any) -> Any:
-    """A value of Arrow as JSON has it, without the fields that are null."""
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items() if one is not None}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    if isinstance(value, datetime):
-        return moment_text(value)
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, bytes):
-        return None  # nothing that JSON could have held
-    return value
+def _plain_array(column: pa.Array) -> pa.Array:
+    """A column without the extensions and dictionaries of its type."""
+    if isinstance(column.type, pa.BaseExtensionType):
+        column = column.storage
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
-def moment_text(moment: datetime) -> str:
-    """A moment as RFC 3339 has it, in UTC, with no more digits than it takes; naive is UTC."""
-    offset = moment.utcoffset()
-    utc = moment.replace(tzinfo=None) - offset if offset else moment.replace(tzinfo=None)
-    text = utc.isoformat()
-    return (text.rstrip("0") if "." in text else text) + "Z"
+def _is_any(kind: pa.DataType, tests: Iterable[Callable[[pa.DataType], bool]]) -> bool:
+    return any(test(kind) for test in tests)
+
+
+def values(column: pa.Array) -> list[Any]:
+    """The values of an array as JSON has them, without the fields of objects that are null.
+
+    Part by part: Arrow's own way makes an object of each scalar, and takes ten times as long.
+    """
+    column = _plain_array(column)
+    kind = column.type
+    if column.null_count == len(column):
+        return [None] * len(column)
+    if pa.types.is_struct(kind):
+        return _objects(column)
+    if _is_any(kind, _LISTS):
+        return _lists(column)
+    if pa.types.is_map(kind):
+        return [one and {str(name): value for name, value in one} for one in column.to_pylist()]
+    if pa.types.is_timestamp(kind):
+        column = _moments(column)
+    elif _is_any(kind, _WRITTEN):
+        column = column.cast(pa.string())
+    elif pa.types.is_decimal(kind):
+        column = column.cast(pa.float64())
+    elif _is_any(kind, _BINARY):
+        return [None] * len(column)  # nothing that JSON could have held
+    if _is_any(column.type, _TEXT) or not column.null_count:
+        found: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
+        return found
+    found = column.to_pylist()
+    return found
+
+
+def _objects(column: pa.StructArray) -> list[Any]:
+    named = zip((field.name for field in column.type), column.flatten(), strict=True)
+    there = [(name, values(part)) for name, part in named if part.null_count < len(part)]
+    names = [name for name, _ in there]
+    rows = zip(*(part for _, part in there), strict=True) if there else repeat((), len(column))
+    found = [
+        {name: value for name, value in zip(names, row, strict=True) if value is not None}
+        for row in rows
+    ]
+    return _where_there(column, found)
+
+
+def _lists(column: pa.Array) -> list[Any]:
+    parts = values(column.flatten())
+    ends = np.cumsum(pc.list_value_length(column).fill_null(0).to_numpy()).tolist()
+    found = [parts[start:end] for start, end in pairwise((0, *ends))]
+    return _where_there(column, found)
+
+
+def _where_there(column: pa.Array, found: list[Any]) -> list[Any]:
+    if not column.null_count:
+        return found
+    valid = column.is_valid().to_numpy(zero_copy_only=False).tolist()
+    return [one if is_there else None for one, is_there in zip(found, valid, strict=True)]
+
+
+def _moments(column: pa.Array) -> pa.Array:
+    """Moments as RFC 3339 has them, in UTC, with no more digits than it takes; naive is UTC."""
+    plain = column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.timestamp("us"))
+    text = pc.replace_substring(plain.cast(pa.string()), " ", "T")
+    short = pc.replace_substring_regex(text, r"\.?0{1,6}$", "", max_replacements=1)
+    has_fraction = pc.match_substring(text, ".")
+    return pc.binary_join_element_wise(pc.if_else(has_fraction, short, text), "Z", "")
 
 
 def geometries(column: pa.Array) -> list[Any]:

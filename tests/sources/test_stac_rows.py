@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import geopandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import open_source
 from mlhub_core.sources.base import SourceSpec, Wanted
 from mlhub_core.sources.documents import Document, Kind
-from mlhub_core.sources.stac_rows import items_of, moment_text
+from mlhub_core.sources.stac_rows import items_of, values
 
 TABLES = Path(__file__).parent / "tables"
 """Written by the tools that their names say, of the items in items.json."""
@@ -154,5 +157,50 @@ def test_geometry_that_is_none() -> None:
 
 def test_moments() -> None:
     east = timezone(timedelta(hours=2))
-    assert moment_text(datetime(2020, 1, 1, 1, tzinfo=east)) == "2019-12-31T23:00:00Z"
-    assert moment_text(datetime(2020, 1, 1, 0, 0, 0, 120_000)) == "2020-01-01T00:00:00.12Z"
+    moments = [
+        datetime(2020, 1, 1, 1, tzinfo=east),
+        datetime(2020, 1, 1, 0, 0, 10, 120_000, tzinfo=UTC),
+        datetime(2020, 1, 10, tzinfo=UTC),
+        None,
+    ]
+    told = ["2019-12-31T23:00:00Z", "2020-01-01T00:00:10.12Z", "2020-01-10T00:00:00Z", None]
+    for unit in ("ms", "us", "ns"):
+        assert values(pa.array(moments, pa.timestamp(unit, "Asia/Tokyo"))) == told
+    assert values(pa.array([1], pa.timestamp("s"))) == ["1970-01-01T00:00:01Z"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.text(max_size=3) | st.lists(st.integers(-9, 9), max_size=2),
+    lambda inner: st.fixed_dictionaries({}, optional={"a": inner, "b": inner}),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.fixed_dictionaries({}, optional={"x": st.lists(JSON), "y": JSON})), st.data())
+def test_values_are_those_of_arrow(rows: list[Any], data: st.DataObject) -> None:
+    try:
+        array = pa.array(rows, from_pandas=False)
+    except pa.ArrowException:
+        return  # of several types
+    start = data.draw(st.integers(0, len(rows)))
+    assert values(array[start:]) == [without_nulls(one) for one in array[start:].to_pylist()]
+
+
+def without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: without_nulls(one) for name, one in value.items() if one is not None}
+    return [without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def test_other_types() -> None:
+    assert values(pa.array([Decimal("1.5"), None])) == [1.5, None]
+    assert values(pa.array([date(2020, 1, 2)])) == ["2020-01-02"]
+    assert values(pa.array([b"x"])) == [None]
+    assert values(pa.array([[1, 2], None], pa.list_(pa.int64(), 2))) == [[1, 2], None]
+    assert values(pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64()))) == [
+        {"a": 1},
+        None,
+    ]
+    assert values(pa.array(["a", None, "a"]).dictionary_encode()) == ["a", None, "a"]
+    assert values(pa.array([{}, {}], pa.struct([]))) == [{}, {}]
