@@ -18,7 +18,7 @@ from mlhub_core.index.hrefs import (
     plain_href,
     resolve,
 )
-from mlhub_core.index.places import Bounds, Shape, covering, read_place
+from mlhub_core.index.places import Bounds, Place, Shape, read_places
 from mlhub_core.index.save_paths import stem_of, suffix_of
 from mlhub_core.sources.documents import JsonObject, as_json, self_url
 
@@ -114,7 +114,12 @@ class Item(NamedTuple):
 
 
 def read_item(
-    item: JsonObject, path: str, complain: Complain, number: int = 0, base: str | None = None
+    item: JsonObject,
+    path: str,
+    complain: Complain,
+    number: int = 0,
+    base: str | None = None,
+    place: Place | None = None,
 ) -> Item:
     """Take from an item what the index keeps, but for its assets.
 
@@ -124,6 +129,7 @@ def read_item(
         complain: Told what is wrong with it.
         number: Its place among the items of its file.
         base: The URL of its file; None for that of its self link.
+        place: Where it lies; None reads that, too.
     """
     properties = item.get("properties")
     if not isinstance(properties, dict):
@@ -131,7 +137,9 @@ def read_item(
             complain("properties are not an object")
         properties = {}
     collection_id, collection_directory = _collection_of(item, path, complain)
-    bbox, shape = read_place(item, complain)
+    place = place or read_places([item])[0]
+    for words in place.told:
+        complain(words)
     sources = links_of(item, "source")
     own_url = self_url(item)
     if own_url is None and base is not None and base.endswith(path):
@@ -141,9 +149,9 @@ def read_item(
         collection_directory,
         _id(item) or _made_up_id(path, number, complain),
         *_times(properties, complain),
-        bbox,
-        covering(bbox, shape),
-        shape,
+        place.bbox,
+        place.cover,
+        place.shape,
         _properties_text(properties, complain),
         [linked_id(href) for href in sources],
         as_told(properties.get("updated")),

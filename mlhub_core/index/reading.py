@@ -15,6 +15,7 @@ from mlhub_core.index.items import (
     read_item,
     text_of,
 )
+from mlhub_core.index.places import Place, read_places
 from mlhub_core.index.rows import ItemBatch
 from mlhub_core.index.save_paths import (
     Claim,
@@ -28,6 +29,9 @@ from mlhub_core.index.save_paths import (
 from mlhub_core.index.writer import IndexWriter
 from mlhub_core.paths import COMMON_ASSET_KEYS, case_key, item_name
 from mlhub_core.sources.documents import Document, JsonObject, Kind
+
+_AT_ONCE = 64
+"""Items whose places are read together; more of them would take memory, and save nothing."""
 
 
 class Reading:
@@ -46,38 +50,64 @@ class Reading:
         self._out = out
         self._finished = ItemBatch()
         self._waiting = ItemBatch(is_waiting=True)
+        self._unplaced: list[tuple[Document, int]] = []
         self.findings = Findings()
 
     def read(self, document: Document) -> None:
         """Read a document."""
         path, findings = document.path, self.findings
+        if document.kind is not Kind.ITEMS or document.problem:
+            self._items()  # what is found out stands in the order of the documents
         findings.file(path, document.beyond)
         if document.problem:
             findings.lack(path, document.problem, document.lacks)
         if document.has_more:
             findings.lack(path, "it has assets, and is neither an item nor a collection")
-        if not self._objects(document) and document.base is None:
-            findings.hold(path)
-        for batch in (self._finished, self._waiting):
-            if batch.is_full:
-                self._flush(batch)
+        if document.kind is Kind.ITEMS and document.objects:
+            for at in range(len(document.objects)):
+                self._unplaced.append((document, at))
+                if len(self._unplaced) == _AT_ONCE:
+                    self._items()
+        else:
+            self._other(document)
+            self._hold(document)
+            self._flush_full()
 
     def finish(self) -> None:
         """Hand on what is left, and note what is known only at the end."""
+        self._items()
         for batch in (self._finished, self._waiting):
             if len(batch):
                 self._flush(batch)
         self.findings.finish()
 
+    def _items(self) -> None:
+        """Read the items that wait for their places."""
+        places = read_places([document.objects[at] for document, at in self._unplaced])
+        for (document, at), place in zip(self._unplaced, places, strict=True):
+            at_home = self._item(document, at, place)
+            if at == 0 and not (at_home and len(document.objects) == 1):
+                self._hold(document)
+            self._flush_full()
+        self._unplaced.clear()
+
+    def _hold(self, document: Document) -> None:
+        """Note a document whose place no asset may take; that of an item alone goes with it."""
+        if document.base is None:
+            self.findings.hold(document.path)
+
+    def _flush_full(self) -> None:
+        for batch in (self._finished, self._waiting):
+            if batch.is_full:
+                self._flush(batch)
+
     def _flush(self, batch: ItemBatch) -> None:
         self._out.add(batch.to_arrow(), is_waiting=batch.is_waiting)
         batch.clear()
 
-    def _objects(self, document: Document) -> bool:
-        """Read what is in a document; True for one item, in the directory of its assets."""
+    def _other(self, document: Document) -> None:
+        """Read what is in a document, but for items."""
         path, findings = document.path, self.findings
-        if document.kind is Kind.ITEMS:
-            return [self._item(document, at) for at in range(len(document.objects))] == [True]
         # Who knows the URLs of documents has followed their links, and says itself what is missing.
         if document.kind in (Kind.COLLECTION, Kind.CATALOG) and document.base is None:
             links = [links_of(document.objects[0], relation) for relation in ("child", "item")]
@@ -89,7 +119,6 @@ class Reading:
             findings.ignore(path)
         elif document.kind is Kind.OTHER and path.lower().endswith(".json"):
             findings.ignore(path)
-        return False
 
     def _collection(self, document: Document) -> None:
         path, findings, collection = document.path, self.findings, document.objects[0]
@@ -106,12 +135,12 @@ class Reading:
         updated = as_told(collection.get("updated"))
         self._waiting.add(collection_id, None, "", assets, [None] * len(assets), updated)
 
-    def _item(self, document: Document, number: int) -> bool:
+    def _item(self, document: Document, number: int, place: Place) -> bool:
         """Read an item; True where its document lies in the directory that its assets go to."""
         raw, path, findings = document.objects[number], document.path, self.findings
         complain = partial(findings.remarks.add, path)
         try:
-            item = read_item(raw, path, complain, number, document.base)
+            item = read_item(raw, path, complain, number, document.base, place)
         except RecursionError:
             findings.lack(path, "it is nested too deeply to be read")
             return False

@@ -14,6 +14,7 @@ from mlhub_core.index.places import (
     InvalidPlace,
     covering,
     parse_bbox,
+    parse_geometries,
     parse_geometry,
 )
 
@@ -144,6 +145,16 @@ def test_nothing_else_comes_out(value: Any) -> None:
             parse(value)
         except InvalidPlace as error:
             assert len(str(error)) < 200  # noqa: PT017
+
+
+@settings(max_examples=settings.default.max_examples // 4)
+@given(st.lists(flat | high | json_values, max_size=6))
+def test_each_of_many_is_what_it_is_alone(values: list[Any]) -> None:
+    def told(found: Any) -> Any:
+        return str(found) if isinstance(found, InvalidPlace) else found
+
+    alone = [told(found) for value in values for found in parse_geometries([value])]
+    assert list(map(told, parse_geometries(values))) == alone
 
 
 @pytest.mark.parametrize(

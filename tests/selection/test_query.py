@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mlhub_core.exceptions import NothingMatches
 from mlhub_core.index.build import index_assets
-from mlhub_core.index.places import read_place
+from mlhub_core.index.places import read_places
 from mlhub_core.selection.filters import AssetFilter, TimeRange, parse_time_range
 from mlhub_core.selection.partition import read_assets
 from mlhub_core.selection.plan import Plan
@@ -158,9 +158,8 @@ ODD = st.fixed_dictionaries({"bbox": BBOXES, "geometry": st.one_of(GEOMETRIES, N
 
 def _means_what_it_says(place: Json) -> bool:
     """Not a geometry that seems to cross the antimeridian, nor a box that contradicts itself."""
-    told: list[str] = []
-    read_place(place, told.append)
-    return set(told) <= {"bbox and geometry have no point in common"}
+    (found,) = read_places([place])
+    return set(found.told) <= {"bbox and geometry have no point in common"}
 
 
 @st.composite
