@@ -35,9 +35,10 @@ COMMON_ASSET_KEYS = frozenset(
 )
 """Keys whose file usually is one and the same for a whole dataset."""
 
-_OURS = frozenset({STATE_DIRECTORY, INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME})
+OUR_NAMES = frozenset({STATE_DIRECTORY, INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME})
+"""What is ours at the top of the dataset's directory."""
 _OUR_STEM = INDEX_NAME.rpartition(".")[0] + "."
-_RESERVED_IN_DATASET = _OURS | {COMMON_DIRECTORY, "catalog.json"}
+_RESERVED_IN_DATASET = OUR_NAMES | {COMMON_DIRECTORY, "catalog.json"}
 _RESERVED_IN_COLLECTION = frozenset({COMMON_DIRECTORY, "collection.json"})
 
 _MAX_NAME_BYTES = 200
@@ -199,7 +200,7 @@ def case_key(name: str) -> str:
 def is_ours(name: str) -> bool:
     """Whether a name in the dataset's directory is that of our state, in whatever case."""
     folded = case_key(name)
-    return folded in _OURS or folded.startswith(_OUR_STEM)
+    return folded in OUR_NAMES or folded.startswith(_OUR_STEM)
 
 
 def encode_case(name: str) -> str:

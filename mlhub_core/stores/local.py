@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlhub_core.exceptions import StorageError, storage_error, storage_errors
-from mlhub_core.paths import ASSET_DB_NAME, ERR_REPORT_NAME, INDEX_NAME, STATE_DIRECTORY
+from mlhub_core.paths import OUR_NAMES, STATE_DIRECTORY
 
 _REMEMBERED = 5_000
 """Directories known to exist, before the memory of them is dropped: files of one directory come one
 after the other, as a rule."""
-_OURS = frozenset({STATE_DIRECTORY, INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME})
 _DEEP = 16
 """Levels of directories from which on a directory is listed at once: each that is read bit by bit
 holds a descriptor, of which there are not many."""
@@ -183,7 +182,7 @@ class LocalStore:
         ):
             for entry in found if depth < _DEEP else list(found):
                 path = directory + entry.name
-                if path in _OURS:
+                if path in OUR_NAMES:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     yield from self._walk(path + "/", depth + 1)
