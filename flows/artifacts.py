@@ -1,4 +1,4 @@
-"""Puts what a run shows of itself into Prefect artifacts: progress, summary, failures, picture.
+"""Puts what a run shows of itself into Prefect artifacts: progress, summary, tables, picture.
 
 What they say is made in :mod:`mlhub_core.reports`; here they are sent. A dashboard is worth no
 download: whatever goes wrong here is a warning in the log.
@@ -30,6 +30,7 @@ from mlhub_core.reports.summary import failure_rows, plain, summary_markdown
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan, counted
 from mlhub_core.sources.base import DatasetInfo
+from mlhub_core.sync.changes import Changes, first_changes
 from mlhub_core.transfer.report import DownloadReport
 from tasks.runtime import run_hooks
 
@@ -37,6 +38,8 @@ _EVERY_SECONDS = 3.0
 """Between two updates of the progress."""
 _KEY = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
 _LONGEST_KEY = 60
+_CHANGES = 100
+"""Rows of the table of what a new catalog changed."""
 
 
 def artifact_key(dataset: str, what: str) -> str:
@@ -96,6 +99,25 @@ def show_report(
                 send("table", "failures", failure_rows(report), text)
     except API_ERRORS as error:
         warn("The dashboard does not show all of what the run came to", error)
+
+
+def show_changes(dataset: str, changes: Changes) -> None:
+    """Show what a new catalog changed: the counts, and the first of the assets.
+
+    Args:
+        dataset: Id of the dataset.
+        changes: What changed.
+    """
+    text = f"**{changes}**, of {changes.assets:,} assets now in the catalog."
+    if changes.added + changes.changed + changes.removed > _CHANGES:
+        text += f" These are the first {_CHANGES}; all of them are listed in `{changes.table}`."
+    try:
+        with brief_client() as client:
+            _Sender(client, dataset)(
+                "table", "changes", first_changes(changes.table, _CHANGES), text
+            )
+    except (*API_ERRORS, MLHubException) as error:
+        warn("The dashboard does not show what the catalog changed", error)
 
 
 def _picture(info: DatasetInfo, index: AssetIndex, plan: Plan) -> str | None:

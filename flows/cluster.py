@@ -18,8 +18,7 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.redact import redact
 from mlhub_core.settings import RunSettings, TransferSettings
 from mlhub_core.transfer.workers import share
-from tasks.remote_progress import heard, topic_of
-from tasks.remote_stop import stop_all_in
+from tasks.remote import heard, stop_all_in, topic_of
 from tasks.runtime import run_hooks
 
 _STOP_SECONDS = 60.0

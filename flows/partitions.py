@@ -1,18 +1,20 @@
-"""The partitions of a plan, as task runs: on threads of this process, or on a Dask cluster.
+"""Task runs side by side: on threads of this process, or partitions on a Dask cluster.
 
 The threads fetch themselves, or wait for a process of their own each, where that pays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import unmapped
 
 from flows.host_limits import taking_turns
-from flows.side_by_side import results_of, side_by_side
+from mlhub_core.exceptions import Interrupted
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.partition import Partition
@@ -20,7 +22,9 @@ from mlhub_core.settings import RunSettings, TransferSettings
 from mlhub_core.transfer.report import PartitionResult
 from mlhub_core.transfer.workers import processes_for, share
 from tasks.download_partition import download_partition
-from tasks.runtime import announce
+from tasks.runtime import announce, run_hooks
+
+T = TypeVar("T")
 
 
 def download_partitions(
@@ -72,3 +76,34 @@ def _runner(
     apart = processes > 1
     with side_by_side(processes if apart else settings.workers) as threads:
         yield threads, share(settings.transfer, processes), apart
+
+
+@contextmanager
+def side_by_side(workers: int) -> Iterator[ThreadPoolTaskRunner[Any]]:
+    """A task runner for the length of the block.
+
+    Leaving it waits for its tasks. When it is left by an exception, the stop flag is set first, or
+    the wait would be as long as the tasks are.
+    """
+    with ThreadPoolTaskRunner[Any](max_workers=workers) as runner, run_hooks():
+        yield runner
+
+
+def results_of(futures: Iterable[PrefectFuture[T]]) -> tuple[T, ...]:
+    """Wait for all of them and return their results.
+
+    A task that fails stops its siblings, which then end as interrupted. The failure is what people
+    want to hear of.
+
+    Raises:
+        BaseException: what the first of them raised that was not just stopped by another.
+    """
+    listed = list(futures)
+    outcomes = [future.result(raise_on_failure=False) for future in listed]
+    errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    for error in errors:
+        if not isinstance(error, Interrupted):
+            raise error
+    if errors:
+        raise errors[0]
+    return tuple(outcomes)

@@ -8,19 +8,17 @@ from contextlib import contextmanager, nullcontext
 from inspect import signature
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from prefect import get_run_logger, runtime
+from prefect import get_run_logger, runtime, tags
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.states import Cancelled, Completed
 
-from flows.api_client import one_client
-from flows.artifacts import progress_artifact, show_report
+from flows.api_client import API_ERRORS, brief_client, one_client, warn
+from flows.artifacts import progress_artifact, show_changes, show_report
 from flows.cancelling import stopping_when_cancelled
-from flows.changes_artifact import show_changes
-from flows.dataset_tags import tagged
 from flows.directories import lasting
 from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
-from flows.partitions import download_partitions
-from flows.side_by_side import results_of, side_by_side
+from flows.partitions import download_partitions, results_of, side_by_side
 from mlhub_core.cli.hub import demo_hub
 from mlhub_core.exceptions import Interrupted
 from mlhub_core.if_exists import DownloadIfExistsOpts
@@ -95,6 +93,33 @@ class TaskRunner:
     def show_changes(self, dataset_id: str, changes: Changes) -> None:
         """Show in an artifact what the catalog changed."""
         show_changes(dataset_id, changes)
+
+
+@contextmanager
+def tagged(dataset: str) -> Iterator[None]:
+    """Tag the flow run that is on, and the task runs that are made within the block.
+
+    Args:
+        dataset: Id or DOI.
+    """
+    tag = f"dataset:{dataset}"
+    _tag_flow_run(tag)
+    with tags(tag):
+        yield
+
+
+def _tag_flow_run(tag: str) -> None:
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    if flow_run is None or tag in flow_run.tags:
+        return
+    try:
+        with brief_client() as client:
+            client.update_flow_run(flow_run.id, tags=[*flow_run.tags, tag])
+    except API_ERRORS as error:
+        warn(f"The flow run has no tag {tag}", error)
+    else:
+        flow_run.tags.append(tag)
 
 
 def run_name(prefix: str = "") -> str:

@@ -12,8 +12,7 @@ from mlhub_core.settings import TransferSettings
 from mlhub_core.transfer.report import PartitionResult
 from mlhub_core.transfer.run import download_partitions
 from mlhub_core.transfer.workers import download_apart
-from tasks.remote_progress import telling
-from tasks.remote_stop import stoppable
+from tasks.remote import stoppable, telling
 from tasks.runtime import run_hooks
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from mlhub_core.progress import Broadcast, Progress, Stage
-from tasks.remote_progress import Teller, heard, telling, topic_of
+from tasks.remote import Teller, heard, telling, topic_of
 
 DONE = Progress(Stage.DOWNLOAD, 7, 7, 70, None, failed=1, part=3, finished=True)
 

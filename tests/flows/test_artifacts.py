@@ -15,8 +15,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import State
 
 from flows.artifacts import artifact_key, progress_artifact, show_report
-from flows.dataset_tags import tagged
 from flows.host_limits import taking_turns
+from flows.runner import tagged
 from mlhub_core.exceptions import StorageError
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, Stage

@@ -21,7 +21,7 @@ from mlhub_core.pipeline import download
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.selection.plan import Plan
 from tasks.download_partition import download_partition
-from tasks.remote_stop import running_in
+from tasks.remote import running_in
 from tasks.runtime import new_run
 from tests.faultserver import stall, status
 from tests.flows.conftest import Files, Mirror

@@ -1,12 +1,15 @@
-"""Tells the flow how far a partition is that runs on a worker of a Dask cluster.
+"""Partitions that run in another process than the flow, on a worker of a Dask cluster.
 
-What is told travels as an event of the cluster, by the way of its scheduler, and for each directory
-that is written to under a name of its own.
+How far one is travels as an event of the cluster, by the way of its scheduler, and for each
+directory that is written to under a name of its own. The flow's stop flag is not seen there: each
+process knows which of its partitions run, by the directory that they write to, and the scheduler
+can have them stopped in all processes.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +17,12 @@ from dataclasses import asdict
 from typing import Any
 
 from mlhub_core.progress import Broadcast, Progress, Stage
+from mlhub_core.threads import StopFlag
 
 _EVERY_SECONDS = 1.0
+
+_lock = threading.Lock()
+_running: list[tuple[str, StopFlag]] = []
 
 
 def topic_of(directory: str) -> str:
@@ -76,3 +83,38 @@ def _worker() -> Any:
         return distributed.get_worker()
     except ValueError:
         return None
+
+
+# Stopping them
+
+
+@contextmanager
+def stoppable(directory: str, stop: StopFlag) -> Iterator[None]:
+    """Let a partition be stopped from afar, for the length of the block.
+
+    Args:
+        directory: Where it writes to.
+        stop: What it looks at.
+    """
+    known = (directory, stop)
+    with _lock:
+        _running.append(known)
+    try:
+        yield
+    finally:
+        with _lock:
+            _running.remove(known)
+
+
+def stop_all_in(directory: str) -> None:
+    """Ask the partitions of this process that write to a directory to stop."""
+    with _lock:
+        for where, stop in _running:
+            if where == directory:
+                stop.set()
+
+
+def running_in(directory: str) -> int:
+    """How many partitions of this process write to a directory."""
+    with _lock:
+        return sum(where == directory for where, _ in _running)
