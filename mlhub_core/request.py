@@ -66,12 +66,12 @@ class DownloadRequest:
         what its filters left out.
         """
         wanted = self.wanted if self.plan is None else _wanted_of(self.plan)
-        time = wanted.time
+        time, named = wanted.time, tuple(collection for collection, _ in wanted.collections or ())
         if self.whole or wanted.with_sources:
             some = Wanted()
         else:
             some = Wanted(
-                tuple(collection for collection, _ in wanted.collections or ()),
+                named,
                 time.start if time else None,
                 time.end if time else None,
                 wanted.bbox,
@@ -79,7 +79,10 @@ class DownloadRequest:
                 wanted.where,
             )
         allows = self.settings.transfer.allow_private_hosts
-        return SourceSpec(self.dataset, self.source_type, self.dataset_id, some, allows)
+        named = () if self.whole else named
+        return SourceSpec(
+            self.dataset, self.source_type, self.dataset_id, some, allows, named=named
+        )
 
     def paths(self, dataset_id: str) -> DownloadPaths:
         """Where everything of a dataset goes."""

@@ -171,7 +171,7 @@ class StacApi:
         Raises:
             InvalidArgument: if one is missing, or none is named.
         """
-        ids = self.spec.wanted.collections
+        ids = self.spec.wanted.collections or self.spec.named
         if self.collection_id is not None:
             ids = (self.collection_id,)
         if not ids:
@@ -189,8 +189,7 @@ def _choose(api: Api) -> str:
     names, root = _names(api), redact_url(api.root)
     return (
         f"{root} has {len(names):,} collections: name those that are wanted (--collection ID), or "
-        f"one as {root}collections/ID, also with --with-sources and --prune, which read all of it. "
-        f"It has {_listed(names)}."
+        f"one as {root}collections/ID, which a sync with --prune needs. It has {_listed(names)}."
     )
 
 

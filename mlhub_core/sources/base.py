@@ -65,6 +65,8 @@ class SourceSpec:
             it lies itself.
         zones: What it may lead to, found out where it was asked: as for
             :class:`~mlhub_core.settings.TransferSettings`.
+        named: The collections that the filter names, also where nothing may be left out: what of an
+            API is meant.
     """
 
     text: str
@@ -73,6 +75,7 @@ class SourceSpec:
     wanted: Wanted = field(default_factory=Wanted)
     allow_private_hosts: bool = False
     zones: tuple[str, ...] | None = None
+    named: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """What people read: no login, no signature."""
@@ -272,7 +275,9 @@ def note_source(paths: DownloadPaths, spec: SourceSpec | None) -> None:
         remove_state(place)
         return
     # What a run wanted is not what the next one wants.
-    facts = {name: value for name, value in asdict(spec).items() if name != "wanted" and value}
+    of_this_run = ("wanted", "named")
+    facts = {name: value for name, value in asdict(spec).items() if value}
+    facts = {name: value for name, value in facts.items() if name not in of_this_run}
     zones = noted_zones(spec.text) if spec.zones is None and "://" in spec.text else spec.zones
     if zones is not None:
         facts["zones"] = list(zones)

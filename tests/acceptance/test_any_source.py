@@ -293,9 +293,7 @@ def test_the_same_rows_and_files(form: str, offered: Any, first: dict[str, Any])
     assert files() == first.setdefault("files", files())
 
 
-@pytest.mark.parametrize(
-    "form", ["tar_gz", "static", "api", "ndjson", "index", "parquet_by_url", "parts"]
-)
+@pytest.mark.parametrize("form", PARTS)
 def test_a_part_is_the_same_part(form: str, offered: Any) -> None:
     forms = offered(COUNT)
     part = ["--bbox", "178,10,-178,11", "--datetime", "2020-06-04"]
@@ -303,7 +301,7 @@ def test_a_part_is_the_same_part(form: str, offered: Any) -> None:
     assert set(files()) == {"_common/documentation.pdf", "south/i3/image.tif"}
 
 
-@pytest.mark.parametrize("form", [form for form in PARTS if form != "api"])
+@pytest.mark.parametrize("form", PARTS)
 def test_sources_of_labels_are_found(form: str, offered: Any) -> None:
     forms = offered(COUNT)
     assert have(form, forms, "--bbox", "5.3,10,5.4,11", "--with-sources") == 0
