@@ -28,6 +28,7 @@ from mlhub_core.settings import ArchiveLimits, TransferSettings
 from mlhub_core.sources.document_store import DocumentStore, Fetched, Pending
 from mlhub_core.sources.documents import Document, JsonObject, Kind, parse_document
 from mlhub_core.sources.members import shown
+from mlhub_core.sources.mirrors import is_table, mirror_of
 from mlhub_core.threads import StopFlag
 
 _LOOK_AHEAD = 1000
@@ -67,6 +68,11 @@ class Crawl:
         limits: Caps.
         stop: Ends the work early.
         on_progress: Gets documents, as ``Stage.CATALOG``.
+        uses_mirrors: Whether items of collections that advertise a mirror are left to that.
+
+    Attributes:
+        mirrors: Mirrors that were found; of the collection of each URL, path,
+            depth and what its hrefs resolve against.
     """
 
     def __init__(
@@ -78,7 +84,10 @@ class Crawl:
         limits: ArchiveLimits,
         stop: StopFlag,
         on_progress: ProgressSink,
+        *,
+        uses_mirrors: bool,
     ) -> None:
+        self._uses_mirrors = uses_mirrors
         self._root = root
         self._store = store
         self._collections = frozenset(collections)
@@ -86,7 +95,13 @@ class Crawl:
         self._limits = limits
         self._stop = stop
         self._on_progress = on_progress
-        self._top = store.note.get("top", "")
+        note = store.note
+        self._top = note.get("top", "")
+        self.mirrors: dict[str, tuple[str, str, int, str]] = {
+            url: tuple(place) for url, place in note.get("mirrors", {}).items()
+        }
+        self._refused: set[str] = set()
+        self._has_new_mirror = False
         self._after = 0
         self._fetched: list[Fetched] = []
         self._wanted: dict[str, tuple[str, str, int]] = {}
@@ -141,8 +156,7 @@ class Crawl:
 
     def _take(self, document: Pending, answer: Answer) -> None:
         """Take in an answer: it is stored, and its links are asked for, at the end of the turn."""
-        about = document.url, document.path, answer.base, answer.etag, answer.modified
-        url, path, base, etag, modified = about
+        url, path, base = document.url, document.path, answer.base
         problem = answer.problem and f"not to be had: {answer.problem}"
         if answer.is_too_long:
             problem += ": if you trust it, raise ArchiveLimits.max_json_bytes (--max-json-bytes)"
@@ -151,24 +165,52 @@ class Crawl:
         if body is not None:
             found = parse_document(body, path)
             if found.kind in _STAC:
-                self._follow(found, body, base, document.depth)
+                self._follow(found, body, base, (url, path, document.depth))
             else:
                 problem = (
                     f"it is {found.kind.value}" if found.kind is Kind.OTHER else "it is no JSON"
                 )
         stored = None if is_unchanged or problem else body
-        self._fetched.append(Fetched(url, stored, path, base, etag, modified, problem))
+        self._fetched.append(
+            Fetched(url, stored, path, base, answer.etag, answer.modified, problem)
+        )
 
-    def _follow(self, document: Document, body: bytes, base: str, depth: int) -> None:
+    def _follow(
+        self, document: Document, body: bytes, base: str, place: tuple[str, str, int]
+    ) -> None:
         """Note the links of a document."""
+        depth = place[2]
         if document.kind is not Kind.ITEMS:
             relations = _relations(document, self._collections)
+            if len(relations) > 1 and self._has_mirror(document, base, place):
+                relations = ("child",)
             for href in hrefs_of(document.objects[0], relations):
                 self._want(href, base, depth + 1)
         elif document.objects and b'"next"' in body:  # items may come in pages
             page = parse_json(body)
             for href in hrefs_of(page, ("next",)) if page.get("type") != "Feature" else ():
                 self._want(href, base, depth)
+
+    def _has_mirror(self, document: Document, base: str, place: tuple[str, str, int]) -> bool:
+        """Whether the items of a collection are left to its mirror, which is then noted."""
+        if not self._uses_mirrors or document.kind is not Kind.COLLECTION:
+            return False
+        url = mirror_of(document.objects[0], base)
+        if url is None or url in self._refused:
+            return False
+        self._has_new_mirror = self._has_new_mirror or url not in self.mirrors
+        self.mirrors[url] = (*place, base)
+        return True
+
+    def do_without(self, mirror: str) -> None:
+        """Ask for the items of a collection one by one, as its mirror is of no use."""
+        self._refused.add(mirror)
+        url, path, depth, base = self.mirrors.pop(mirror)
+        self._has_new_mirror = True
+        body = self._store.body(url)
+        if body is not None:
+            self._follow(parse_document(body, path), body, base, (url, path, depth))
+        self.run()
 
     def _want(self, href: str, base: str, depth: int) -> None:
         try:
@@ -186,10 +228,12 @@ class Crawl:
 
     def _flush(self) -> None:
         """Store what has come: from here on a kill does not cost it."""
-        if self._fetched or self._wanted:
+        if self._fetched or self._wanted or self._has_new_mirror:
             fetched, wanted = self._fetched, list(self._wanted.values())
             self._fetched, self._wanted = [], {}
-            self._store.add(fetched, wanted=wanted)
+            note = {"top": self._top, "mirrors": self.mirrors} if self._has_new_mirror else None
+            self._has_new_mirror = False
+            self._store.add(fetched, wanted=wanted, note=note)
 
     def _tick(self) -> None:
         self._flush()
@@ -216,11 +260,15 @@ def _relations(document: Document, collections: frozenset[str]) -> tuple[str, ..
 def hrefs_of(raw: JsonObject, relations: tuple[str, ...]) -> Iterator[str]:
     """The hrefs of the links of an object that are of some relations."""
     links = raw.get("links")
-    for link in links if isinstance(links, list) else ():
-        if isinstance(link, dict) and link.get("rel") in relations:
-            href = link.get("href")
-            if isinstance(href, str) and href.strip():
-                yield href.strip()
+    found = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+    followed = [link for link in found if link.get("rel") in relations]
+    has_items = any(link.get("rel") == "item" for link in followed)
+    for link in followed:
+        if has_items and link.get("rel") == "items" and is_table(link):
+            continue  # the same once more
+        href = link.get("href")
+        if isinstance(href, str) and href.strip():
+            yield href.strip()
 
 
 def path_of(url: str, top: str) -> str:

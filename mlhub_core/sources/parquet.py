@@ -14,6 +14,7 @@ from typing import Any
 
 from mlhub_core.exceptions import CatalogError, InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
+from mlhub_core.net.addresses import Gate
 from mlhub_core.net.body import digest_file
 from mlhub_core.net.fetch import FileFetcher, is_unchanged, known_file
 from mlhub_core.net.ranged import NoRanges, RangedFile
@@ -28,8 +29,6 @@ from mlhub_core.sources.naming import is_url, stem
 from mlhub_core.sources.tables import HOW, Table, documents, files_of, telling, told
 from mlhub_core.threads import StopFlag
 
-_KEPT_NAME = "items.parquet"
-
 
 @dataclass(frozen=True, slots=True)
 class ParquetItems:
@@ -42,6 +41,8 @@ class ParquetItems:
         sha256: What tells one state of it from the next: what is left out is part of it.
         base: The URL that relative hrefs of items resolve against which have no self link.
         wanted: What may be left out.
+        zones: Where a URL may lead, as for :class:`~mlhub_core.net.addresses.Gate`, if somebody
+            else's source named it.
     """
 
     place: str
@@ -50,6 +51,7 @@ class ParquetItems:
     sha256: str
     base: str
     wanted: Wanted
+    zones: tuple[str, ...] | None = None
 
     def read(
         self,
@@ -83,7 +85,7 @@ class ParquetItems:
             root = Path(self.place)
             yield from (Table.of(file, root) for file in files_of(root))
             return
-        with Session() as session:
+        with _session(self.zones) as session:
             file = _ranged(session, self.place)
             if file is None or _identity(file, self.wanted) != self.sha256:
                 raise CatalogError(
@@ -104,11 +106,15 @@ class ParquetSource:
         place: The absolute path of a file or directory, or a URL.
         dataset_id: The dataset, by default as that is called.
         wanted: What may be left out.
+        zones: As for :class:`ParquetItems`.
+        kept: What is fetched is called so in the state of the download.
     """
 
     place: str
     dataset_id: str
     wanted: Wanted
+    zones: tuple[str, ...] | None = None
+    kept: str = "items.parquet"
 
     @classmethod
     def open(cls, spec: SourceSpec, api_key: str | None, profile: str | None) -> ParquetSource:
@@ -165,7 +171,7 @@ class ParquetSource:
         base = self.place
         if not is_url(base):
             base = Path(base).as_uri() + ("/" if Path(base).is_dir() else "")
-        return ParquetItems(place, self.dataset_id, size, sha256, base, self.wanted)
+        return ParquetItems(place, self.dataset_id, size, sha256, base, self.wanted, self.zones)
 
     def identity(self, paths: DownloadPaths) -> str | None:
         """The digest of the files; of a URL, that of what was fetched if its ETag is the same.
@@ -174,8 +180,8 @@ class ParquetSource:
         """
         if not is_url(self.place):
             return self._local(Path(self.place)).sha256
-        kept = known_file(_kept(paths), _kept(paths).parent)
-        with Session() as session:
+        kept = known_file(self._kept(paths), self._kept(paths).parent)
+        with _session(self.zones) as session:
             if told(self.wanted):
                 file = _ranged(session, self.place)
                 if file is not None:
@@ -215,7 +221,7 @@ class ParquetSource:
         if not told(self.wanted):
             return None
         shown = redact_url(self.place)
-        with Session() as session, telling(shown):
+        with _session(self.zones) as session, telling(shown):
             file = _ranged(session, self.place)
             if file is None:
                 return None
@@ -230,13 +236,13 @@ class ParquetSource:
         stop: StopFlag | None,
         on_progress: ProgressSink,
     ) -> ParquetItems:
-        kept, shown = _kept(paths), redact_url(self.place)
+        kept, shown = self._kept(paths), redact_url(self.place)
 
         def is_sound(path: Path, through: bool) -> bool:
             Table(path, shown, 0)
             return True
 
-        with Session() as session:
+        with _session(self.zones) as session:
             file = FileFetcher(
                 session,
                 self.place,
@@ -251,9 +257,14 @@ class ParquetSource:
             Table(file.path, shown, 0)
         return self._local(file.path, stop)
 
+    def _kept(self, paths: DownloadPaths) -> Path:
+        return paths.state_dir / "source" / self.kept
 
-def _kept(paths: DownloadPaths) -> Path:
-    return paths.state_dir / "source" / _KEPT_NAME
+
+def _session(zones: tuple[str, ...] | None) -> Session:
+    session = Session()
+    session.gate = None if zones is None else Gate(zones)
+    return session
 
 
 def _ranged(session: Session, url: str) -> RangedFile | None:

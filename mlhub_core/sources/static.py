@@ -7,19 +7,33 @@ here; of those that have not changed no body comes.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from mlhub_core.exceptions import (
+    ArchiveLimitExceeded,
+    Interrupted,
+    MLHubException,
+    StorageError,
+)
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.documents import document_url, login_for, without_login
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.redact import redact_url
 from mlhub_core.settings import ArchiveLimits, TransferSettings
 from mlhub_core.sources import web
 from mlhub_core.sources.base import CollectionInfo, DatasetInfo, SourceSpec, note_source
 from mlhub_core.sources.crawl import Crawl, Root
 from mlhub_core.sources.document_store import DocumentStore, StoredCatalog, store_path
 from mlhub_core.sources.documents import JsonObject
+from mlhub_core.sources.mirrors import MirroredCatalog
+from mlhub_core.sources.parquet import ParquetItems, ParquetSource
 from mlhub_core.threads import StopFlag
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +89,12 @@ class StaticCatalog:
         limits: ArchiveLimits | None = None,
         stop: StopFlag | None = None,
         on_progress: ProgressSink = ignore,
-    ) -> StoredCatalog:
+    ) -> StoredCatalog | MirroredCatalog:
         """Crawl it, or go on with a crawl that did not get done.
 
-        Documents that cannot be had are no error: the index names them.
+        Documents that cannot be had are no error: the index names them. The items of a collection
+        that advertises a mirror in stac-geoparquet are read from that, unless the kind was named:
+        ``--source-type static`` asks for each.
 
         Raises:
             ArchiveLimitExceeded: if it holds more than the caps allow.
@@ -88,27 +104,71 @@ class StaticCatalog:
             Interrupted: if asked to stop; what has been read is kept.
         """
         path, limits = store_path(paths), limits or ArchiveLimits()
-        found = StoredCatalog.of(path) if if_exists is DownloadIfExistsOpts.skip else None
+        stop = stop or StopFlag()
+        found = _finished(path) if if_exists is DownloadIfExistsOpts.skip else None
+        mirrors: tuple[ParquetItems, ...] = ()
         if found is None:
             look = web.look(self.spec, again=True)
             login = login_for(self.spec.text)
             root = Root(without_login(document_url(self.spec.text)), login, look.answer)
             collections = self.spec.wanted.collections
             with DocumentStore(path, limits) as store:
-                key = "\n".join(("static", root.url, *sorted(collections)))
+                uses_mirrors = self.spec.type is None
+                kind = "mirrors" if uses_mirrors else "static"
+                key = "\n".join((kind, root.url, *sorted(collections)))
                 anew = if_exists is DownloadIfExistsOpts.overwrite
                 store.begin(key, anew=anew)
                 settings = TransferSettings(zones=look.zones)
                 crawl = Crawl(
-                    root, store, collections, settings, limits, stop or StopFlag(), on_progress
+                    root,
+                    store,
+                    collections,
+                    settings,
+                    limits,
+                    stop,
+                    on_progress,
+                    uses_mirrors=uses_mirrors,
                 )
                 crawl.run()
+                mirrors = self._mirrors(crawl, paths, look.zones, if_exists, limits, stop)
                 known, found = store.known, store.finish(paths.dataset_id)
             on_progress(
                 Progress(Stage.CATALOG, known, known, found.size, found.size, finished=True)
             )
             note_source(paths, replace(self.spec, zones=look.zones))
-        return found
+        return MirroredCatalog(found, mirrors) if mirrors else found
+
+    def _mirrors(
+        self,
+        crawl: Crawl,
+        paths: DownloadPaths,
+        zones: tuple[str, ...] | None,
+        if_exists: DownloadIfExistsOpts,
+        limits: ArchiveLimits,
+        stop: StopFlag,
+    ) -> tuple[ParquetItems, ...]:
+        """The mirrors of collections; items of those that are of no use are asked for instead."""
+        found = []
+        for url in tuple(crawl.mirrors):
+            name = f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.parquet"
+            source = ParquetSource(url, paths.dataset_id, self.spec.wanted, zones, name)
+            try:
+                log.info("the mirror %s ...", redact_url(url))
+                found.append(source.acquire(paths, if_exists=if_exists, limits=limits, stop=stop))
+            except (ArchiveLimitExceeded, Interrupted, StorageError):
+                raise
+            except MLHubException as error:
+                log.warning("%s Its items are asked for one by one.", error)
+                crawl.do_without(url)
+        return tuple(found)
+
+
+def _finished(path: Path) -> StoredCatalog | None:
+    """The catalog that is here, if it is all: items of mirrors are not among the documents."""
+    if StoredCatalog.of(path) is None:
+        return None
+    with DocumentStore(path) as store:
+        return None if store.note.get("mirrors") else StoredCatalog.of(path)
 
 
 def _text(raw: JsonObject, name: str) -> str | None:

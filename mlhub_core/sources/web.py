@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -310,9 +310,9 @@ class WebSource:
         )
 
     def _found(self, kind: str | None = None) -> Source:
-        from mlhub_core.sources import KINDS, open_source
+        from mlhub_core.sources import KINDS
 
         kind = kind or look(self.spec).kind
         if kind not in KINDS:
             raise CatalogError(f"{self.spec} is of the kind {kind}, which is not read here.")
-        return open_source(replace(self.spec, type=kind))
+        return KINDS[kind].open(self.spec, None, None)
