@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +19,16 @@ from mlhub_core.exceptions import (
     ArchiveLimitExceeded,
     CatalogError,
     InvalidArgument,
-    StorageError,
     storage_error,
 )
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.paths import DownloadPaths, is_ours, user_path
+from mlhub_core.paths import (
+    PRODUCTS_NAME,
+    STATE_DIRECTORY,
+    DownloadPaths,
+    is_ours,
+    user_path,
+)
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import DatasetInfo, SourceSpec, note_source
@@ -34,8 +41,9 @@ from mlhub_core.sources.documents import (
     is_json,
     parse_document,
 )
-from mlhub_core.sources.members import shown, too_many
+from mlhub_core.sources.members import relative_name, shown, too_many
 from mlhub_core.sources.naming import is_url
+from mlhub_core.state import read_state
 from mlhub_core.threads import StopFlag
 
 _LIKE_PATH = re.compile(r"[/\\~]|\.{1,2}$")
@@ -104,15 +112,17 @@ class CatalogDirectory:
         """
         read, is_stac = 0, False
         for path, status in _files(self.path, limits, stop or StopFlag()):
-            if not is_json(path):
-                yield Document(path, Kind.FILE)
+            _, why = relative_name(path)
+            if why or not is_json(path):
+                problem = f"not read: {why}" if why and is_json(path) else ""
+                yield Document(path.encode(errors="replace").decode(), Kind.FILE, problem=problem)
                 continue
             if status.st_size > limits.max_json_bytes:
                 raise ArchiveLimitExceeded(
                     f"{shown(path)} of {self.path} has {status.st_size:,} bytes of JSON: if you "
                     "trust it, raise ArchiveLimits.max_json_bytes (--max-json-bytes)."
                 )
-            document = _parsed(self.path, path)
+            document = _parsed(self.path, path, status)
             is_stac |= document.kind in STAC_KINDS
             yield document
             read += status.st_size
@@ -241,17 +251,31 @@ def _files(
         inside = os.path.relpath(directory, root).replace(os.sep, "/")
         stop.check()
         if inside == ".":
-            folders[:] = [name for name in folders if not is_ours(name)]
+            made = _products(root)
+            folders[:] = [name for name in folders if not is_ours(name) and name not in made]
             names = [name for name in names if not is_ours(name)]
         for name in sorted(names):
             count += 1
             if count > limits.max_members:
                 raise too_many(root, limits)
-            try:
-                status = os.stat(f"{directory}/{name}")
-            except OSError:  # a link to nothing, or gone by now
+            status = _status(f"{directory}/{name}")
+            if status is None:
                 continue
             yield name if inside == "." else f"{inside}/{name}", status
+
+
+def _products(root: Path) -> set[str]:
+    """What we made of a download that lies there: the same items once more."""
+    state = read_state(root / STATE_DIRECTORY / PRODUCTS_NAME) or {}
+    return {name for name in state.values() if isinstance(name, str)}
+
+
+def _status(full: str) -> os.stat_result | None:
+    """What is known of a file, or of a link to nothing; None where it is gone by now."""
+    for look in (os.stat, os.lstat):
+        with suppress(OSError):
+            return look(full)
+    return None
 
 
 def _json_files(
@@ -264,21 +288,24 @@ def _refused(error: OSError) -> None:
     raise storage_error(f"read {error.filename}", error) from error
 
 
-def _parsed(root: Path, path: str) -> Document:
+def _parsed(root: Path, path: str, status: os.stat_result) -> Document:
+    """A file of JSON; what cannot be read is named, as what is in an archive and damaged is."""
     full = root / path
     if full.is_symlink() and not full.resolve().is_relative_to(root.resolve()):
-        return Document(path, Kind.FILE, problem="a link that leads out of the directory")
+        return Document(path, Kind.FILE, problem="not read: a link that leads out")
+    if not stat.S_ISREG(status.st_mode):
+        return Document(path, Kind.FILE, problem="not read: it is no regular file")
     try:
         return parse_document(full.read_bytes(), path)
     except OSError as error:
-        raise StorageError(f"Cannot read {full}: {error.strerror or error}.") from error
+        return Document(path, Kind.FILE, problem=f"not read: {error.strerror or error}")
 
 
 def _root(path: Path) -> dict[str, object]:
     """The object that everything else hangs on; an empty one where there is none to be read."""
     for name in ROOT_FILES:
         if (path / name).is_file():
-            document = _parsed(path, name)
+            document = _parsed(path, name, (path / name).stat())
             return document.objects[0] if document.objects else {}
     return {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,38 @@ def test_one_that_is_not_there(tmp_path: Path) -> None:
     assert found is not None
     with pytest.raises(CatalogError, match="holds no STAC"):
         list(found.read(ArchiveLimits()))
+
+
+def test_what_cannot_be_read_is_named_and_stops_nothing(tmp_path: Path) -> None:
+    stac = write(tmp_path / "crops", catalog(**{"broken.json": b"{", "coll/z.json": b"\xff"}))
+    (stac / "nothing.json").symlink_to(tmp_path / "gone.json")
+    os.mkfifo(stac / "pipe.json")
+    Path(os.fsdecode(bytes(stac) + b"/\xff.json")).write_bytes(b"{}")
+    source = open_source(f"{stac}/")
+    paths = DownloadPaths.of("crops", tmp_path / "out")
+    index = index_assets(source.acquire(paths), paths)
+    assert (index.items, index.missing) == (1, 5)
+    assert "not UTF-8" in " ".join(index.oddities)
+    assert "no regular file" in " ".join(index.oddities)
+
+
+def test_a_finished_download_is_a_source_without_what_we_made_of_it(stac: Path) -> None:
+    assert main(["download", "given/crops", "--output-dir", "out", "-q"]) == 0
+    assert main(["index", "given/crops", "--output", "first.parquet", "-q"]) == 0
+    shutil.copytree("out/crops", "copied")
+    shutil.copytree(stac, "copied", dirs_exist_ok=True)
+    assert Path("copied/stac/catalog.json").is_file()
+    source = open_source("./copied").here()
+    assert source is not None
+    index = index_assets(source, DownloadPaths.of("copied", Path("out2")))
+    assert (index.items, index.assets) == (1, 2)
+
+
+def test_nothing_to_unpack(stac: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        assert main(["download", "given/crops", "--output-dir", "out", "--catalog-only"]) == 0
+    assert "nothing to unpack" in caplog.text
+    words = ["download", "given/crops", "--output-dir", "out", "-q"]
+    assert main([*words, "--dry-run"]) == 0
+    assert main([*words, "--no-unarchive"]) == 0
+    assert Path("out/crops/coll/a/image.tif").read_bytes() == b"an image"
