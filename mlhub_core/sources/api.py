@@ -22,9 +22,9 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.redact import redact_url, without_secrets
 from mlhub_core.settings import ApiSettings, ArchiveLimits
-from mlhub_core.sources.api_harvest import Harvest, id_of
+from mlhub_core.sources.api_harvest import Harvest, id_of, key_of
 from mlhub_core.sources.api_pages import Api, Json
-from mlhub_core.sources.api_query import query_of
+from mlhub_core.sources.api_query import Query, query_of
 from mlhub_core.sources.base import CollectionInfo, DatasetInfo, SourceSpec, note_source
 from mlhub_core.sources.document_store import DocumentStore, StoredCatalog, store_path
 from mlhub_core.threads import StopFlag
@@ -145,15 +145,14 @@ class StacApi:
             MLHubException: if it cannot be had, or only a part of it.
         """
         place = store_path(paths)
-        if if_exists is DownloadIfExistsOpts.skip and (found := StoredCatalog.of(place)):
-            return found
-        note_source(paths, self.spec)
         with self._opened(stop) as api:
             collections = self._collections(api)
-            ids = tuple(map(str, filter(None, map(id_of, collections))))
-            wants_where = self.spec.wanted.where and "filter" in api.can.classes
-            known = api.queryables(ids) if wants_where else None
-            query = query_of(self.spec.wanted, ids, api.can, known)
+            note_source(paths, self.spec)
+            query = self._query(api, collections)
+            if if_exists is DownloadIfExistsOpts.skip:
+                found = StoredCatalog.of(place, key_of(query, self.root))
+                if found is not None:
+                    return found
             with DocumentStore(place, limits) as store:
                 harvest = Harvest(api, store, query, self.root, stop or StopFlag(), on_progress)
                 harvest.run(collections, anew=if_exists is DownloadIfExistsOpts.overwrite)
@@ -164,6 +163,12 @@ class StacApi:
             )
         )
         return catalog
+
+    def _query(self, api: Api, collections: list[Json]) -> Query:
+        ids = tuple(map(str, filter(None, map(id_of, collections))))
+        asks_where = self.spec.wanted.where and "filter" in api.can.classes
+        known = api.queryables(ids) if asks_where else None
+        return query_of(self.spec.wanted, ids, api.can, known)
 
     def _collections(self, api: Api) -> list[Json]:
         """The collections that are wanted.

@@ -37,6 +37,16 @@ _MAX_EMPTY = 100
 _MAX_RESTARTS = 3
 
 
+def key_of(query: Query, source: str) -> str:
+    """What is harvested: what is asked for makes it another catalog, how many at a time does not.
+
+    Args:
+        query: What is asked for.
+        source: What the documents are of.
+    """
+    return json.dumps({**asdict(query), "limit": 0, "source": source}, sort_keys=True)
+
+
 class Harvest:
     """The paging through an API, from wherever an earlier one was broken off.
 
@@ -65,8 +75,7 @@ class Harvest:
         self._on_progress = on_progress
         # Where there is no search over all collections, the items of one after the other.
         self._places: tuple[str | None, ...] = (None,) if api.can.searches else query.collections
-        # What is asked for makes the catalog another one; how many at a time does not.
-        self._key = json.dumps({**asdict(query), "limit": 0, "source": source}, sort_keys=True)
+        self._key = key_of(query, source)
         self._collections: list[Json] = []
         self._begin_anew()
 
@@ -340,7 +349,7 @@ def _self_url(document: Json, base: str) -> str:
         if isinstance(link, dict) and link.get("rel") == "self":
             href = link.get("href")
             if isinstance(href, str) and href:
-                base = urljoin(base, href)
+                base = href if "://" in href else urljoin(base, href)
             break
     return base.partition("?")[0].partition("#")[0]
 

@@ -369,8 +369,12 @@ class StoredCatalog:
     sha256: str
 
     @classmethod
-    def of(cls, path: Path) -> StoredCatalog | None:
+    def of(cls, path: Path, key: str | None = None) -> StoredCatalog | None:
         """The catalog in a file; None where there is none, or its harvest did not get done.
+
+        Args:
+            path: The file.
+            key: What was harvested, as for :meth:`DocumentStore.begin`; None for whatever it is.
 
         Raises:
             StorageError: if it cannot be read.
@@ -380,7 +384,7 @@ class StoredCatalog:
         with _errors(path), closing(_connect(path)) as connection:
             _check_version(connection, path)
             facts = _facts(connection) if _has_tables(connection) else {}
-        if "sha256" not in facts:
+        if "sha256" not in facts or key not in (None, facts.get("key")):
             return None
         return cls(path, facts["dataset_id"], int(facts["size"]), facts["sha256"])
 

@@ -195,6 +195,15 @@ def test_a_page_that_is_gone_when_a_run_goes_on(
     assert images() == CONTENT
 
 
+def test_what_is_here_is_taken_if_it_is_what_is_wanted(api: StacServer) -> None:
+    assert download(api, "--datetime", "2020-02/2020-03") == 0
+    api.requests.clear()
+    assert download(api, "--datetime", "2020-02/2020-03", "--if-exists", "skip") == 0
+    assert api.pages() == []
+    assert download(api, "--if-exists", "skip") == 0
+    assert images() == CONTENT
+
+
 @pytest.mark.parametrize(("said", "status"), [(9, 1), (7, 0), (5, 0), (None, 0)])
 def test_how_many_there_are(
     api: StacServer, said: int | None, status: int, caplog: pytest.LogCaptureFixture
