@@ -244,8 +244,8 @@ def conclude(
         licenses=plan.licenses if plan else (),
         without_place=plan.without_place if plan else 0,
         without_time=plan.without_time if plan else 0,
-        oddities=sum(reader.oddity_count for reader in readers),
-        odd=tuple(text for reader in readers for text in reader.oddities)[:_REMARKS],
+        remark_count=sum(reader.remark_count for reader in readers),
+        remarks=tuple(text for reader in readers for text in reader.remarks)[:_REMARKS],
         missing=index.missing if index else 0,
         catalog_only=plan is None,
     )

@@ -44,6 +44,7 @@ _LEFTOVERS_SECONDS = 5.0
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 """What file systems say that have no locks: Lustre without ``-o flock``, NFS without its daemon,
 many that are made of an object store."""
+_NEW_NAMES = {"oddities": "remarks", "oddity_count": "remark_count"}
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -125,6 +126,11 @@ def read_state(path: Path) -> dict[str, Any] | None:
     with storage_errors(f"read {path}"), suppress(*as_none), open_state(path, "rb") as file:
         state = json.loads(file.read())
     return state if isinstance(state, dict) else None
+
+
+def under_new_names(state: dict[str, Any]) -> dict[str, Any]:
+    """State as an earlier version wrote it, its fields called as they are now."""
+    return {_NEW_NAMES.get(name, name): value for name, value in state.items()}
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog
 from mlhub_core.sources.members import lacking, shown
-from mlhub_core.state import read_state, write_state
+from mlhub_core.state import read_state, under_new_names, write_state
 from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
@@ -61,8 +61,8 @@ class AssetIndex:
         ignored: JSON files of the archive that are no part of the catalog.
         missing: What the catalog names and does not hold, or holds and cannot be read: items,
             collections and assets.
-        oddities: The first things that were odd, each naming the member.
-        oddity_count: How many there were.
+        remarks: What is unusual, the first of it, each naming the member.
+        remark_count: How many there were.
         reused: Whether it was there already.
     """
 
@@ -74,8 +74,8 @@ class AssetIndex:
     asset_keys: tuple[tuple[str, tuple[str, ...]], ...]
     ignored: int = 0
     missing: int = 0
-    oddities: tuple[str, ...] = ()
-    oddity_count: int = 0
+    remarks: tuple[str, ...] = ()
+    remark_count: int = 0
     reused: bool = False
 
 
@@ -164,7 +164,7 @@ def recall(catalog: Catalog, paths: DownloadPaths) -> AssetIndex | None:
     from pydantic import TypeAdapter, ValidationError  # here, because it takes long to import
 
     try:
-        facts = {**state, "path": paths.index, "reused": True}
+        facts = under_new_names(state) | {"path": paths.index, "reused": True}
         index = TypeAdapter(AssetIndex).validate_python(facts)
     except ValidationError:
         return None
@@ -372,6 +372,6 @@ def _result(paths: DownloadPaths, found: Findings, files: int) -> AssetIndex:
         asset_keys=tuple((one, count.listed_keys) for one, count in collections),
         ignored=found.ignored,
         missing=found.missing,
-        oddities=found.remarks.first,
-        oddity_count=found.remarks.count,
+        remarks=found.remarks.first,
+        remark_count=found.remarks.count,
     )

@@ -67,8 +67,8 @@ def summary_markdown(
         if picture is not None:
             parts.append(f"![Footprints of the selection over those of all items]({picture})")
         parts += ["## Transfer", _pairs(_transfer(report))]
-    if report.oddities:
-        parts += ["## Odd about the catalog", _oddities(report)]
+    if report.remark_count:
+        parts += ["## Remarks on the catalog", _remarks(report)]
     parts += ["## Where it lies", _pairs(_places(report, paths))]
     return "\n\n".join(parts) + "\n"
 
@@ -157,10 +157,10 @@ def _failures(report: DownloadReport) -> str:
     return "\n".join(lines)
 
 
-def _oddities(report: DownloadReport) -> str:
-    lines = [f"- {plain(text)}" for text in report.odd[:_PHRASES]]
-    if report.oddities > len(lines):
-        lines.append(f"- and {report.oddities - len(lines):,} more")
+def _remarks(report: DownloadReport) -> str:
+    lines = [f"- {plain(text)}" for text in report.remarks[:_PHRASES]]
+    if report.remark_count > len(lines):
+        lines.append(f"- and {report.remark_count - len(lines):,} more")
     return "\n".join(lines)
 
 

@@ -132,8 +132,8 @@ class Unarchived:
         bytes: Their sizes together.
         written: Files that this run wrote.
         kept: Files that were there already, the same.
-        oddities: The first members that were left out, and why.
-        oddity_count: How many there were.
+        remarks: The first members that were left out, and why.
+        remark_count: How many there were.
     """
 
     directory: Path
@@ -141,8 +141,8 @@ class Unarchived:
     bytes: int
     written: int
     kept: int
-    oddities: tuple[str, ...] = ()
-    oddity_count: int = 0
+    remarks: tuple[str, ...] = ()
+    remark_count: int = 0
 
 
 class Catalog(Protocol):

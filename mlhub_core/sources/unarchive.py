@@ -33,7 +33,7 @@ from mlhub_core.sources.formats import open_archive
 from mlhub_core.sources.members import Member, MemberKind, MemberStream, Placement, Remarks
 from mlhub_core.sources.roots import root_of
 from mlhub_core.sources.tree import Outcome, Tree
-from mlhub_core.state import read_state, remove_state, write_state
+from mlhub_core.state import read_state, remove_state, under_new_names, write_state
 from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 MARKER_VERSION = 1
 """Raised when files would be placed elsewhere than before: older trees are then gone over again."""
 
-_FACTS = ("files", "bytes", "oddities", "oddity_count")
+_FACTS = ("files", "bytes", "remarks", "remark_count")
 """What a marker says besides."""
 
 _REMARKS_KEPT = 100
@@ -106,12 +106,12 @@ def unarchive(
 
 
 def _check(done: Unarchived, archive: ArchivedCatalog, paths: DownloadPaths) -> None:
-    if done.oddity_count:
+    if done.remark_count:
         log.warning(
             "%s: %d members of the archive were left out or replaced, such as %s",
             archive.dataset_id,
-            done.oddity_count,
-            done.oddities[0],
+            done.remark_count,
+            done.remarks[0],
         )
     if _root_file(paths) is None and not root_of(archive.path, archive.dataset_id).is_stac:
         raise CatalogError(
@@ -210,8 +210,8 @@ class Extraction:
             bytes=self._bytes,
             written=self._written,
             kept=self._kept,
-            oddities=self._remarks.first,
-            oddity_count=self._remarks.count,
+            remarks=self._remarks.first,
+            remark_count=self._remarks.count,
         )
 
     def _extract(self, stream: MemberStream) -> None:
@@ -276,6 +276,6 @@ def _already_done(
 
     facts = {"directory": paths.catalog_dir, "written": 0, "kept": state.get("files")}
     try:
-        return TypeAdapter(Unarchived).validate_python(state | facts)
+        return TypeAdapter(Unarchived).validate_python(under_new_names(state) | facts)
     except ValidationError:
         return None

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from mlhub_core.exceptions import CatalogError, StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
@@ -25,7 +24,7 @@ from mlhub_core.sources.formats import open_archive
 from mlhub_core.sources.members import MemberStream, shown
 from mlhub_core.sources.roots import files_in
 from mlhub_core.sources.unarchive import Extraction
-from mlhub_core.state import read_state
+from mlhub_core.state import read_state, under_new_names
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.findings import Findings, Part, look_at
 from mlhub_core.transfer.ledger import LedgerReader
@@ -97,9 +96,9 @@ def check_catalog(
 
 def _not_extracted(paths: DownloadPaths, stop: StopFlag) -> frozenset[str] | None:
     """Members that were not extracted; None where nothing can be compared."""
-    state: dict[str, Any] = read_state(paths.state_dir / UNARCHIVED_NAME) or {}
-    noted = state.get("oddities")
-    if not isinstance(noted, list) or state.get("oddity_count") != len(noted):
+    state = under_new_names(read_state(paths.state_dir / UNARCHIVED_NAME) or {})
+    noted = state.get("remarks")
+    if not isinstance(noted, list) or state.get("remark_count") != len(noted):
         return None
     if state.get("sha256") != digest_file(str(paths.archive), ["sha256"], stop.check)["sha256"]:
         log.warning("%s is not the archive that was unarchived", paths.archive)

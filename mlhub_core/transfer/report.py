@@ -15,7 +15,7 @@ from mlhub_core.sources.members import lacking
 log = logging.getLogger(__name__)
 
 _CAUSES_SHOWN = 10
-_ODD_SHOWN = 5
+_REMARKS_SHOWN = 5
 _LICENSES_SHOWN = 5
 _WAYS_ROUND = {
     "another size than in the catalog": "if the catalog is wrong, --ignore-file-size takes them",
@@ -93,8 +93,8 @@ class DownloadReport:
         licenses: ``(collection, licenses)`` of what was asked for, as far as they are given.
         without_place: Items that a spatial filter left out for want of a place.
         without_time: Items that a temporal filter left out for want of a time.
-        oddities: What was strange about the catalog, in number.
-        odd: The first of it in words, each naming the member.
+        remark_count: What is unusual about the catalog, in number.
+        remarks: The first of it in words, each naming the member.
         missing: What the catalog names and does not hold, or holds and cannot be read: items,
             collections and assets, in number.
         catalog_only: Whether no assets were asked for.
@@ -124,8 +124,8 @@ class DownloadReport:
     licenses: tuple[tuple[str, tuple[str, ...]], ...] = ()
     without_place: int = 0
     without_time: int = 0
-    oddities: int = 0
-    odd: tuple[str, ...] = ()
+    remark_count: int = 0
+    remarks: tuple[str, ...] = ()
     missing: int = 0
     catalog_only: bool = False
     stac: Path | None = None
@@ -148,18 +148,21 @@ class DownloadReport:
             lines.append(f"{self.without_place:,} items have no place and were left out.")
         if self.without_time:
             lines.append(f"{self.without_time:,} items have no time and were left out.")
-        if self.missing:
-            lines.append(f"{lacking(self.missing)}.")
-        if self.oddities:
-            lines.append(f"{self.oddities:,} things in the catalog are odd:")
-            lines += [f"  {text}" for text in self.odd[:_ODD_SHOWN]]
-            if self.oddities > _ODD_SHOWN:
-                lines.append(f"  and {self.oddities - _ODD_SHOWN:,} more")
+        lines += self._about_the_catalog()
         if self.uncompared:
             lines.append(uncompared_text(self.uncompared, self.uncompared_example))
         if self.failed:
             lines += self._failures()
         return "\n".join(lines)
+
+    def _about_the_catalog(self) -> list[str]:
+        lines = [f"{lacking(self.missing)}."] if self.missing else []
+        if self.remark_count:
+            lines.append(f"{self.remark_count:,} remarks on the catalog:")
+            lines += [f"  {text}" for text in self.remarks[:_REMARKS_SHOWN]]
+        if self.remark_count > _REMARKS_SHOWN:
+            lines.append(f"  and {self.remark_count - _REMARKS_SHOWN:,} more")
+        return lines
 
     def _licenses(self) -> str:
         """The licenses; by collection where they differ."""

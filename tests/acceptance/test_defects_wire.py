@@ -57,7 +57,7 @@ def test_nothing_leaves_the_output_directory(
     }
     report = download(members=members)
     assert report.fetched == 4
-    assert report.oddities >= 3
+    assert report.remark_count >= 3
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {DATASET, f"{DATASET}.tar.gz"}
     assert not Path("/escaped").exists()

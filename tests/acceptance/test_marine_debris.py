@@ -165,7 +165,7 @@ def test_everything(everything: tuple[Path, DownloadReport], truth: Truth) -> No
     where, report = everything
     assert len(truth.files()) == 2825
     _check(report, where, truth, truth.files())
-    assert (report.requests, report.retries, report.oddities) == (2825, 0, 0)
+    assert (report.requests, report.retries, report.remark_count) == (2825, 0, 0)
 
 
 def test_a_second_run_asks_the_asset_host_for_nothing(

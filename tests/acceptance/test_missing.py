@@ -23,9 +23,9 @@ def test_what_the_catalog_links_and_does_not_hold(server: FaultServer, download:
     broken = {"key": {"href": ""}, "image": {"href": server.url("/a.tif")}}
     report = download(whole, item("i", broken))
     assert (report.files, report.failed, report.missing) == (1, 0, 5)
-    assert report.oddities == 5
+    assert report.remark_count == 5
     assert "5 items, collections or assets that the catalog names" in report.summary()
-    said = "\n".join(report.odd)
+    said = "\n".join(report.remarks)
     for name in ("gone.json", "n9.json", "not%20here", "nowhere", "'key' has no href"):
         assert name in said
     with pytest.raises(DownloadIncomplete, match="5 items, collections or assets") as caught:

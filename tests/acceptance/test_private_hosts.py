@@ -101,8 +101,8 @@ def test_documents(public: FaultServer, inner: FaultServer) -> None:
     assert download(url, "--strict") == 1
     found = json.loads(Path("out/guest/.mlhub/index.json").read_text())
     assert found["missing"] == 3
-    assert sum(TOLD in text for text in found["oddities"]) == 2
-    assert any("file:///etc/passwd" in text for text in found["oddities"])
+    assert sum(TOLD in text for text in found["remarks"]) == 2
+    assert any("file:///etc/passwd" in text for text in found["remarks"])
     assert inner.connections == 0
     assert download(url, "--strict", "--allow-private-hosts") == 1
     found = json.loads(Path("out/guest/.mlhub/index.json").read_text())
@@ -127,7 +127,7 @@ def test_a_source_on_this_machine_leads_to_its_neighbours_but_not_to_the_cloud(
     assert download(catalog(server, METADATA, METADATA, host=server.url(""))) == 1
     assert TOLD in causes()[0]
     found = json.loads(Path("out/guest/.mlhub/index.json").read_text())
-    assert any(TOLD in text for text in found["oddities"])
+    assert any(TOLD in text for text in found["remarks"])
 
 
 @pytest.mark.parametrize("ending", ["json", "tar.gz"])

@@ -140,8 +140,8 @@ def test_what_is_missing_is_named(server: FaultServer, capsys: pytest.CaptureFix
     assert main(["download", *words(server, "--strict")]) == 1
     assert images().keys() == {"a0"}
     index = json.loads(Path("out/tiny/.mlhub/index.json").read_text())
-    assert any("a1.json" in text and "404" in text for text in index["oddities"])
-    assert any("b/collection.json" in text and "no JSON" in text for text in index["oddities"])
+    assert any("a1.json" in text and "404" in text for text in index["remarks"])
+    assert any("b/collection.json" in text and "no JSON" in text for text in index["remarks"])
 
 
 def test_circles_end(server: FaultServer) -> None:
@@ -184,7 +184,7 @@ def test_documents_that_are_too_much(server: FaultServer) -> None:
     assert images().keys() == {"a3"}
     index = json.loads(Path("out/tiny/.mlhub/index.json").read_text())
     assert index["missing"] == 3
-    assert sum("--max-json-bytes" in text for text in index["oddities"]) == 3
+    assert sum("--max-json-bytes" in text for text in index["remarks"]) == 3
 
 
 def test_a_login_goes_to_its_host_and_is_stored_nowhere(

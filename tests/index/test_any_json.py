@@ -106,9 +106,9 @@ def test_each_asset_is_a_row_or_named(
     if got < put_in:
         # As one for a file that is neither, or as one each.
         assert index.missing in (1, put_in - got)
-        assert index.oddity_count == len(index.oddities)
-        assert sum(f"any/{name}" in text for text in index.oddities) >= index.missing
-    for text in index.oddities:
+        assert index.remark_count == len(index.remarks)
+        assert sum(f"any/{name}" in text for text in index.remarks) >= index.missing
+    for text in index.remarks:
         assert text.isprintable()
 
 

@@ -255,7 +255,7 @@ def test_clashes_within_an_item(tmp_path: Path) -> None:
     assert paths["i1", "B8a"] == "coll/i1/%428a.tif"
     assert paths["i1", "i1"] == "coll/i1/%691.json"
     assert len({path.lower() for path in paths.values()}) == len(assets) == index.files
-    assert any("B8A" in oddity for oddity in index.oddities)
+    assert any("B8A" in remark for remark in index.remarks)
 
 
 def test_clashes_between_items_do_not_depend_on_the_order(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_clashes_between_items_do_not_depend_on_the_order(tmp_path: Path) -> Non
     assert by_href["https://files.test/y.tif"] == "coll/y/image.tif"
     assert by_href["https://x/1.tif"].startswith("coll/x/m~")
     assert len({path.lower() for path in by_href.values()}) == 5 == index.files
-    assert any("shares its directory" in oddity for oddity in index.oddities)
+    assert any("shares its directory" in remark for remark in index.remarks)
 
 
 def test_collections_that_differ_in_case(tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_files_that_the_archive_carries(tmp_path: Path, caplog: pytest.LogCaptur
     assert found["out"] == ("demo/%2E%2E/%2E%2E/%2E%2E/etc/passwd", "coll/i1/out")
     for key, there in [("here", True), ("above", True), ("spaced", True), ("gone", False)]:
         assert (paths.output_dir / found[key][0]).is_file() is there
-    assert index.oddity_count == 2
+    assert index.remark_count == 2
     assert len(caplog.records) == 1
 
 
@@ -352,7 +352,7 @@ def test_relative_hrefs_beside_the_items_own_url(tmp_path: Path) -> None:
         "a": "demo/coll/i1/a.tif",
         "b": "https://files.test/c/i1/b.tif",
     }
-    assert not index.oddity_count
+    assert not index.remark_count
 
 
 def test_shared_relative_documentation(tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ def test_odd_members_never_stop_it(tmp_path: Path) -> None:
     assert sorted(row["item_id"] for row in rows) == ["a", "b", "c", "d", "e"]
     assert {row["collection_id"] for row in rows} == {"coll"}
     assert index.items == 6
-    assert any("not JSON" in oddity for oddity in index.oddities)
+    assert any("not JSON" in remark for remark in index.remarks)
 
 
 def test_an_item_that_names_no_collection_gets_the_id_behind_its_directory(tmp_path: Path) -> None:
@@ -423,14 +423,26 @@ def test_hostile_ids_stay_below_the_dataset(tmp_path: Path) -> None:
 def test_signatures_stay_out_of_oddities(tmp_path: Path) -> None:
     sly = item("i1", assets={"https://x/?sig=s3cret": asset("x?sig=s3cret&key=s3cret")})
     index, _ = index_of(tmp_path, tree(sly))
-    assert index.oddity_count == 1
-    assert "s3cret" not in " ".join(index.oddities)
+    assert index.remark_count == 1
+    assert "s3cret" not in " ".join(index.remarks)
 
 
-def test_oddities_are_capped(tmp_path: Path) -> None:
+def test_remarks_are_capped(tmp_path: Path) -> None:
     broken = {f"{DATASET}/{number}.json": b"{" for number in range(1500)}
     index, _ = index_of(tmp_path, tree(item("a")) | broken)
-    assert (len(index.oddities), index.oddity_count) == (1000, 1500)
+    assert (len(index.remarks), index.remark_count) == (1000, 1500)
+
+
+def test_state_that_calls_remarks_as_they_were_called(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path, tree(item("a")) | {f"{DATASET}/b.json": b"{"})
+    paths = paths_in(tmp_path)
+    index = index_assets(archive, paths)
+    place = paths.state_dir / INDEX_STATE_NAME
+    text = place.read_text().replace('"remarks"', '"oddities"')
+    place.write_text(text.replace('"remark_count"', '"oddity_count"'))
+    again = index_assets(archive, paths)
+    assert again.reused
+    assert again.remarks == index.remarks != ()
 
 
 def test_caps(tmp_path: Path) -> None:

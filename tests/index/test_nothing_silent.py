@@ -29,8 +29,8 @@ def indexed(directory: Path, files: Any) -> Path:
 def odd(index: Path) -> list[str]:
     """What was counted, in words; all of it is kept."""
     state = json.loads((index.parent / ".mlhub" / index.name / "index.json").read_text())
-    assert state["oddity_count"] == len(state["oddities"])
-    return list(state["oddities"])
+    assert state["remark_count"] == len(state["remarks"])
+    return list(state["remarks"])
 
 
 def items_found(index: Path, *query: str) -> set[str]:
@@ -122,7 +122,7 @@ _BOW = {"type": "Polygon", "coordinates": [[[5, 5], [6, 6], [6, 5], [5, 6], [5, 
 _AROUND = [[-135, 80], [-45, 80], [45, 80], [135, 80], [-135, 80]]
 _POLE = {"type": "Polygon", "coordinates": [_AROUND]}
 _PLACES: dict[str, tuple[Any, Any, tuple[float, float], tuple[float, float], int]] = {
-    # geometry, bbox, a point within, a point outside, oddities
+    # geometry, bbox, a point within, a point outside, remarks
     "below": (_box(-182, -18, -178, -16), [-182, -18, -178, -16], (179, -17), (0, -17), 0),
     "beyond": (_FIJI, [178, -18, 182, -16], (-179, -17), (0, -17), 0),
     "mixed": (_FIJI, [178, -18, -178, -16], (-179, -17), (0, -17), 0),

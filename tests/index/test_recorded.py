@@ -27,7 +27,7 @@ def test_nasa_marine_debris(recorded: Path, tmp_path: Path) -> None:
     assert sum(row["asset_key"] == "labels" for row in rows) == 706
     assert dict(index.asset_keys)[f"{NAME}_labels"] == ("documentation", "labels", "pixel_bounds")
     assert index.collections == ((f"{NAME}_labels", 706, 2118), (f"{NAME}_source", 706, 1412))
-    assert (index.oddity_count, index.ignored) == (0, 0)
+    assert (index.remark_count, index.ignored) == (0, 0)
     assert {row["save_path"] for row in rows if row["common_asset"]} == {
         "_common/documentation.pdf"
     }
@@ -36,7 +36,7 @@ def test_nasa_marine_debris(recorded: Path, tmp_path: Path) -> None:
     assert all(len(row["source_items"]) == 1 for row in rows if row["asset_key"] == "labels")
 
     got = unarchive(archive, paths)
-    assert (got.files, got.bytes, got.oddity_count) == (1415, 3_801_411, 0)
+    assert (got.files, got.bytes, got.remark_count) == (1415, 3_801_411, 0)
     assert (paths.catalog_dir / f"{NAME}_labels/collection.json").is_file()
 
 

@@ -242,7 +242,7 @@ def test_members_of_a_zip_that_are_no_files(tmp_path: Path) -> None:
     paths = DownloadPaths.of("whole", tmp_path / "out")
     unarchived = open_source(str(path)).acquire(paths).unpack(paths)
     assert unarchived is not None
-    assert (unarchived.files, unarchived.oddity_count) == (2, 3)
+    assert (unarchived.files, unarchived.remark_count) == (2, 3)
     found = (one for one in paths.catalog_dir.rglob("*.json") if ".mlhub" not in one.parts)
     assert sorted(one.name for one in found) == ["a.json", "catalog.json"]
 
@@ -311,7 +311,7 @@ def test_hard_links_and_devices_of_a_tar_go_nowhere(tmp_path: Path) -> None:
     paths = DownloadPaths.of("whole", tmp_path / "out")
     unarchived = open_source(str(path)).acquire(paths).unpack(paths)
     assert unarchived is not None
-    assert (unarchived.files, unarchived.oddity_count) == (len(WHOLE), len(kinds))
+    assert (unarchived.files, unarchived.remark_count) == (len(WHOLE), len(kinds))
 
 
 def test_items_that_name_no_collection_are_in_one(tmp_path: Path) -> None:

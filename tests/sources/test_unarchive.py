@@ -217,18 +217,18 @@ def test_hostile_members_go_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert sorted(path.name for path in paths.output_dir.iterdir()) == ["demo"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "out"]
     assert not [found for found in tmp_path.rglob("*") if found.is_symlink()]
-    assert got.oddity_count == len(got.oddities) == 16
+    assert got.remark_count == len(got.remarks) == 16
     assert len(caplog.records) == 1
-    text = "\n".join(got.oddities)
+    text = "\n".join(got.remarks)
     for phrase in ("absolute", "leaves", "symbolic", "hard link", "device", "pipe", "state"):
         assert phrase in text
-    assert unarchive(archive, paths).oddities == got.oddities
+    assert unarchive(archive, paths).remarks == got.remarks
 
 
-def test_oddities_are_capped(tmp_path: Path) -> None:
+def test_remarks_are_capped(tmp_path: Path) -> None:
     files = [("demo/catalog.json", {}), *((f"../{number}", b"") for number in range(300))]
     got = unarchive(write_archive(tmp_path, files), paths_in(tmp_path))
-    assert (len(got.oddities), got.oddity_count) == (100, 300)
+    assert (len(got.remarks), got.remark_count) == (100, 300)
 
 
 def test_a_link_that_was_there_leads_nobody_out(tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ def test_a_member_that_comes_twice_counts_as_the_last(tiny: Tiny) -> None:
     both = gzip.decompress(first)[: 6 * 512] + gzip.decompress(tiny.paths.archive.read_bytes())
     tiny.server.put("/archives/tiny.tar.gz", gzip.compress(both, mtime=0))
     report = tiny.download()
-    assert report.oddities == 2, report.odd
+    assert report.remark_count == 2, report.remarks
     tiny.server.forget()
     assert found(tiny) == {}
 
