@@ -21,7 +21,7 @@ from mlhub_core.net.retry import Fault
 from mlhub_core.settings import TransferSettings
 from mlhub_core.threads import StopFlag
 from tests.faultserver import Fault as Trouble
-from tests.faultserver import FaultServer, chunked, gzipped, reset_within, stall, truncate
+from tests.faultserver import FaultServer, chunked, gzipped, reset_within, stall, status, truncate
 from tests.transfer.kit import Kit, content
 
 MIB = 1024 * 1024
@@ -147,6 +147,28 @@ def test_the_end_of_the_connection_ends_a_body_too(url: str) -> None:
     takers = [Taker(f"{url}endless"), Taker(f"{url}endless")]
     run(takers, StopFlag())
     assert [(taker.size, taker.settled) for taker in takers] == [(SIZE, [None])] * 2
+
+
+@pytest.mark.parametrize(("answer", "next_is_asked_for"), [(200, True), (503, False)])
+def test_the_next_is_asked_for_before_a_good_answer_is_concluded(
+    server: FaultServer, answer: int, next_is_asked_for: bool
+) -> None:
+    for path in ("/one", "/two"):
+        server.put(path, b"it")
+    server.script("/one", status(answer))
+    two_is_asked_for = threading.Event()
+    server.when_asked("/two", two_is_asked_for.set)
+
+    class One(Taker):
+        def settle(self, fault: Fault | None) -> float | None:
+            # What overloads a host is concluded first: it may want to be left alone.
+            assert two_is_asked_for.wait(10 if next_is_asked_for else 0) is next_is_asked_for
+            return super().settle(fault)
+
+    takers = [One(server.url("/one")), Taker(server.url("/two"))]
+    with closing(Loop(TransferSettings(), ConnectionLimits(1))) as loop:
+        loop.run(iter(takers), lambda: None, StopFlag())
+    assert [taker.settled for taker in takers] == [[None], [None]]
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
