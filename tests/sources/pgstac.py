@@ -53,6 +53,12 @@ class Server:
         for line in self._process.stdout:
             self._said.put(line)
 
+    def close(self) -> None:
+        """Let go of what it said, once it has ended."""
+        self._reader.join(10)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
     def wait_for(self, text: str) -> str:
         """Wait until something is said, and give that line."""
         while text not in (line := self._said.get(timeout=60)):
@@ -130,3 +136,4 @@ def _serving(binaries: Path, environment: dict[str, str]) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait(30)
+        server.close()
