@@ -29,6 +29,11 @@ _QUERYABLES = "http://www.opengis.net/def/rel/ogc/1.0/queryables"
 _NUMBERS = frozenset({"from", "offset", "page", "skip", "start", "startindex"})
 """Parameters that count items or pages."""
 
+_NAME_IT = (
+    "Name …/collections/ID of a STAC API, or its root and --collection; a static catalog below a "
+    "directory that is called collections takes --source-type static."
+)
+
 Json = dict[str, Any]
 
 
@@ -107,27 +112,37 @@ class Api:
         self._session.close()
 
     def _landing(self) -> Json:
-        try:
-            page = self._read(Ask(self.root.rstrip("/")))
-        except EntityDoesNotExist:  # some servers know it with the slash only
-            page = self._read(Ask(self.root))
+        page = self._root_page()
         links = page.get("links")
         if not isinstance(links, list) or page.get("type") in ("Collection", "Feature"):
             raise APIError(
                 f"{redact(self.root)} is not the root of a STAC API: it answers with JSON that is "
-                "no landing page. Name …/collections/ID, or the root that collections lie below."
+                f"no landing page. {_NAME_IT}"
             )
         if "conformsTo" not in page:
             for href in _hrefs(page, "conformance"):
-                page["conformsTo"] = self._read(Ask(self._absolute(self.root, href))).get(
-                    "conformsTo"
-                )
+                found = self._read(Ask(self._absolute(self.root, href)))
+                page["conformsTo"] = found.get("conformsTo")
         if not _texts(page.get("conformsTo")) and not _hrefs(page, "search", "data"):
             raise APIError(
                 f"{redact(self.root)} is a catalog, but not of an API: it has no search and no "
-                "collections to be asked for. Name a catalog by the URL of its catalog.json."
+                f"collections to be asked for. {_NAME_IT}"
             )
         return page
+
+    def _root_page(self) -> Json:
+        try:
+            return self._read(Ask(self.root.rstrip("/")))
+        except EntityDoesNotExist:  # some servers know it with the slash only
+            pass
+        try:
+            return self._read(Ask(self.root))
+        except EntityDoesNotExist as error:
+            raise EntityDoesNotExist(
+                f"{redact(self.root)} does not exist (404), and would be the root of the API. "
+                f"{_NAME_IT}",
+                response=error.response,
+            ) from error
 
     def _abilities(self) -> Abilities:
         classes = _texts(self.landing.get("conformsTo"))
@@ -277,11 +292,14 @@ class Api:
         method = str(link.get("method", "GET")).upper()
         if method not in ("GET", "POST"):
             raise APIError(f"{redact(ask.url)} has a next page that is asked for by {method[:20]}.")
+        url = self._absolute(ask.url, link["href"])
         headers = {name: str(value) for name, value in _object(link.get("headers")).items()}
-        body = _object(link.get("body"))
+        # Without a body of its own, the address says all that differs.
+        body = _object(link.get("body", ask.body))
         if link.get("merge") is True:
             headers, body = {**(ask.headers or {}), **headers}, {**(ask.body or {}), **body}
-        url = self._absolute(ask.url, link["href"])
+        if urlsplit(url).netloc != urlsplit(ask.url).netloc:
+            headers = {}  # what an API wants to be told is nobody else's
         return Ask(url, method, body if method == "POST" else None, headers or None)
 
     def _absolute(self, base: str, href: str) -> str:

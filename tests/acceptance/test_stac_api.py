@@ -252,6 +252,30 @@ def test_another_method(api: StacServer, capsys: pytest.CaptureFixture[str]) -> 
     assert "refuses the GET that the link to the next page asks for (405)" in said
 
 
+def test_a_search_that_takes_no_post(api: StacServer) -> None:
+    api.classes = (*CLASSES, *FILTERS)
+    api.script("/search", Fault(status=405))
+    assert download(api, "--where", "eo:cloud_cover < 25") == 0
+    assert [one.method for one in api.asked("/search")] == ["POST", "GET", "GET"]
+    assert api.asked("/search")[-1].query["filter"]
+    assert images().keys() == {"i0", "i1", "i2"}
+
+
+def test_headers_of_a_link_stay_with_its_host(api: StacServer) -> None:
+    with StacServer() as other:
+        other.add(*api.collections.values(), *api.items)
+        wants = {"X-Page": "secret-word-9"}
+        links = iter(["/search?token=2", other.url("/search?token=4")])
+        api.next_link = lambda link, token: {"rel": "next", "headers": wants, "href": next(links)}
+        assert download(api) == 0
+        assert [one.headers.get("x-page") for one in api.asked("/search")] == [
+            None,
+            wants["X-Page"],
+        ]
+        assert "x-page" not in other.asked("/search")[0].headers
+    assert images() == CONTENT
+
+
 def test_a_body_that_is_merged(api: StacServer) -> None:
     api.classes = (*CLASSES, *FILTERS)
     api.next_link = lambda link, token: {**link, "body": {"token": token}, "merge": True}
