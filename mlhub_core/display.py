@@ -26,6 +26,7 @@ _MOVING_BYTES = (Stage.CATALOG, Stage.VERIFY, Stage.DOWNLOAD)
 """Stages whose bytes a person wants to see; the others read an archive that is here."""
 
 _UNITS = {
+    Stage.CATALOG: "documents",
     Stage.UNARCHIVE: "files",
     Stage.INDEX: "assets",
     Stage.FILTER: "assets",
@@ -89,7 +90,10 @@ class StageProgress:
         whole = self.added_up()
         seconds = max(time.monotonic() - self.started, 1e-3)
         pieces = []
-        if unit := _UNITS.get(self.stage):
+        unit = _UNITS.get(self.stage)
+        if self.stage is Stage.CATALOG and max(whole.done, whole.total or 0) <= 1:
+            unit = None  # it comes as one file
+        if unit:
             total = "" if whole.total is None else f"{of}{whole.total:,}"
             pieces.append(f"{whole.done:,}{total} {unit}")
             if rates or self.stage is Stage.DOWNLOAD:

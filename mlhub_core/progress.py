@@ -31,7 +31,7 @@ class Progress:
 
     Attributes:
         stage: The step that reports.
-        done: Units finished so far: bytes of the catalog, members of the archive, rows, files.
+        done: Units finished so far: documents of the catalog, members of the archive, rows, files.
         total: Units in all, None while unknown.
         bytes_done: Bytes moved so far.
         bytes_total: Bytes in all, None while unknown.

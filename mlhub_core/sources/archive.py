@@ -182,7 +182,7 @@ class LocalArchive:
         else:
             self._copy(found, paths, limits or ArchiveLimits())
         note_source(paths, SourceSpec(str(self.path), "archive", self.dataset_id))
-        done = Progress(Stage.CATALOG, found.size, found.size, found.size, found.size)
+        done = Progress(Stage.CATALOG, 1, 1, found.size, found.size)
         on_progress(replace(done, finished=True))
         return replace(found, path=there)
 

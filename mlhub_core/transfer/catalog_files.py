@@ -19,6 +19,7 @@ from mlhub_core.paths import UNARCHIVED_NAME, DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources import spec_of
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.formats import open_archive
 from mlhub_core.sources.members import MemberStream, shown
@@ -80,6 +81,9 @@ def check_catalog(
     if paths.origin is not None:
         return NameSet()  # it lies elsewhere, and nothing of it here
     if not paths.archive.is_file():
+        spec = spec_of(paths.state_dir)
+        if spec is not None and spec.type not in ("archive", "mlhub"):
+            return NameSet()  # its documents lie in our state
         log.warning("%s is not here: files named .json count as the catalog's", paths.archive)
         return None
     try:

