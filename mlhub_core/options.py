@@ -55,9 +55,12 @@ class WhatOptions(Options):
     """What to download."""
 
     dataset: str = Field(min_length=1, title="Dataset", examples=["nasa_marine_debris"])
-    """Id of the dataset, or its DOI; or the path of a catalog archive, which needs no hub."""
+    """Id of a hub's dataset, or its DOI; or where STAC lies, which needs no hub: an archive of a
+    catalog (tar, tar.gz, tar.bz2, tar.xz, tar.zst, zip), a directory, a catalog.json, a file of
+    items or of stac-geoparquet, each by its path or URL, or the URL of a STAC API."""
     source_type: str | None = Field(default=None, examples=["archive"])
-    """What kind of source that is, where it does not show: mlhub or archive."""
+    """What kind of source that is, where it does not show: archive, directory, items, parquet,
+    index, static, api or mlhub."""
     dataset_id: str | None = Field(default=None, min_length=1)
     """What the dataset is called here, which names its directory; by default what its source calls
     it."""

@@ -392,7 +392,8 @@ def links_of(owner: JsonObject, relation: str) -> list[str]:
     if not isinstance(links, list):
         return []
     found = [link for link in links if isinstance(link, dict) and link.get("rel") == relation]
-    return [link["href"] for link in found if isinstance(link.get("href"), str) and link["href"]]
+    hrefs = [link["href"] for link in found if isinstance(link.get("href"), str) and link["href"]]
+    return [plain_href(href) if "\\" in href else href for href in hrefs]
 
 
 def as_told(value: Any) -> str | None:

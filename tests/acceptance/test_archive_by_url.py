@@ -107,3 +107,16 @@ def test_what_its_dataset_is_called() -> None:
     assert called("https://x.test/sen12/catalog.tar.gz") == "sen12"
     assert called("https://x.test/download") == "x.test"
     assert open_source(SourceSpec("https://x.test/a.zip", None, "b")).describe().id == "b"
+
+
+def test_one_that_no_name_tells(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
+    put(server, "/records/crops/download", "a", ending=".zip")
+    words = [server.url("/records/crops/download"), "--output-dir", "out", "-q"]
+    assert main(["download", *words]) == 0
+    assert images() == {"a"}
+    assert Path("out/crops/catalog.json").is_file()
+    assert main(["verify", "out/crops", "-q"]) == 0
+    assert main(["sync", *words]) == 0
+    capsys.readouterr()
+    assert main(["sync", *words]) == 0
+    assert "has not changed" in capsys.readouterr().out

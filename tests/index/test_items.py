@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlhub_core.index.hrefs import Relative
-from mlhub_core.index.items import Asset, Item, read_assets, read_collection_id, read_item
+from mlhub_core.index.items import Asset, Item, links_of, read_assets, read_collection_id, read_item
 from mlhub_core.sources.documents import Kind, as_json, parse_document
 from tests.index.kit import SQUARE, asset, item
 
@@ -243,3 +243,8 @@ def test_nothing_upsets_it(changes: dict[str, Any]) -> None:
         json.loads(got.properties)
         assets = read_assets(parsed, "coll/i1", complaints.append)
         assert all(one.identity for one in assets)
+
+
+def test_links_of_windows() -> None:
+    links = [{"rel": "item", "href": ".\\a\\a.json"}, {"rel": "item", "href": "b/b.json"}]
+    assert links_of({"links": links}, "item") == ["./a/a.json", "b/b.json"]
