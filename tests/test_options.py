@@ -63,7 +63,7 @@ def test_help_tells_of_each_option_and_its_default(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         build_parser().parse_args(["download", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "ID_OR_DOI id of the dataset, or its DOI; or the path of a catalog archive" in text
+    assert "ID_OR_DOI id of a hub's dataset, or its DOI; or where STAC lies" in text
     assert "--concurrency N connections per host (default: 32)" in text
     assert "--no-unarchive do not unarchive the catalog" in text
     assert "--max-members N cap on the members of a catalog archive (default: 20,000,000)" in text
