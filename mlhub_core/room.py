@@ -19,6 +19,24 @@ _SHARE = 50
 """On a small disk a fiftieth of it is left."""
 
 
+def space_of(directory: Path) -> tuple[int, int] | None:
+    """The bytes of a file system that are free, and all of them; None where it does not say."""
+    try:
+        usage = shutil.disk_usage(directory)
+    except OSError as error:
+        log.debug("free space of %s is not known: %s", directory, error)
+        return None
+    # Some file systems in user space know no size at all.
+    return (usage.free, usage.total) if usage.total else None
+
+
+def not_enough(message: str) -> StorageError:
+    """An error that says that a disk is too full."""
+    told = StorageError(message)
+    told.errno = errno.ENOSPC
+    return told
+
+
 class Room:
     """The free space of a file system, while something is written to it.
 
@@ -45,20 +63,15 @@ class Room:
         self._left -= count
         if self._left >= 0 or not self._keep_free:
             return
-        try:
-            usage = shutil.disk_usage(self._directory)
-        except OSError as error:
-            log.debug("free space of %s is not known: %s", self._directory, error)
+        space = space_of(self._directory)
+        if space is None:
             return
-        if not usage.total:  # some file systems in user space know no size at all
-            return
-        room = usage.free - min(self._keep_free, usage.total // _SHARE)
+        free, total = space
+        room = free - min(self._keep_free, total // _SHARE)
         if count > room:
-            told = StorageError(
+            raise not_enough(
                 f"Not enough room in {self._directory}: {count:,} more bytes are to be written, "
-                f"{usage.free:,} are free, and {usage.free - room:,} of these are left for others. "
-                "Make room, name another directory, or go on regardless with --ignore-space."
+                f"{free:,} are free, and {free - room:,} of these are left for others. Make room, "
+                "name another directory, or go on regardless with --ignore-space."
             )
-            told.errno = errno.ENOSPC
-            raise told
         self._left = min(_LONGEST_STRIDE, max(_SHORTEST_STRIDE, room // 4), room) - count

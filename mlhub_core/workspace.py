@@ -5,7 +5,6 @@ Also whether there is room for what a plan will fetch.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
@@ -29,6 +28,7 @@ from mlhub_core.paths import (
     safe_name,
     user_path,
 )
+from mlhub_core.room import not_enough, space_of
 from mlhub_core.selection.partition import Asset, read_assets
 from mlhub_core.selection.plan import Plan, format_bytes
 from mlhub_core.sources import spec_of, with_source
@@ -229,25 +229,19 @@ def check_space(plan: Plan, paths: DownloadPaths, *, stop: StopFlag | None = Non
         StorageError: if there is not enough; says how much is needed and how much is free.
         Interrupted: if stopped.
     """
-    try:
-        usage = shutil.disk_usage(paths.asset_dir)
-    except OSError as error:
-        log.debug("free space of %s is not known: %s", paths.asset_dir, error)
+    space = space_of(paths.asset_dir)
+    if space is None or plan.known_bytes <= space[0]:
         return
-    # Some file systems in user space know no size at all.
-    if not usage.total or plan.known_bytes <= usage.free:
-        return
+    free, _ = space
     needed = _missing_bytes(plan, paths, stop or StopFlag())
-    if needed <= usage.free:
+    if needed <= free:
         return
     unknown = f" and {plan.unknown_sizes:,} files of unknown size" if plan.unknown_sizes else ""
-    told = StorageError(
+    raise not_enough(
         f"Not enough room in {paths.asset_dir}: {format_bytes(needed)}{unknown} are to come, "
-        f"{format_bytes(usage.free)} are free. Make room, narrow the filters, name another "
-        "directory with --asset-output-dir, or go on regardless with --ignore-space."
+        f"{format_bytes(free)} are free. Make room, narrow the filters, name another directory "
+        "with --asset-output-dir, or go on regardless with --ignore-space."
     )
-    told.errno = errno.ENOSPC
-    raise told
 
 
 def _missing_bytes(plan: Plan, paths: DownloadPaths, stop: StopFlag) -> int:
