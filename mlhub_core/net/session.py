@@ -36,6 +36,7 @@ from mlhub_core.net.connection import (
     KeyAdapter,
     NotHTTP,
     Sending,
+    is_under,
     read_pieces,
     sending,
     slowness,
@@ -447,12 +448,16 @@ class Session(requests.Session):
     def _raise_unreachable(self, url: str, error: Exception) -> NoReturn:
         reason = redact(reason_of(error), *self._secrets())
         kind = HubTimeout if is_timeout(error) else HubUnreachable
+        what = "answers in bytes that are not HTTP" if _is_no_http(error) else "does not answer"
+        if not is_under(self.root_url, url):
+            raise kind(
+                f"{redact(url)} {what} ({reason}): check the address, or try again later."
+            ) from error
         if self.root_url == DEFAULT_ROOT_URL:
             raise kind(
                 f"{DEFAULT_ROOT_URL} does not answer: the public MLHub API has been switched off. "
                 f"Instead, {_POINT_AT_A_HUB}. ({reason})"
             ) from error
-        what = "answers in bytes that are not HTTP" if _is_no_http(error) else "does not answer"
         raise kind(
             f"{redact(url)} {what} ({reason}): is the hub running, and is MLHUB_ROOT_URL "
             f"right? Otherwise, {_POINT_AT_A_HUB}."
@@ -467,6 +472,13 @@ class Session(requests.Session):
             raise APIError(
                 f"The hub is asked too often, by us or by others: {url} answered {status}{detail}, "
                 "and went on to. Try again later.",
+                response=response,
+            )
+        if status in (401, 403) and not self.api_key and not is_under(self.root_url, url):
+            host = urlsplit(url).hostname
+            raise AuthenticationError(
+                f"{url} wants a login, or refuses it ({status}{detail}): a line `machine {host} "
+                "login NAME password …` in the netrc file of this machine gives one.",
                 response=response,
             )
         if status in (401, 403):

@@ -15,7 +15,7 @@ import pytest
 from mlhub_core import Dataset
 from mlhub_core.cli import main
 from tests.acceptance.kit import item
-from tests.faultserver import FaultServer
+from tests.faultserver import Fault, FaultServer, status
 
 NO_HUB = "http://127.0.0.1:9/mlhub/v1/"
 NAMES = ("a", "b", "c")
@@ -78,7 +78,9 @@ def test_the_commands(
     words = [name, "--output-dir", "out", "-q"]
     assert main(["download", *words]) == 0
     assert images("found") == {one: content(one) for one in "ab"}
-    assert main(["verify", "out/found", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["verify", "out/found"]) == 0
+    assert "is not here" not in capsys.readouterr().err
     assert main(["sync", *words]) == 0
     before = server.paths()
     capsys.readouterr()
@@ -185,3 +187,27 @@ def test_an_empty_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     assert main(["download", "-", "--output-dir", "out", "-q"]) == 2
     assert "Standard input holds no STAC items" in capsys.readouterr().err
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [(status(401), "wants a login, or refuses it (401)"), (status(404), "does not exist (404)")],
+)
+def test_a_url_that_is_refused(
+    fault: Fault, told: str, server: FaultServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.put("/found.ndjson", b"")
+    server.always("/found.ndjson", fault)
+    assert main(["download", server.url("/found.ndjson"), "--output-dir", "out", "-q"]) in (2, 3)
+    error = capsys.readouterr().err.strip()
+    assert told in error
+    assert "hub" not in error.replace("mlhub:", "")
+    assert len(error.splitlines()) == 1
+
+
+def test_a_url_that_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["download", "http://127.0.0.1:9/found.ndjson", "--output-dir", "out", "-q"]
+    assert main(words) == 3
+    error = capsys.readouterr().err.strip()
+    assert "check the address, or try again later" in error
+    assert "hub" not in error.replace("mlhub:", "")
