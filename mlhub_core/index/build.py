@@ -126,11 +126,23 @@ def index_assets(
 
 def identity(catalog: Catalog) -> dict[str, Any]:
     """What an index was made from, and by which rules."""
-    return {
+    made_from = {
         "version": INDEX_VERSION,
         "dataset_id": catalog.dataset_id,
         "sha256": catalog.sha256,
     }
+    return {**made_from, "left_out": catalog.left_out} if catalog.left_out else made_from
+
+
+def left_out_of(paths: DownloadPaths) -> str:
+    """What was asked of the source of the index that is there, if that left the rest out.
+
+    Raises:
+        StorageError: if its state cannot be read.
+    """
+    made_from = (read_state(paths.state_dir / INDEX_STATE_NAME) or {}).get("archive")
+    found = made_from.get("left_out") if isinstance(made_from, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def remember(index: AssetIndex, catalog: Catalog, paths: DownloadPaths) -> None:

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from mlhub_core.exceptions import NothingMatches
 from mlhub_core.index.findings import count_distinct
-from mlhub_core.index.schema import BOX_FIELDS
+from mlhub_core.index.schema import BOX_FIELDS, IDENTITY_KEY
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.conditions import (
     Condition,
@@ -294,7 +294,10 @@ class Query:
 
     def funnel(self) -> tuple[tuple[str, int], ...]:
         """How many different files were left after each filter, the whole dataset first."""
-        left = [("in the dataset", self._count_files(np.ones(self.index.rows, bool)))]
+        made_from = self.index.noted(IDENTITY_KEY)
+        is_part = isinstance(made_from, dict) and made_from.get("left_out")
+        whole = "that the source has for these filters" if is_part else "in the dataset"
+        left = [(whole, self._count_files(np.ones(self.index.rows, bool)))]
         for condition, stage in zip(self._conditions, self._stages, strict=True):
             left.append((condition.name, self._count_files(stage)))
         return (*left, *self._narrowed)

@@ -156,7 +156,9 @@ class StacApi:
             with DocumentStore(place, limits) as store:
                 harvest = Harvest(api, store, query, self.root, stop or StopFlag(), on_progress)
                 harvest.run(collections, anew=if_exists is DownloadIfExistsOpts.overwrite)
-                catalog = store.finish(paths.dataset_id)
+                catalog = store.finish(
+                    paths.dataset_id, query.left_out(self.spec.wanted.collections)
+                )
         on_progress(
             Progress(
                 Stage.CATALOG, bytes_done=catalog.size, bytes_total=catalog.size, finished=True

@@ -97,6 +97,19 @@ class Query:
 
     def describe(self) -> str:
         """What is asked for, for people; empty where it is all there is."""
+        return ", ".join(self._conditions())
+
+    def left_out(self, collections: tuple[str, ...]) -> str:
+        """What is asked for, where all else is left out; empty where it is all there is.
+
+        Args:
+            collections: Those that were chosen among others.
+        """
+        chosen = {"collections": sorted(collections)} if collections else {}
+        parts = {**chosen, **self._conditions()}
+        return json.dumps(parts, sort_keys=True) if parts else ""
+
+    def _conditions(self) -> dict[str, Any]:
         parts = {
             "ids": self.ids,
             "bbox": self.bbox,
@@ -104,7 +117,7 @@ class Query:
             "datetime": self.datetime,
             "where": self.where,
         }
-        return ", ".join(name for name, value in parts.items() if value)
+        return {name: value for name, value in parts.items() if value}
 
 
 def query_of(

@@ -51,6 +51,11 @@ class CatalogArchive:
     etag: str | None = None
     fetched: int = 0
 
+    @property
+    def left_out(self) -> str:
+        """Nothing: all of it is read."""
+        return ""
+
     def read(
         self,
         limits: ArchiveLimits,

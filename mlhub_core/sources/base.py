@@ -160,6 +160,13 @@ class Catalog(Protocol):
     def sha256(self) -> str:
         """What tells one state of it from the next."""
 
+    @property
+    def left_out(self) -> str:
+        """What was asked of its source, where that left the rest out; empty where it did not.
+
+        Two states of it of which that differs are not to be compared.
+        """
+
     def read(
         self,
         limits: ArchiveLimits,

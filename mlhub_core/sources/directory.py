@@ -91,6 +91,11 @@ class CatalogDirectory:
         """The URL of the directory: what hrefs name that leave it lies around it."""
         return f"{self.path.as_uri()}/"
 
+    @property
+    def left_out(self) -> str:
+        """Nothing: all of it is read."""
+        return ""
+
     def read(
         self,
         limits: ArchiveLimits,

@@ -332,11 +332,12 @@ class DocumentStore:
             found = self._connection.execute(query, (url,)).fetchone()
             return zlib.decompress(found[0]) if found and found[0] is not None else None
 
-    def finish(self, dataset_id: str) -> StoredCatalog:
+    def finish(self, dataset_id: str, left_out: str = "") -> StoredCatalog:
         """End the harvest: what it did not come upon is removed.
 
         Args:
             dataset_id: What the catalog describes.
+            left_out: What was asked for, if all else was left out.
         """
         with _errors(self.path), self._connection as connection:
             connection.execute("PRAGMA synchronous = FULL")
@@ -346,9 +347,14 @@ class DocumentStore:
             for url, base, sha256, problem in connection.execute(query):
                 digest.update(f"\n{url}\t{base}\t{problem}\t".encode() + (sha256 or b""))
             sha256 = digest.hexdigest()
-            facts = {"sha256": sha256, "dataset_id": dataset_id, "size": str(self.size)}
+            facts = {
+                "sha256": sha256,
+                "dataset_id": dataset_id,
+                "size": str(self.size),
+                "left_out": left_out,
+            }
             _write_facts(connection, facts)
-        return StoredCatalog(self.path, dataset_id, self.size, sha256)
+        return StoredCatalog(self.path, dataset_id, self.size, sha256, left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,12 +367,14 @@ class StoredCatalog:
         size: Bytes of its documents.
         sha256: Digest of its documents and of what was left out: what tells one state of it from
             the next. The order in which they came is not in it.
+        left_out: What was asked for, if all else was left out.
     """
 
     path: Path
     dataset_id: str
     size: int
     sha256: str
+    left_out: str = ""
 
     @classmethod
     def of(cls, path: Path, key: str | None = None) -> StoredCatalog | None:
@@ -386,7 +394,8 @@ class StoredCatalog:
             facts = _facts(connection) if _has_tables(connection) else {}
         if "sha256" not in facts or key not in (None, facts.get("key")):
             return None
-        return cls(path, facts["dataset_id"], int(facts["size"]), facts["sha256"])
+        size, left_out = int(facts["size"]), facts.get("left_out", "")
+        return cls(path, facts["dataset_id"], size, facts["sha256"], left_out)
 
     def read(
         self,

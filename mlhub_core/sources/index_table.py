@@ -69,6 +69,11 @@ class IndexedItems:
     sha256: str
     wanted: Wanted
 
+    @property
+    def left_out(self) -> str:
+        """What is wanted of it."""
+        return told(self.wanted)
+
     def read(
         self,
         limits: ArchiveLimits,

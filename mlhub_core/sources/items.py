@@ -69,6 +69,11 @@ class ItemsFile:
     sha256: str
     base: str
 
+    @property
+    def left_out(self) -> str:
+        """Nothing: all of it is read."""
+        return ""
+
     def read(
         self,
         limits: ArchiveLimits,

@@ -53,6 +53,11 @@ class ParquetItems:
     wanted: Wanted
     zones: tuple[str, ...] | None = None
 
+    @property
+    def left_out(self) -> str:
+        """What is wanted of it."""
+        return told(self.wanted)
+
     def read(
         self,
         limits: ArchiveLimits,

@@ -131,7 +131,8 @@ class StaticCatalog:
                 )
                 crawl.run()
                 mirrors = self._mirrors(crawl, paths, look.zones, if_exists, limits, stop)
-                known, found = store.known, store.finish(paths.dataset_id)
+                said = f"collections {', '.join(sorted(collections))}" if collections else ""
+                known, found = store.known, store.finish(paths.dataset_id, said)
             on_progress(
                 Progress(Stage.CATALOG, known, known, found.size, found.size, finished=True)
             )

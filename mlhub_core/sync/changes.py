@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlhub_core.exceptions import storage_errors
-from mlhub_core.index.build import AssetIndex, recall, remember
+from mlhub_core.index.build import AssetIndex, left_out_of, recall, remember
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.redact import redact_url
 from mlhub_core.settings import ArchiveLimits
@@ -158,6 +158,8 @@ def index_place(paths: DownloadPaths, archive: Catalog) -> DownloadPaths:
     """
     if recall(archive, paths) is not None or not _is_comparable(paths.index):
         return paths
+    if left_out_of(paths) != archive.left_out:
+        return paths  # what it lacks was asked for, and what it has more of was not
     beside = paths.state_dir / _DIRECTORY
     return DownloadPaths(beside, beside, paths.dataset_id)
 

@@ -71,6 +71,28 @@ def test_a_filter_that_differs_prunes_nothing(server: FaultServer) -> None:
     assert images("scenes") == {name: content(name) for name in "ab"}
 
 
+def test_a_sync_with_another_filter_compares_nothing(
+    server: FaultServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(Path("scenes.parquet"), server, "a", "b")
+    words = ["scenes.parquet", "--output-dir", "out", "-q"]
+    assert main(["sync", *words, "--bbox=10,50,10.5,51"]) == 0
+    capsys.readouterr()
+    assert main(["sync", *words, "--bbox=11,50,12,51"]) == 0
+    assert "removed" not in capsys.readouterr().out
+    assert images("scenes") == {name: content(name) for name in "ab"}
+    assert main(["sync", *words]) == 0
+    assert sorted(server.paths()) == ["/a.tif", "/b.tif"]
+
+
+def test_a_plan_of_a_part(server: FaultServer) -> None:
+    write(Path("scenes.parquet"), server, "a", "b")
+    dataset = Dataset.open("scenes.parquet")
+    plan = dataset.plan("out", bbox=[11, 50, 12, 51], progress=False)
+    dataset.download("out", plan=plan.path, progress=False)
+    assert images("scenes") == {"b": content("b")}
+
+
 def test_a_directory_from_python(server: FaultServer) -> None:
     write(Path("scenes/year=2020/one.parquet"), server, "a")
     write(Path("scenes/year=2021/two.parquet"), server, "b")
@@ -84,7 +106,9 @@ def test_nothing_matches_says_what_there_was(
     write(Path("scenes.parquet"), server, "a", "b")
     words = ["scenes.parquet", "--output-dir", "out", "-q", "--bbox=0,0,1,1"]
     assert main(["download", *words]) == 2
-    assert "Widen the filters" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "0 files that the source has for these filters" in error
+    assert "Widen the filters" in error
 
 
 @pytest.mark.parametrize(
