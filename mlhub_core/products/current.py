@@ -66,8 +66,9 @@ def digest(paths: DownloadPaths) -> str:
             found.update(hashlib.file_digest(file, "sha256").digest())
     except OSError as error:
         raise StorageError(f"Cannot read {paths.index}: {error.strerror or error}.") from error
+    root = str(paths.asset_dir)
     for entry in entries(paths.ledger_dir):
-        if not is_here(str(paths.asset_dir), entry):
+        if not is_here(root, entry):
             continue
         text = f"{entry.path}\n{entry.size}\n{entry.sha256}\n"
         found.update(text.encode("utf-8", "surrogatepass"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -54,6 +53,8 @@ _STRUCTURE = frozenset(
 """Relations of the catalog itself, which are written anew."""
 _LOCAL_PATH = re.compile(r"[^\r\n\t\\:'\"/]+(?:/[^\r\n\t\\:'\"/]+)*")
 """What the file extension takes for ``file:local_path``."""
+_PLAIN = re.compile(r"[A-Za-z0-9/_.~-]+")
+"""Paths in which there is nothing to encode."""
 _HEX = re.compile("[a-f0-9]+")
 _SHA256 = "1220"
 """How a multihash of SHA-256 begins: the algorithm, and 32 bytes."""
@@ -63,8 +64,14 @@ _HREFS = frozenset({"href", "url"})
 
 def relative(path: str, directory: str) -> str:
     """An href from a directory to a file, both relative to the dataset's directory."""
-    found = quote(posixpath.relpath(path, directory), safe="/-_.~!$&'()*+,;=@")
-    return found if found.startswith("../") else f"./{found}"
+    there, here = path.split("/"), directory.split("/")
+    same = 0
+    while same < min(len(there) - 1, len(here)) and there[same] == here[same]:
+        same += 1
+    found = "../" * (len(here) - same) + "/".join(there[same:])
+    if _PLAIN.fullmatch(found) is None:
+        found = quote(found, safe="/-_.~!$&'()*+,;=@")
+    return found if same < len(here) else f"./{found}"
 
 
 def local_item(
