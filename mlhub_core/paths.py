@@ -37,8 +37,10 @@ COMMON_ASSET_KEYS = frozenset(
 
 OUR_NAMES = frozenset({STATE_DIRECTORY, INDEX_NAME, ASSET_DB_NAME, ERR_REPORT_NAME})
 """What is ours at the top of the dataset's directory."""
+PRODUCT_NAMES = frozenset({"stac", "items.parquet", "croissant.json", "shards"})
+"""What products add beside the data; a collection of such an id has another directory."""
 _OUR_STEM = INDEX_NAME.rpartition(".")[0] + "."
-_RESERVED_IN_DATASET = OUR_NAMES | {COMMON_DIRECTORY, "catalog.json"}
+_RESERVED_IN_DATASET = OUR_NAMES | PRODUCT_NAMES | {COMMON_DIRECTORY, "catalog.json"}
 _RESERVED_IN_COLLECTION = frozenset({COMMON_DIRECTORY, "collection.json"})
 
 _MAX_NAME_BYTES = 200

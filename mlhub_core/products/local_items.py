@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import urljoin
 
 from mlhub_core.index.datetimes import microseconds, moment_text
 from mlhub_core.index.hrefs import is_absolute
@@ -53,8 +53,6 @@ _STRUCTURE = frozenset(
 """Relations of the catalog itself, which are written anew."""
 _LOCAL_PATH = re.compile(r"[^\r\n\t\\:'\"/]+(?:/[^\r\n\t\\:'\"/]+)*")
 """What the file extension takes for ``file:local_path``."""
-_PLAIN = re.compile(r"[A-Za-z0-9/_.~-]+")
-"""Paths in which there is nothing to encode."""
 _HEX = re.compile("[a-f0-9]+")
 _SHA256 = "1220"
 """How a multihash of SHA-256 begins: the algorithm, and 32 bytes."""
@@ -63,14 +61,16 @@ _HREFS = frozenset({"href", "url"})
 
 
 def relative(path: str, directory: str) -> str:
-    """An href from a directory to a file, both relative to the dataset's directory."""
+    """An href from a directory to a file, both relative to the dataset's directory.
+
+    Nothing in it is percent-encoded: PySTAC and all that build on it take an href that is no URL
+    for the path of a file, as it stands.
+    """
     there, here = path.split("/"), directory.split("/")
     same = 0
     while same < min(len(there) - 1, len(here)) and there[same] == here[same]:
         same += 1
     found = "../" * (len(here) - same) + "/".join(there[same:])
-    if _PLAIN.fullmatch(found) is None:
-        found = quote(found, safe="/-_.~!$&'()*+,;=@")
     return found if same < len(here) else f"./{found}"
 
 

@@ -24,7 +24,6 @@ from mlhub_core.paths import (
     COMMON_DIRECTORY,
     PRODUCTS_NAME,
     DownloadPaths,
-    encode_first,
     item_name,
 )
 from mlhub_core.products.current import LocalStac, current_stac, digest
@@ -165,7 +164,7 @@ def product_name(paths: DownloadPaths, name: str, ours: Any) -> str:
     Raises:
         InvalidArgument: if both names are taken.
     """
-    for candidate in (name, encode_first(name)):
+    for candidate in (name, f"_{name}"):
         if candidate == ours or not os.path.lexists(paths.asset_dir / candidate):
             return candidate
     raise InvalidArgument(

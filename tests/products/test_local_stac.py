@@ -112,11 +112,6 @@ def test_a_run_that_changes_nothing_writes_nothing_and_one_that_does_writes_it_a
     assert _items(root) == {"b"}
 
 
-def _items(root: Path) -> set[str]:
-    catalog = pystac.Catalog.from_file(str(root / "stac" / "catalog.json"))
-    return {one.id for one in catalog.get_items(recursive=True)}
-
-
 def test_none_is_written_unless_asked_for_and_the_command_writes_it(
     at_demo_hub: DemoHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,7 +135,7 @@ def test_what_is_not_ours_is_not_touched(
     report = download(item("a", {"image": server.url("/a.tif")}))
     assert (place / "mine.txt").read_text() == "mine"
     assert os.listdir(place) == ["mine.txt"]
-    assert report.stac == place.with_name("%73tac") / "catalog.json"
+    assert report.stac == place.with_name("_stac") / "catalog.json"
     assert report.stac.is_file()
 
 
@@ -194,3 +189,29 @@ def test_a_field_that_is_a_number_in_one_item_and_a_text_in_another_loses_nothin
     ]
     assert told == [*values[:5], pytest.approx(2**70), *values[6:]]
     assert layer["own3"]["3"] == 1
+
+
+def test_a_collection_that_is_called_as_a_product_lies_elsewhere(
+    download: Download, server: FaultServer, tmp_path: Path
+) -> None:
+    server.put("/a.tif", b"a")
+    names = ("stac", "STAC", "items.parquet", "pictures")
+    href = server.url("/a.tif")
+    report = download(*(item(f"of {name}", {"image": href}, name) for name in names))
+    root = tmp_path / "out" / DATASET
+    layer = geopandas.read_parquet(root / "mlhub_stac_assets.parquet")
+    places = dict(zip(layer["collection_id"], layer["save_path"], strict=True))
+    assert places["stac"].startswith("%73tac/")
+    assert places["items.parquet"].startswith("%69tems.parquet/")
+    assert places["pictures"].startswith("pictures/")
+    assert all((root / path).is_file() for path in places.values())
+    assert report.stac is not None
+    assert _items(report.stac.parent.parent, report.stac.parent.name) == {
+        f"of {name}" for name in names
+    }
+    assert (root / "items.parquet").is_file() or (root / "_items.parquet").is_file()
+
+
+def _items(root: Path, directory: str = "stac") -> set[str]:
+    catalog = pystac.Catalog.from_file(str(root / directory / "catalog.json"))
+    return {one.id for one in catalog.get_items(recursive=True)}
