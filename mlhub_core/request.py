@@ -81,7 +81,13 @@ class DownloadRequest:
         allows = self.settings.transfer.allow_private_hosts
         named = () if self.whole else named
         return SourceSpec(
-            self.dataset, self.source_type, self.dataset_id, some, allows, named=named
+            self.dataset,
+            self.source_type,
+            self.dataset_id,
+            some,
+            allows,
+            named=named,
+            concurrency=self.settings.transfer.concurrency,
         )
 
     def paths(self, dataset_id: str) -> DownloadPaths:

@@ -162,6 +162,13 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def without_login(url: str) -> str:
+    """A URL without name and password."""
+    scheme, mark, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
+
+
 def no_proxy() -> str:
     """The hosts that are asked directly, as ``NO_PROXY`` writes them: its own, and loopback."""
     given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.net.clients import without_login
 from mlhub_core.net.coding import BadCoding, TooMuch, plain_pieces
 from mlhub_core.net.curl import Hold
 from mlhub_core.net.response import ResponseHead
@@ -252,13 +253,6 @@ def document_url(text: str) -> str:
             "and names a host."
         )
     return url
-
-
-def without_login(url: str) -> str:
-    """A URL without name and password."""
-    scheme, mark, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
 @lru_cache(maxsize=64)

@@ -15,10 +15,11 @@ from typing import Protocol
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.addresses import noted_zones
+from mlhub_core.net.clients import without_login
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.redact import redact_url
-from mlhub_core.settings import ArchiveLimits
+from mlhub_core.settings import ArchiveLimits, TransferSettings
 from mlhub_core.sources.documents import Document
 from mlhub_core.state import read_state, remove_state, write_state
 from mlhub_core.threads import StopFlag
@@ -67,6 +68,7 @@ class SourceSpec:
             :class:`~mlhub_core.settings.TransferSettings`.
         named: The collections that the filter names, also where nothing may be left out: what of an
             API is meant.
+        concurrency: Connections per host at most.
     """
 
     text: str
@@ -76,6 +78,7 @@ class SourceSpec:
     allow_private_hosts: bool = False
     zones: tuple[str, ...] | None = None
     named: tuple[str, ...] = ()
+    concurrency: int = TransferSettings().concurrency
 
     def __str__(self) -> str:
         """What people read: no login, no signature."""
@@ -282,9 +285,11 @@ def note_source(paths: DownloadPaths, spec: SourceSpec | None) -> None:
         remove_state(place)
         return
     # What a run wanted is not what the next one wants.
-    of_this_run = ("wanted", "named")
+    of_this_run = ("wanted", "named", "concurrency")
     facts = {name: value for name, value in asdict(spec).items() if value}
     facts = {name: value for name, value in facts.items() if name not in of_this_run}
+    if "://" in spec.text:
+        facts["text"] = without_login(spec.text)
     zones = noted_zones(spec.text) if spec.zones is None and "://" in spec.text else spec.zones
     if zones is not None:
         facts["zones"] = list(zones)

@@ -54,7 +54,9 @@ class Root(NamedTuple):
 
     def login_for(self, url: str) -> str:
         """The login that goes with a URL."""
-        return self.login if urlsplit(url)[:2] == urlsplit(self.url)[:2] else ""
+        own, other = urlsplit(self.url), urlsplit(url)
+        secured = own.hostname == other.hostname and other.scheme == "https"
+        return self.login if own[:2] == other[:2] or secured else ""
 
 
 class Crawl:

@@ -19,7 +19,8 @@ from mlhub_core.exceptions import (
     StorageError,
 )
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.net.documents import document_url, login_for, without_login
+from mlhub_core.net.clients import without_login
+from mlhub_core.net.documents import document_url, login_for
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.redact import redact_url
@@ -118,7 +119,7 @@ class StaticCatalog:
                 key = "\n".join((kind, root.url, *sorted(collections)))
                 anew = if_exists is DownloadIfExistsOpts.overwrite
                 store.begin(key, anew=anew)
-                settings = TransferSettings(zones=look.zones)
+                settings = TransferSettings(self.spec.concurrency, zones=look.zones)
                 crawl = Crawl(
                     root,
                     store,

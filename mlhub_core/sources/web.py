@@ -18,13 +18,8 @@ from mlhub_core.http_errors import FetchError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.json_text import parse_json
 from mlhub_core.net.addresses import Gate, note_zones
-from mlhub_core.net.documents import (
-    Answer,
-    DocumentRequest,
-    document_url,
-    login_for,
-    without_login,
-)
+from mlhub_core.net.clients import without_login
+from mlhub_core.net.documents import Answer, DocumentRequest, document_url, login_for
 from mlhub_core.net.http import Loop
 from mlhub_core.net.limits import limits_for
 from mlhub_core.paths import DownloadPaths

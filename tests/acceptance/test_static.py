@@ -10,18 +10,22 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pystac
 import pytest
 
 from mlhub_core import Dataset
 from mlhub_core.cli import main
+from mlhub_core.net.documents import login_for
 from tests.acceptance.kit import collection, item
 from tests.faultserver import Fault, FaultServer, gzipped, html, redirect, status
 
 Json = dict[str, Any]
 ROOT = "/cat/catalog.json"
+BBOX = [0.0, 0.0, 1.0, 1.0]
 
 
 @pytest.fixture(autouse=True)
@@ -177,6 +181,39 @@ def test_links_that_go_on_for_ever_end_in_one_line(
     assert "more than 5 documents" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["SELF_CONTAINED", "ABSOLUTE_PUBLISHED", "RELATIVE_PUBLISHED"])
+def test_links_and_hrefs_are_those_of_pystac(
+    kind: str, server: FaultServer, tmp_path: Path
+) -> None:
+    catalog = pystac.Catalog("written", "by PySTAC")
+    for name in ("a", "b"):
+        times = pystac.TemporalExtent([[None, None]])
+        extent = pystac.Extent(pystac.SpatialExtent([BBOX]), times)
+        child = pystac.Collection(name, "A collection", extent, assets={})
+        catalog.add_child(child)
+        for number in range(3):
+            moment = datetime(2020, 1, 1 + number, tzinfo=UTC)
+            found = pystac.Item(f"{name}{number}", None, None, moment, {})
+            href = ("./x.tif", "../up.tif", "http://127.0.0.1:9/x.tif")[number]
+            found.add_asset("data", pystac.Asset(href))
+            child.add_item(found)
+    catalog.normalize_hrefs(server.url("/cat/"))
+    catalog.save(pystac.CatalogType[kind], dest_href=str(tmp_path / "cat"))
+    for path in tmp_path.rglob("*.json"):
+        server.put(f"/{path.relative_to(tmp_path)}", path.read_bytes())
+    items = list(pystac.Catalog.from_file(server.url(ROOT)).get_items(recursive=True))
+    expected = {one.id: one.assets["data"].get_absolute_href() for one in items}
+    assert len(expected) == 6
+    index = Dataset.open(server.url(ROOT)).index()
+    assert dict(zip(index["item_id"], index["href"], strict=True)) == expected
+
+
+def test_no_more_connections_than_may_be(server: FaultServer) -> None:
+    publish(server, "a", per=30)
+    assert main(["download", *words(server, "--concurrency", "2", "--dry-run")]) == 0
+    assert server.most_open <= 3  # that which found out what it is included
+
+
 def test_documents_that_are_too_much(server: FaultServer) -> None:
     publish(server, "a", per=4)
     large = {**item("a0", {}, "a"), "more": "x" * 10_000}
@@ -206,6 +243,11 @@ def test_a_login_goes_to_its_host_and_is_stored_nowhere(
         asked = [one for one in server.requests if one.path.endswith(".json")]
         assert {one.headers.get("authorization", "")[:6] for one in asked} == {"Basic "}
         assert "authorization" not in other.requests[-1].headers
+        netrc.write_text("")
+        login_for.cache_clear()
+        url = server.url(ROOT).replace("//", "//me:s3cret-pass-word@")
+        assert main(["sync", url, *words]) == 0
+        assert server.requests[-1].headers["authorization"].startswith("Basic ")
     netrc.unlink()
     for path in Path("out").rglob("*"):
         assert not path.is_file() or b"s3cret-pass" not in path.read_bytes()

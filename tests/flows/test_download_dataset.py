@@ -243,3 +243,19 @@ def test_a_catalog_archive_of_this_machine(
     report = download_dataset(options)
     assert (report.fetched, report.failed) == (1, 0)
     assert sync_dataset(options).current
+
+
+def test_a_static_catalog_by_url(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLHUB_ROOT_URL", "http://127.0.0.1:9/")
+    server.put("/i.tif", b"picture")
+    links = [{"rel": "item", "href": "./i.json"}]
+    root = {"type": "Catalog", "id": "static", "stac_version": "1.0.0", "links": links}
+    url = server.put("/catalog.json", json.dumps(root).encode())
+    server.put("/i.json", json.dumps(item("i", {"image": "./i.tif"})).encode())
+    options = DownloadOptions(dataset=url, output_dir=str(tmp_path), strict=True)
+    state = download_dataset(options, return_state=True)
+    assert (state.result().fetched, server.count("/i.json")) == (1, 1)
+    assert {task.name.partition(" ")[0] for task in Seen(state, 5).task_runs} >= STEPS
+    assert sync_dataset(options).download.kept == 1
