@@ -155,6 +155,9 @@ def fewer(query: Query, *, is_overloaded: bool) -> Iterator[tuple[Query, str]]:
     if limits:
         query = replace(query, limit=min(limits[0], 100))
         yield query, ""
+    if query.datetime and "." in query.datetime.replace("..", "") and not is_overloaded:
+        query = replace(query, datetime=_in_seconds(query.datetime))
+        yield query, ""
     names = ("where", "intersects", "datetime", "bbox", "ids")
     for name in names[:1] if is_overloaded else names:
         if getattr(query, name):
@@ -170,20 +173,24 @@ def smaller(query: Query) -> Query | None:
 
 
 def datetime_text(start: datetime | None, end: datetime | None) -> str | None:
-    """A range in whole seconds, as some servers know no fractions: a little more than is wanted."""
+    """A range of time as STAC APIs write it; None for none."""
     if start is None and end is None:
         return None
-    first, last = "..", ".."
-    if start is not None:
-        first = _second(start)
-    if end is not None:
-        with suppress(OverflowError):  # the last second of all is as good as an open end
-            last = _second(end + timedelta(seconds=bool(end.microsecond)))
-    return f"{first}/{last}"
+    return "/".join(".." if moment is None else _moment(moment) for moment in (start, end))
 
 
-def _second(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
+def _moment(moment: datetime) -> str:
+    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return f"{text}Z"
+
+
+def _in_seconds(text: str) -> str:
+    """A range in whole seconds, which all servers know: a little more than it was."""
+    start, end = (one if one == ".." else one[:19] + "Z" for one in text.split("/"))
+    if "." in text.partition("/")[2].replace("..", ""):
+        with suppress(OverflowError):
+            end = _moment(datetime.fromisoformat(end) + timedelta(seconds=1))
+    return f"{start}/{end}"
 
 
 # Places

@@ -121,7 +121,7 @@ def test_filters_are_asked_of_the_api(api: StacServer, method: str, searches: bo
     first = api.asked(path)[0]
     assert first.method == (method if searches else "GET")
     given = first.body or first.query
-    assert given["datetime"] == "2020-02-01T00:00:00Z/2020-07-01T00:00:00Z"
+    assert given["datetime"] == "2020-02-01T00:00:00Z/2020-06-30T23:59:59.999999Z"
     assert given["bbox"] in ("0.0,0.0,40.0,10.0", [0.0, 0.0, 40.0, 10.0])
     assert ("filter" in given) is searches
     assert api.pages(path) == ([0, 2] if searches else [0, 2, 4])

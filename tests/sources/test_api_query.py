@@ -136,14 +136,30 @@ def test_places() -> None:
     [
         (None, None, None),
         ((2020, 1, 1), None, "2020-01-01T00:00:00Z/.."),
-        (None, (2020, 1, 1, 23, 59, 59, 999_999), "../2020-01-02T00:00:00Z"),
-        ((2020, 1, 1, 0, 0, 0, 5), (2020, 1, 1), "2020-01-01T00:00:00Z/2020-01-01T00:00:00Z"),
-        ((1, 1, 1), (9999, 12, 31, 23, 59, 59, 1), "0001-01-01T00:00:00Z/.."),
+        (None, (2020, 1, 1, 23, 59, 59, 999_999), "../2020-01-01T23:59:59.999999Z"),
+        ((1, 1, 1), (9999, 12, 31), "0001-01-01T00:00:00Z/9999-12-31T00:00:00Z"),
     ],
 )
 def test_times(start: Any, end: Any, text: str | None) -> None:
     ends = (None if one is None else datetime(*one, tzinfo=UTC) for one in (start, end))
     assert datetime_text(*ends) == text
+
+
+@pytest.mark.parametrize(
+    ("exact", "seconds"),
+    [
+        ("../2020-01-01T23:59:59.999999Z", "../2020-01-02T00:00:00Z"),
+        ("2020-01-01T00:00:00.500000Z/..", "2020-01-01T00:00:00Z/.."),
+        (
+            "2020-01-01T00:00:00.5Z/2020-01-01T00:00:01Z",
+            "2020-01-01T00:00:00Z/2020-01-01T00:00:01Z",
+        ),
+        ("../9999-12-31T23:59:59.999999Z", "../9999-12-31T23:59:59Z"),
+    ],
+)
+def test_times_for_servers_that_know_no_fractions(exact: str, seconds: str) -> None:
+    found = [one.datetime for one, _ in fewer(Query(("c",), datetime=exact), is_overloaded=False)]
+    assert found == [exact, seconds, None]
 
 
 def test_less_and_less() -> None:
