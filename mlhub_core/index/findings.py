@@ -13,6 +13,7 @@ from array import array
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,8 @@ class Findings:
         self.held_files = array("q")
         self.held_directories = array("q")
         self.above: dict[str, str] = {}
+        self._beside = array("q")
+        self._beyond = array("q")
         self._links: list[tuple[str, bytes]] = []
 
     @property
@@ -176,11 +179,13 @@ class Findings:
 
     def file(self, path: str, beyond: str) -> None:
         """Note a file of the catalog, and what it is called from the root if it lies beside it."""
-        self.files.append(hash(path))
-        if beyond:
-            self.files.append(hash(beyond))
-            up = above_of(beyond)
-            self.above[up] = path.removesuffix(beyond.removeprefix(up))
+        if not beyond:
+            self.files.append(hash(path))
+            return
+        self._beside.append(hash(path))
+        self._beyond.append(hash(beyond))
+        up = above_of(beyond)
+        self.above[up] = path.removesuffix(beyond.removeprefix(up))
 
     def hold(self, path: str) -> None:
         """Note what a file of the catalog may be in the way of.
@@ -198,6 +203,15 @@ class Findings:
 
     def finish(self) -> None:
         """Note what is known only now that all has been read."""
+        is_own = membership(self.files)
+        apart = [not is_own(place) for place in self._beside]
+        for names in (self._beside, self._beyond):
+            self.files.extend(compress(names, apart))
+        if not all(apart):
+            count = apart.count(False)
+            self.remarks.add(
+                "", f"{count:,} files beside the root have the places of files below it"
+            )
         self._note_absent()
 
     def clashes(self, before: Clashes) -> Clashes:

@@ -118,6 +118,10 @@ class Tree:
             self._new.add(path)
         return outcome
 
+    def has_written(self, path: str) -> bool:
+        """Whether a file of this run lies in a place, in whatever case its name is written."""
+        return path in self._written
+
     def give_back(self) -> None:
         """Remove what was written and was not there before: the disk is full, or soon would be."""
         for directory, _, names in os.walk(self._root):

@@ -226,6 +226,8 @@ class Extraction:
             path, why = placement.place(member.name)
             if self._is_wanted is not None and not self._is_wanted(path):
                 continue
+            if not why and placement.beyond and self._tree.has_written(path):
+                why = "a file below the catalog's root has its place"
             if why:
                 self._remarks.add(member.name, f"not extracted: {why}")
             else:

@@ -208,8 +208,8 @@ def test_what_cannot_be_read_is_named_and_stops_nothing(tmp_path: Path) -> None:
     paths = DownloadPaths.of("crops", tmp_path / "out")
     index = index_assets(source.acquire(paths), paths)
     assert (index.items, index.missing) == (1, 5)
-    assert "not UTF-8" in " ".join(index.oddities)
-    assert "no regular file" in " ".join(index.oddities)
+    assert "not UTF-8" in " ".join(index.remarks)
+    assert "no regular file" in " ".join(index.remarks)
 
 
 def test_a_finished_download_is_a_source_without_what_we_made_of_it(stac: Path) -> None:

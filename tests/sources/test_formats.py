@@ -328,3 +328,22 @@ def test_items_that_name_no_collection_are_in_one(tmp_path: Path) -> None:
     found = LocalArchive.of(path).here()
     index = index_assets(found, DownloadPaths.of("x", tmp_path / "out"))
     assert index.collections == (("mine", 3, 3),)
+
+
+@pytest.mark.parametrize("first", ["beside", "below"])
+def test_what_lies_beside_the_root_takes_no_place_of_its_files(tmp_path: Path, first: str) -> None:
+    above = item("a", assets={"up": {"href": "../../../data/B.tif"}, "own": {"href": "../B.tif"}})
+    below = within("whole/", {**WHOLE, "c/a/a.json": above, "data/B.tif": b"below"})
+    below["whole/c/B.tif"] = b"own"
+    beside = {"data/B.tif": b"beside", "other.txt": b"another"}
+    path = tmp_path / "x.zip"
+    path.write_bytes(zip_bytes(beside | below if first == "beside" else below | beside))
+    paths = DownloadPaths.of("whole", tmp_path / "out")
+    found = open_source(str(path)).acquire(paths)
+    found.unpack(paths)
+    assert (paths.catalog_dir / "data/B.tif").read_bytes() == b"below"
+    assert (paths.catalog_dir / "other.txt").read_bytes() == b"another"
+    index = index_assets(found, paths)
+    hrefs = {row["asset_key"]: row["href"] for row in rows_of(index) if row["item_id"] == "a"}
+    assert hrefs == {"own": "whole/c/B.tif", "up": "whole/%2E%2E/data/B.tif"}
+    assert any("beside the root" in remark for remark in index.remarks)
