@@ -136,3 +136,8 @@ def test_saved_parameters_with_nulls() -> None:
     for name in set(dumped) - set(NULLABLE):
         with pytest.raises(InvalidArgument, match=name):
             DownloadOptions.create(**{**saved, name: None})
+
+
+def test_a_flow_has_no_standard_input() -> None:
+    with pytest.raises(InvalidArgument, match="standard input, which a flow run does not have"):
+        DownloadOptions(dataset="-").check_public()

@@ -43,6 +43,14 @@ def _add_index_options(index: argparse.ArgumentParser) -> None:
     index.add_argument("--output", required=True, metavar="FILE.parquet", help="the index")
     index.add_argument("--dataset", dest="dataset_id", help=argparse.SUPPRESS)  # as it was called
     add_options(index, WhatOptions, ["source_type", "dataset_id", "strict"])
+    index.add_argument(
+        "--collection",
+        dest="collections",
+        action="append",
+        default=[],
+        metavar="COLL",
+        help="only this collection of an API, a crawled catalog or a table; may be repeated",
+    )
     add_options(index, WhereOptions, ["profile", "unarchive"])
     add_options(index, LimitOptions)
     add_verbosity(index)
@@ -80,6 +88,7 @@ def _index(given: argparse.Namespace) -> None:
             given.output,
             source_type=getattr(given, "source_type", None),
             dataset_id=getattr(given, "dataset_id", None),
+            collections=given.collections,
             profile=getattr(given, "profile", None),
             unarchive="unarchive" not in given,
             limits=limits,

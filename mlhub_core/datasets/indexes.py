@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import STATE_DIRECTORY, DownloadPaths, user_path
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.base import Catalog, SourceSpec
+from mlhub_core.sources.base import Catalog, SourceSpec, Wanted
 
 if TYPE_CHECKING:
     from mlhub_core.index.build import AssetIndex
@@ -51,6 +52,7 @@ def index_source(
     *,
     source_type: str | None = None,
     dataset_id: str | None = None,
+    collections: Iterable[str] = (),
     unarchive: bool = False,
     limits: ArchiveLimits | None = None,
     api_key: str | None = None,
@@ -66,6 +68,7 @@ def index_source(
         output: Where the index goes, a GeoParquet file.
         source_type: The kind of source, where ``source`` does not show it.
         dataset_id: What the dataset is called; by default what its source calls it.
+        collections: Only these of it, which sources that are read whole refuse: ask their index.
         unarchive: Whether to unarchive the catalog, if it is an archive, beside the index.
         limits: Caps; the defaults of :class:`ArchiveLimits` unless given.
         api_key: As for :func:`~mlhub_core.session.get_session`.
@@ -85,7 +88,8 @@ def index_source(
     from mlhub_core.workspace import missing_directories, remove_made
 
     if not isinstance(source, SourceSpec):
-        source = resolved(SourceSpec(str(source), source_type, dataset_id))
+        wanted = Wanted(tuple(collections))
+        source = resolved(SourceSpec(str(source), source_type, dataset_id, wanted))
     place = user_path(output)
     _check_place(place, str(output), source)
     check_state_files(place.parent)
@@ -100,6 +104,11 @@ def index_source(
             paths.state_dir.mkdir(parents=True, exist_ok=True)
         if catalog is None:
             catalog = runner(steps.fetch_catalog, source, paths, resume, limits)
+        if collections and not catalog.left_out:
+            raise InvalidArgument(
+                f"{source} is read whole: leave --collection out, and ask the index "
+                "(mlhub query --collection)."
+            )
         calls: list[Call] = [(steps.index_assets, (catalog, paths, limits))]
         if unarchive:
             calls.append((steps.unarchive, (catalog, paths, resume, limits)))

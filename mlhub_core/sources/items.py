@@ -134,11 +134,19 @@ class ItemsFile:
 
     def _document(self, value: Any, where: str) -> Document:
         document = recognise(value, self.path.name)
+        if document.kind is Kind.COLLECTION:
+            return self._collection(document.objects[0])
         if document.kind is not Kind.ITEMS:
             return self._problem(where, "it is no STAC item")
         (item,) = document.objects
         path = called(item, self.dataset_id)
         return Document(path, Kind.ITEMS, (item,), base=self_url(item) or self.base)
+
+    def _collection(self, collection: JsonObject) -> Document:
+        """One that stands among the items; its links lead elsewhere."""
+        base = self_url(collection) or self.base
+        whole = ({**collection, "links": []},)
+        return Document(f"collections/{collection.get('id')}", Kind.COLLECTION, whole, base=base)
 
     def _problem(self, where: str, what: str) -> Document:
         return Document(f"{self.path.name}, {where}", Kind.FILE, problem=f"not read: {what}")
@@ -150,7 +158,8 @@ class ItemsFile:
             CatalogError: if it is no JSON.
             StorageError: if it cannot be read.
         """
-        return next((one.objects[0] for one in self.read(limits) if one.objects), None)
+        found = (one.objects[0] for one in self.read(limits) if one.kind is Kind.ITEMS)
+        return next(found, None)
 
     def unpack(self, paths: DownloadPaths, **_: Any) -> None:
         """Nothing: there is no catalog to unpack."""

@@ -14,6 +14,7 @@ import pytest
 
 from mlhub_core import Dataset
 from mlhub_core.cli import main
+from tests.acceptance.kit import collection as stac_collection
 from tests.acceptance.kit import item
 from tests.faultserver import Fault, FaultServer, status
 
@@ -147,6 +148,15 @@ def test_what_cannot_be_read_is_counted(
     assert images("found") == {one: content(one) for one in "ab"}
     assert "2" in told.out + told.err
     assert "'found.ndjson, line 2': not read: it is no JSON" in told.out + told.err
+
+
+def test_collections_among_the_items(
+    server: FaultServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = {**stac_collection(), "license": "MIT", "links": [{"rel": "item", "href": "./a.json"}]}
+    Path("found.ndjson").write_bytes(by_line([about, *items(server, "a")]))
+    assert main(["download", "found.ndjson", "--output-dir", "out", "-q", "--strict"]) == 0
+    assert "License: MIT" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,16 @@ def test_the_commands(
     assert {path.name for path in Path().iterdir()} == left
 
 
+def test_only_some_collections(sources: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    table = str(TABLES / "rustac-0.9.18.parquet")
+    assert main(["index", table, "--output", "x.parquet", "--collection", "north", "-q"]) == 0
+    assert set(geopandas.read_parquet("x.parquet")["collection_id"]) == {"north"}
+    words = ["index", sources["items"], "--output", "y.parquet", "--collection", "pictures", "-q"]
+    assert main(words) == 2
+    assert "is read whole: leave --collection out" in capsys.readouterr().err
+    assert not Path("y.parquet").exists()
+
+
 def test_a_dataset_of_a_hub() -> None:
     index = mlhub_core.index_source("tiny", "i/x.parquet")
     assert (index.items, index.assets) == (2, 2)
