@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from mlhub_core.net.addresses import Gate
 from mlhub_core.net.curl import Exchange, Handle, Hold, Transfers
 from mlhub_core.net.limits import ConnectionLimits, Connections
-from mlhub_core.net.retry import STALLED, TOO_SLOW, Fault
+from mlhub_core.net.retry import OVERLOADED, STALLED, TOO_SLOW, Fault
 from mlhub_core.redact import redact
 from mlhub_core.settings import TransferSettings
 from mlhub_core.threads import StopFlag
@@ -34,7 +34,6 @@ _MOST_WAITING = 4096
 _MOST_TRANSFERS = 4096
 _RESERVED_DESCRIPTORS = 64
 """For the interpreter, logs, the ledger, and whatever else the process has open."""
-_OVERLOADED = (429, 503)
 
 
 def most_transfers() -> int:
@@ -213,7 +212,7 @@ class Loop:
         exchange = handle.exchange
         assert exchange is not None
         status = handle.status()
-        overloaded = status in _OVERLOADED or (fault is not None and fault.crowded)
+        overloaded = status in OVERLOADED or (fault is not None and fault.crowded)
         self._transfers.release(handle)
         self._connections.used(exchange.host, overloaded=overloaded, closed=handle.closes)
         if fault is None and status < 400:

@@ -39,7 +39,7 @@ from mlhub_core.net.response import (
     parse_http_date,
     parse_unsatisfied_range,
 )
-from mlhub_core.net.retry import Again, is_retryable, parse_wait, says_limited
+from mlhub_core.net.retry import OVERLOADED, Again, is_retryable, parse_wait, says_limited
 
 DECODED = frozenset({"br", "bzip2", "deflate", "gzip", "zstd"})
 """Content codings that can be taken back."""
@@ -243,7 +243,7 @@ ANOTHER_REST = _refuse("the rest does not fit what is here", Again.NOW_WHOLE)
 
 
 def _refuse_status(head: ResponseHead) -> Verdict:
-    if head.status in (429, 503) or says_limited(head.status, head.fields):
+    if head.status in OVERLOADED or says_limited(head.status, head.fields):
         again = Again.WHEN_LET
     else:
         again = Again.LATER if is_retryable(head.status) else Again.NEVER

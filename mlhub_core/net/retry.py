@@ -28,6 +28,9 @@ _EPOCH_MILLISECONDS = 1e11
 _MOST_HOLDS = 3
 """Refusals of one thing, for each of its tries, while its host grants others."""
 
+OVERLOADED = frozenset({429, 503})
+"""What hosts say that are asked too often: they are asked for less at a time then."""
+
 
 class Again(Enum):
     """Whether another request makes sense after a failed one."""
