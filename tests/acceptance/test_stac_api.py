@@ -82,6 +82,31 @@ def test_a_collection(api: StacServer, capsys: pytest.CaptureFixture[str]) -> No
     now = [one for one in api.requests if one.path.startswith("/data")]
     assert [one.path for one in now[len(asked) :]] == ["/data/new.tif"]
     assert "new" in images()
+    del api.items[0]
+    assert main(["sync", *words, "--prune"]) == 0
+    assert "0 added, 0 changed, 1 removed" in capsys.readouterr().out
+    assert images().keys() == {*CONTENT, "new"} - {"i0"}
+
+
+def test_what_a_filter_leaves_out_is_not_pruned(api: StacServer) -> None:
+    words = ["sync", api.url("/collections/pictures"), "--output-dir", "out"]
+    assert main(words) == 0
+    assert main([*words, "--datetime", "2020-02", "--prune"]) == 0
+    assert images() == CONTENT
+    assert main([*words, "--datetime", "2020-02"]) == 0
+    assert main([*words, "--prune"]) == 0
+    assert images() == CONTENT
+
+
+def test_signatures_are_no_changes(api: StacServer, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sync", api.url("/collections/pictures"), "--output-dir", "out"]
+    for signature in ("first", "second"):
+        for one in api.items:
+            url = one["assets"]["image"]["href"].partition("?")[0]
+            one["assets"]["image"]["href"] = f"{url}?sv=2020&se=2030-01-01&sig={signature}-abc%3D"
+        assert main(words) == 0
+    assert "0 added, 0 changed, 0 removed" in capsys.readouterr().out
+    assert len([one for one in api.requests if one.path.startswith("/data")]) == COUNT
 
 
 def test_from_python(api: StacServer) -> None:
