@@ -20,7 +20,7 @@ help:
 	@echo "make test-all  the slow ones too: real servers, hundreds of kills, browsers"
 	@echo "make check     formatting, linting, types, and which module may import what"
 	@echo "make house     how large the code is, and how its modules hang together"
-	@echo "make bench     side by side with the reference client, curl, tar and DuckDB (20 minutes)"
+	@echo "make bench     side by side with the reference client, curl, tar and DuckDB (a quarter of an hour)"
 	@echo "make clean     remove virtual environments and the demo's output"
 
 $(READY): pyproject.toml constraints.txt

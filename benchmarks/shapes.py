@@ -99,7 +99,7 @@ SHAPES = {
     for shape in (
         *(_far(late, count, 6_000) for late in (0, 20, 50) for count in (32, 128)),
         *(_far_large(late) for late in (0, 20, 50)),
-        Shape("small", 20_000, 4_000, 60_000, again=True),
+        Shape("small", 6_000, 4_000, 60_000, again=True),
         Shape("medium", 2_000, 400_000, 400_000),
         Shape("large", 60, 16_000_000, 16_000_000, per_item=2),
         Shape("memory-20k", 20_000, 500, 2_000, rivals=("transfer",)),
