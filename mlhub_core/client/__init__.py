@@ -1,32 +1,53 @@
 """Low-level functions for the endpoints of the MLHub API, with the reference client's names."""
 
-# ruff: noqa: I001 - each name stands on a line of its own
-
 import importlib
 import sys
 from typing import Any
 
 from mlhub_core.client.downloads import (
-    ResumableDownloader as ResumableDownloader,
-    download_collection_archive as download_collection_archive,
-    one_to_one_check as one_to_one_check,
-    one_to_range_check as one_to_range_check,
-    range_to_range_check as range_to_range_check,
+    ResumableDownloader,
+    download_collection_archive,
+    one_to_one_check,
+    one_to_range_check,
+    range_to_range_check,
 )
 from mlhub_core.client.endpoints import (
-    get_catalog_info as get_catalog_info,
-    get_collection as get_collection,
-    get_collection_archive_info as get_collection_archive_info,
-    get_collection_item as get_collection_item,
-    get_dataset as get_dataset,
-    get_dataset_by_doi as get_dataset_by_doi,
-    get_dataset_by_id as get_dataset_by_id,
-    get_model_by_id as get_model_by_id,
-    list_collection_items as list_collection_items,
-    list_collections as list_collections,
-    list_datasets as list_datasets,
-    list_models as list_models,
+    get_catalog_info,
+    get_collection,
+    get_collection_archive_info,
+    get_collection_item,
+    get_dataset,
+    get_dataset_by_doi,
+    get_dataset_by_id,
+    get_model_by_id,
+    list_collection_items,
+    list_collections,
+    list_datasets,
+    list_models,
 )
+
+__all__ = [
+    "COMMON_ASSET_NAMES",
+    "CatalogDownloader",
+    "CatalogDownloaderConfig",
+    "ResumableDownloader",
+    "download_collection_archive",
+    "get_catalog_info",
+    "get_collection",
+    "get_collection_archive_info",
+    "get_collection_item",
+    "get_dataset",
+    "get_dataset_by_doi",
+    "get_dataset_by_id",
+    "get_model_by_id",
+    "list_collection_items",
+    "list_collections",
+    "list_datasets",
+    "list_models",
+    "one_to_one_check",
+    "one_to_range_check",
+    "range_to_range_check",
+]
 
 # The reference client has a module for each of these; scripts import from it.
 for _name in (

@@ -132,3 +132,12 @@ def test_ranges_are_closed(one: list[datetime], other: list[datetime]) -> None:
     assert both == range_to_range_check((c, d), (a, b)) == (max(a, c) <= min(b, d))
     assert one_to_range_check(a, (c, d)) == (c <= a <= d)
     assert one_to_one_check(a, a.replace(tzinfo=UTC))  # a naive time is UTC
+
+
+def test_a_star_import_of_the_client_gives_its_public_names_and_no_other() -> None:
+    found: dict[str, object] = {}
+    exec("from mlhub_core.client import *", found)
+    names = found.keys() - {"__builtins__"}
+    assert {"CatalogDownloader", "CatalogDownloaderConfig", "ResumableDownloader"} <= names
+    assert {"get_dataset", "list_collection_items"} <= names
+    assert not names & {"importlib", "sys", "Any", "endpoints"}
