@@ -46,6 +46,8 @@ _MAGIC = (
     (b"\x28\xb5\x2f\xfd", "archive"),
 )
 _TAR = slice(257, 262), b"ustar"
+_ITEMS = re.compile(rb'\s*\{\s*"type"\s*:\s*"(?:Feature|Item)Collection"')
+"""How a collection of items begins, which may be too long to be looked at whole."""
 _PAGE = re.compile(rb"\s*<(?:!doctype|html|head|\?xml|!--)", re.I)
 _API_RELATIONS = frozenset({"search", "conformance"})
 _NAME_IT = (
@@ -186,7 +188,10 @@ def kind_of_bytes(begin: bytes) -> str | None:
     place, magic = _TAR
     if begin[place] == magic:
         return "archive"
-    return "page" if _PAGE.match(begin[:_BEGINNING].removeprefix(b"\xef\xbb\xbf")) else None
+    begin = begin.removeprefix(b"\xef\xbb\xbf")
+    if _ITEMS.match(begin[:_BEGINNING]):
+        return "items"
+    return "page" if _PAGE.match(begin[:_BEGINNING]) else None
 
 
 def _parsed(body: bytes) -> Any:

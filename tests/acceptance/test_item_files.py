@@ -122,6 +122,15 @@ def test_a_url(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert images("mine") == {one: content(one) for one in NAMES}
 
 
+@pytest.mark.parametrize("write", [collection, by_line])
+def test_a_url_that_does_not_say_what_it_is(write: Any, server: FaultServer) -> None:
+    data = write(items(server, "a", "b"))
+    server.put("/search?limit=10", data)
+    words = [server.url("/search?limit=10"), "--output-dir", "out", "-q"]
+    assert main(["download", *words]) == 0
+    assert images("search") == {one: content(one) for one in "ab"}
+
+
 def test_where_relative_links_lead(server: FaultServer) -> None:
     one, other = item("a", {"image": "a.tif"}), item("b", {"image": "../b.tif"})
     other["links"] = [{"rel": "self", "href": server.url("/deep/b.json")}]
