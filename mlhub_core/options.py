@@ -150,9 +150,9 @@ class WhereOptions(Options):
     unarchive: bool = True
     """Unarchive the catalog. Without it the catalog stays in its archive, and a file per item is
     saved; all else works as ever."""
-    stac: Literal["copy", "none"] = "copy"
-    """Write a local STAC of the files that are here, with links to them, into stac/ beside them;
-    or none."""
+    stac: Literal["copy", "inplace", "none"] = "copy"
+    """Write a local STAC of the files that are here, with links to them: copy puts it into stac/,
+    inplace beside the files, where the catalog must not be unarchived to (--no-unarchive)."""
     asset_db: bool = True
     """Write mlhub_stac_assets.db, the reference client's SQLite table."""
     ignore_space: bool = False

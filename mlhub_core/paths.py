@@ -29,6 +29,8 @@ UNARCHIVED_NAME = "unarchived.json"
 """In the state directory: which archive the catalog's files came out of."""
 PRODUCTS_NAME = "products.json"
 """In the state directory: what was made of the download, and of which state of it."""
+PRODUCT_FILES_NAME = "products.txt"
+"""In the state directory: files of ours that lie among those of the dataset, a line each."""
 
 COMMON_ASSET_KEYS = frozenset(
     {"documentation", "readme", "test_split", "train_split", "validation_split"}

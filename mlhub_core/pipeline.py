@@ -17,6 +17,7 @@ from mlhub_core import steps
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.paths import DownloadPaths
+from mlhub_core.products.publishing import check_in_place
 from mlhub_core.request import DownloadRequest
 from mlhub_core.runner import InProcess, Outcome, Runner
 from mlhub_core.selection.filters import AssetFilter
@@ -64,6 +65,7 @@ def download(
     info = runner(steps.fetch_metadata, request.source)
     check_collections(request.wanted, info)
     paths = request.paths(info.id)
+    _check_place(request, paths)
     log.info("%s: %s", info.id, info.title or "(no title)")
     with workspace(paths), runner.showing(info.id):
         limits = request.settings.limits
@@ -108,6 +110,7 @@ def sync(
     paths = request.paths(info.id)
     if known is None and runner(steps.check_catalog, request, paths, prune):
         return _nothing_to_do(paths)
+    _check_place(request, paths)
     with workspace(paths), runner.showing(info.id):
         maybe_gone = prepare(paths)
         limits, resume = request.settings.limits, DownloadIfExistsOpts.resume
@@ -122,12 +125,22 @@ def sync(
         report = _have_assets(runner, request, catalog, started, renewed=changes is not None)
         pruned = runner(steps.prune_files, paths, limits) if prune else None
         if pruned and request.stac != "none":
-            runner(steps.write_stac, paths, archive, limits)
+            runner(steps.write_stac, paths, archive, limits, request.stac)
         if not report.failed:
             gone = pruned is None and (maybe_gone or bool(changes and changes.removed))
             note_complete(paths, request.wanted.digest(), gone=gone)
             forget_unfinished(paths)
         return SyncReport(info.id, paths.asset_dir, changes=changes, download=report, pruned=pruned)
+
+
+def _check_place(request: DownloadRequest, paths: DownloadPaths) -> None:
+    """Check that the local STAC has a place, before any work.
+
+    Raises:
+        InvalidArgument: if something else lies there.
+    """
+    if request.stac == "inplace" and not request.catalog_only and not request.dry_run:
+        check_in_place(paths)
 
 
 def check_collections(wanted: AssetFilter, info: DatasetInfo) -> None:
@@ -203,7 +216,7 @@ def _have_assets(
             results = runner.download(plan.partitions, paths, settings, request.if_exists)
             if request.stac != "none":
                 limits = request.settings.limits
-                stac = runner(steps.write_stac, paths, catalog.source, limits)
+                stac = runner(steps.write_stac, paths, catalog.source, limits, request.stac)
     report = conclude(request, catalog, plan, results, time.monotonic() - started)
     report = replace(report, stac=stac.catalog if stac else None)
     runner.show(Outcome(catalog.info, paths, request.wanted, report, plan, index))

@@ -17,7 +17,8 @@ from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import digest_file
 from mlhub_core.paths import PRODUCTS_NAME, UNARCHIVED_NAME, DownloadPaths
-from mlhub_core.products.current import LocalStac
+from mlhub_core.products.current import LocalStac, noted_mode
+from mlhub_core.products.publishing import check_in_place
 from mlhub_core.runner import InProcess, Runner
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
 from mlhub_core.settings import RunSettings
@@ -87,13 +88,19 @@ def verify(
 
 
 def write_stac(
-    directory: str | Path, runner: Runner | None = None, *, settings: RunSettings | None = None
+    directory: str | Path,
+    runner: Runner | None = None,
+    *,
+    mode: str | None = None,
+    settings: RunSettings | None = None,
 ) -> LocalStac:
     """Write the local STAC of a download that is there.
 
     Args:
         directory: The dataset's directory, in which ``.mlhub`` lies.
         runner: Runs the steps; this process by default.
+        mode: ``copy`` for a directory of its own, ``inplace`` for documents beside the files; by
+            default as the last time.
         settings: Caps on what is read of the catalog.
 
     Raises:
@@ -104,8 +111,10 @@ def write_stac(
     """
     runner, settings = runner or InProcess(), settings or RunSettings()
     paths = existing_download(directory)
+    if (mode or noted_mode(paths)) == "inplace":
+        check_in_place(paths)
     with workspace(paths):
-        found = runner(steps.write_stac, paths, None, settings.limits)
+        found = runner(steps.write_stac, paths, None, settings.limits, mode)
     if found is None:
         raise InvalidArgument(
             f"{paths.asset_dir}: its catalog is not here any more, and its local STAC is made of "

@@ -15,7 +15,7 @@ from mlhub_core.sources import check_local, paths_for
 from mlhub_core.sources.base import SourceSpec, Wanted
 from mlhub_core.workspace import check_directories
 
-_STACS = ("copy", "none")
+_STACS = ("copy", "inplace", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class DownloadRequest:
         if_exists: What to do where a file already lies.
         wanted: The filter.
         settings: How to transfer.
-        stac: Whether a local STAC is written: ``copy`` or ``none``.
+        stac: Whether a local STAC is written, and where: ``copy``, ``inplace`` or ``none``.
         allow_empty: Whether a filter that leaves nothing is fine.
         strict: Whether it is a failure that the catalog lacks something that it names.
         dry_run: Stop when the plan is made and saved.
@@ -133,6 +133,16 @@ class DownloadRequest:
         if self.settings.transfer.allow_local_files:
             check_local(self.source)
         paths = self.paths("dataset")
+        if (
+            self.stac == "inplace"
+            and self.settings.unarchive
+            and (paths.output_dir == paths.asset_output_dir)
+        ):
+            raise InvalidArgument(
+                "stac inplace (--stac inplace) goes where the catalog is unarchived to: leave that "
+                "in its archive (--no-unarchive), or name another asset_output_dir "
+                "(--asset-output-dir)."
+            )
         check_directories(paths.output_dir, paths.asset_output_dir)
 
 

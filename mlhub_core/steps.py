@@ -13,7 +13,7 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index import build
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.products.current import LocalStac, current_stac, digest
+from mlhub_core.products.current import LocalStac, current_stac, digest, noted_mode
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.partition import Partition
@@ -213,7 +213,11 @@ def _new_plan(run: Run, request: DownloadRequest, paths: DownloadPaths, index: A
 
 
 def write_stac(
-    run: Run, paths: DownloadPaths, catalog: Catalog | None, limits: ArchiveLimits
+    run: Run,
+    paths: DownloadPaths,
+    catalog: Catalog | None,
+    limits: ArchiveLimits,
+    mode: str | None = None,
 ) -> LocalStac | None:
     """The local STAC of what is here, written if it is not what it would be.
 
@@ -222,12 +226,14 @@ def write_stac(
         paths: The download; no partition of it runs.
         catalog: What describes it; None for the one that is here.
         limits: Caps on what is read of the catalog.
+        mode: ``copy`` or ``inplace``; None for that of the last time.
 
     Returns:
         None where no catalog is here to write it from.
     """
     merge_journals(paths.ledger_dir)
-    if current := current_stac(paths, digest(paths)):
+    mode = mode or noted_mode(paths)
+    if current := current_stac(paths, digest(paths), mode):
         return current
     from mlhub_core.products.local_stac import catalog_here, write_local_stac
 
@@ -239,7 +245,7 @@ def write_stac(
         )
         return None
     return write_local_stac(
-        paths, catalog, limits=limits, stop=run.stop, on_progress=run.on_progress
+        paths, catalog, limits=limits, mode=mode, stop=run.stop, on_progress=run.on_progress
     )
 
 

@@ -62,8 +62,8 @@ def add_existing_commands(commands: Any) -> None:
     stac = commands.add_parser(
         "stac",
         help="write the local STAC of a download",
-        description="Write a STAC catalog of the files that are here, with links to them, into "
-        "stac/ in the dataset's directory. Nothing is asked over the network.",
+        description="Write a STAC catalog of the files that are here, with links to them. Nothing "
+        "is asked over the network.",
         fill=_add_stac_options,
     )
     stac.set_defaults(run=_stac)
@@ -103,6 +103,11 @@ def _add_existing_options(parser: argparse.ArgumentParser) -> None:
 def _add_stac_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "directory", metavar="DIR", help="the dataset's directory, such as data/demo_crops"
+    )
+    parser.add_argument(
+        "--stac",
+        choices=("copy", "inplace"),
+        help="into stac/, or beside the files (default: as the last time, else copy)",
     )
     add_verbosity(parser)
 
@@ -219,6 +224,6 @@ def _stac(given: argparse.Namespace) -> None:
     from mlhub_core.repair import write_stac
 
     with _running(given) as runner:
-        found = write_stac(given.directory, runner)
+        found = write_stac(given.directory, runner, mode=given.stac)
     items = "1 item" if found.items == 1 else f"{found.items:,} items"
     show(f"{found.catalog}: {items}, {'unchanged' if found.reused else 'written'}")

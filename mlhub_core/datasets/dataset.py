@@ -411,8 +411,8 @@ class Dataset:
             seed: Another one chooses other items.
             limit: So many items, the first ones of the index.
             with_sources: Add the items that selected ones name as their source.
-            stac: Whether a local STAC of the files is written beside them: ``copy`` (into
-                ``stac/``) or ``none``.
+            stac: Where a local STAC of the files is written: ``copy`` (into ``stac/``),
+                ``inplace`` (beside them) or ``none``.
             strict: Raise also if the catalog itself lacks something that it names.
             plan: The ``plan.json`` that a dry run saved: exactly that is downloaded.
             ignore_file_size: Do not compare the ``file:size`` of the catalog, where that is wrong.

@@ -34,18 +34,29 @@ class LocalStac:
     reused: bool = False
 
 
-def current_stac(paths: DownloadPaths, found: str) -> LocalStac | None:
+def noted_mode(paths: DownloadPaths) -> str:
+    """How the local STAC was written last: ``copy`` or ``inplace``.
+
+    Raises:
+        StorageError: if our state cannot be read.
+    """
+    mode = (read_state(paths.state_dir / PRODUCTS_NAME) or {}).get("mode")
+    return "inplace" if mode == "inplace" else "copy"
+
+
+def current_stac(paths: DownloadPaths, found: str, mode: str) -> LocalStac | None:
     """The local STAC that is there, if it is of this state of what is here.
 
     Args:
         paths: The download.
         found: The :func:`digest` of it.
+        mode: ``copy`` or ``inplace``.
 
     Raises:
         StorageError: if our state cannot be read.
     """
     state = read_state(paths.state_dir / PRODUCTS_NAME) or {}
-    if state.get("digest") != found:
+    if state.get("digest") != found or state.get("mode", "copy") != mode:
         return None
     catalog = paths.asset_dir / str(state.get("stac")) / "catalog.json"
     table = paths.asset_dir / str(state.get("table"))

@@ -66,7 +66,7 @@ def relative(path: str, directory: str) -> str:
     Nothing in it is percent-encoded: PySTAC and all that build on it take an href that is no URL
     for the path of a file, as it stands.
     """
-    there, here = path.split("/"), directory.split("/")
+    there, here = path.split("/"), directory.split("/") if directory else []
     same = 0
     while same < min(len(there) - 1, len(here)) and there[same] == here[same]:
         same += 1

@@ -10,14 +10,16 @@ import hashlib
 import logging
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+import pyarrow as pa
 
-from mlhub_core.exceptions import InvalidArgument, storage_errors
+from mlhub_core.exceptions import StorageError, storage_errors
 from mlhub_core.index.hrefs import linked_id, linked_items
 from mlhub_core.index.items import Item, links_of, read_collection_id, read_item
 from mlhub_core.paths import (
@@ -48,6 +50,7 @@ from mlhub_core.products.local_items import (
     outside,
     relative,
 )
+from mlhub_core.products.publishing import InPlace, Swap
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import source_of
@@ -65,7 +68,7 @@ TABLE_NAME = "items.parquet"
 PARQUET_TYPE = "application/vnd.apache.parquet"
 
 _TELL_EVERY = 500
-_PART, _OLD, _HOLDINGS = "stac.part", "stac.old", "stac.sqlite"
+_PART, _HOLDINGS = "stac.part", "stac.sqlite"
 _TABLE_PART = "items.parquet.part"
 _SOURCES = frozenset({"source", "derived_from"})
 """Relations between items that may both be here."""
@@ -76,6 +79,7 @@ def write_local_stac(
     catalog: Catalog,
     *,
     limits: ArchiveLimits | None = None,
+    mode: str = "copy",
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
 ) -> LocalStac:
@@ -85,52 +89,53 @@ def write_local_stac(
         paths: The download, its lock held and its journals merged.
         catalog: What describes it.
         limits: Caps on what is read of the catalog.
+        mode: ``copy`` for a directory of its own, ``inplace`` for documents beside the files.
         stop: Ends the work early; what was there stays.
         on_progress: Told how many items are written.
 
     Raises:
         CatalogError: if the catalog cannot be read.
-        InvalidArgument: if something else lies in its place.
-        StorageError: if the disk refuses.
+        StorageError: if the disk refuses, or something else lies in its place.
         Interrupted: if ``stop`` is set.
     """
     state = read_state(paths.state_dir / PRODUCTS_NAME) or {}
-    directory = product_name(paths, STAC_DIRECTORY, state.get("stac"))
+    part = paths.state_dir / _PART
+    publisher: Swap | InPlace
+    if mode == "inplace":
+        publisher = InPlace(paths)
+    else:
+        publisher = Swap(paths, product_name(paths, STAC_DIRECTORY, state.get("stac") or None))
     table = product_name(paths, TABLE_NAME, state.get("table"))
-    target, old = paths.asset_dir / directory, paths.state_dir / _OLD
-    with storage_errors(f"write {target}"):
-        if old.exists() and not target.exists():
-            old.rename(target)  # a kill came between the two renames
+    directory = publisher.directory
+    with _errors(paths):
+        publisher.recover()
         found = digest(paths)
-        if current := current_stac(paths, found):
+        if current := current_stac(paths, found, mode):
             return current
-        part = paths.state_dir / _PART
-        for left in (part, old):
-            shutil.rmtree(left, ignore_errors=True)
-        with (
-            Holdings(paths.state_dir / _HOLDINGS, paths, stop) as holdings,
-            ItemsTable(paths.state_dir / _TABLE_PART) as items,
-        ):
-            place = _Place(part, directory, table)
-            writing = _Writing(place, paths.dataset_id, holdings, items, on_progress)
-            writing.read(catalog, limits or ArchiveLimits(), stop)
-            writing.finish()
-            items.finish(stop)
-        # What lies in the place is ours from now on, whatever happens next.
-        ours = {"version": 1, "stac": directory, "table": table}
-        write_state(paths.state_dir / PRODUCTS_NAME, ours)
-        _replace(part, target, old)
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            with (
+                Holdings(paths.state_dir / _HOLDINGS, paths, stop) as holdings,
+                ItemsTable(paths.state_dir / _TABLE_PART) as items,
+            ):
+                place = _Place(part, directory, table)
+                writing = _Writing(place, paths.dataset_id, holdings, items, on_progress)
+                writing.read(catalog, limits or ArchiveLimits(), stop)
+                writing.finish()
+                items.finish(stop)
+            # What lies in the place is ours from now on, whatever happens next.
+            ours = {"version": 1, "stac": directory, "mode": mode, "table": table}
+            write_state(paths.state_dir / PRODUCTS_NAME, ours)
+            publisher.publish(part)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
         os.replace(paths.state_dir / _TABLE_PART, paths.asset_dir / table)
-        result = LocalStac(target / "catalog.json", writing.items, writing.without_time)
-        write_state(
-            paths.state_dir / PRODUCTS_NAME,
-            {
-                **ours,
-                "digest": found,
-                "items": result.items,
-                "without_time": result.without_time,
-            },
+        _remove_other(paths, state, mode)
+        result = LocalStac(
+            paths.asset_dir / directory / "catalog.json", writing.items, writing.without_time
         )
+        counts = {"items": result.items, "without_time": result.without_time}
+        write_state(paths.state_dir / PRODUCTS_NAME, {**ours, "digest": found, **counts})
     if result.without_time:
         log.warning(
             "%d items have no time, as STAC asks for, and are left out of %s",
@@ -162,23 +167,37 @@ def product_name(paths: DownloadPaths, name: str, ours: Any) -> str:
         ours: What it was called when it was last written, if it was.
 
     Raises:
-        InvalidArgument: if both names are taken.
+        StorageError: if both names are taken.
     """
     for candidate in (name, f"_{name}"):
         if candidate == ours or not os.path.lexists(paths.asset_dir / candidate):
             return candidate
-    raise InvalidArgument(
+    raise StorageError(
         f"{paths.asset_dir / name} is not ours, so {name} cannot be written there: move it "
         "elsewhere, or leave the local STAC out (--stac none)."
     )
 
 
-def _replace(part: Path, target: Path, old: Path) -> None:
-    """Put a directory in the place of another; a kill in between is put right by the next run."""
-    if target.exists():
-        target.rename(old)
-    part.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+@contextmanager
+def _errors(paths: DownloadPaths) -> Iterator[None]:
+    """Tell what the disk refuses SQLite and Arrow as what it refuses us."""
+    with storage_errors(f"write the local STAC of {paths.asset_dir}"):
+        try:
+            yield
+        except (sqlite3.Error, pa.ArrowException) as error:
+            raise StorageError(
+                f"Cannot write the local STAC of {paths.asset_dir}: {error}."
+            ) from error
+
+
+def _remove_other(paths: DownloadPaths, state: dict[str, Any], mode: str) -> None:
+    """Remove what was written in the other mode: there is one local STAC of a download."""
+    if state.get("mode") == mode or not state:
+        return
+    if mode == "copy":
+        InPlace(paths).remove()
+    elif state.get("stac"):
+        shutil.rmtree(paths.asset_dir / str(state["stac"]), ignore_errors=True)
 
 
 class _Place(NamedTuple):
@@ -216,7 +235,7 @@ class _Writing:
     ) -> None:
         self._on_progress = on_progress
         self._part = place.part
-        self._top = place.directory
+        self._top = f"{place.directory}/" if place.directory else ""
         self._mirror = place.table
         self._table = table
         self._dataset_id = dataset_id
@@ -261,7 +280,7 @@ class _Writing:
         summary = self._summaries.get(read.collection_id)
         if summary is None:
             directory = collection_directory(assets, read.collection_id)
-            summary = CollectionSummary(f"{self._top}/{directory}")
+            summary = CollectionSummary(f"{self._top}{directory}")
             self._summaries[read.collection_id] = summary
         self._write_item(place, item_name(read.item_id), local)
         self._table.add(local, read, place)
@@ -272,7 +291,7 @@ class _Writing:
 
     def _place(self, assets: list[LocalAsset], read: Item) -> str:
         """The directory of an item's document, of its own."""
-        wanted = f"{self._top}/{item_directory(assets)}"
+        wanted = f"{self._top}{item_directory(assets)}"
         try:
             os.makedirs(self._made(wanted))
         except FileExistsError:
@@ -283,10 +302,10 @@ class _Writing:
 
     def _made(self, place: str) -> str:
         """Where something is written that will be in a place."""
-        return f"{self._part}/{place.partition('/')[2]}" if "/" in place else str(self._part)
+        return f"{self._part}/{place.removeprefix(self._top)}"
 
     def _own_links(self, read: Item, place: str) -> Iterator[JsonObject]:
-        root = relative(f"{self._top}/catalog.json", place)
+        root = relative(f"{self._top}catalog.json", place)
         collection = relative(f"{place.rpartition('/')[0]}/collection.json", place)
         yield {"rel": "root", "href": root, "type": JSON_TYPE}
         yield {"rel": "parent", "href": collection, "type": JSON_TYPE}
@@ -306,7 +325,7 @@ class _Writing:
             target = self._holdings.named(named, linked_id(href))
             if target is not None:
                 there = item_directory(self._holdings.of_item(*target))
-                path = f"{self._top}/{there}/{item_name(target[1])}.json"
+                path = f"{self._top}{there}/{item_name(target[1])}.json"
                 yield {"rel": link["rel"], "href": relative(path, place), "type": GEOJSON_TYPE}
                 continue
             origin = outside(href, base)
@@ -343,11 +362,11 @@ class _Writing:
             summary = self._summaries.get(collection_id)
             if summary is None:
                 directory = collection_directory(assets, collection_id)
-                summary = CollectionSummary(f"{self._top}/{directory}")
+                summary = CollectionSummary(f"{self._top}{directory}")
             children.append(self._collection(collection_id, summary, assets))
-        mirror = relative(self._mirror, self._top)
+        mirror = relative(self._mirror, self._top.rstrip("/"))
         root = local_catalog(self._root or {}, self._dataset_id, children, mirror)
-        self._write(f"{self._top}/catalog.json", root)
+        self._write(f"{self._top}catalog.json", root)
         self._on_progress(Progress(Stage.STAC, self.items, self.items, finished=True))
 
     def _collection(
@@ -358,7 +377,7 @@ class _Writing:
         origins = document.get("assets")
         origins = origins if isinstance(origins, dict) else {}
         place = summary.directory
-        inside = place.partition("/")[2]
+        inside = place.removeprefix(self._top)
         common = [
             asset
             for asset in self._common
@@ -378,7 +397,7 @@ class _Writing:
                 },
             )
         local = local_collection(document, collection_id, summary, described, base)
-        root = relative(f"{self._top}/catalog.json", place)
+        root = relative(f"{self._top}catalog.json", place)
         local["links"] = [
             {"rel": "root", "href": root, "type": JSON_TYPE},
             {"rel": "parent", "href": root, "type": JSON_TYPE},
@@ -386,7 +405,7 @@ class _Writing:
         ]
         os.makedirs(self._made(place), exist_ok=True)
         _write_with_items(f"{self._made(place)}/collection.json", local)
-        link = {"rel": "child", "href": relative(f"{place}/collection.json", self._top)}
+        link = {"rel": "child", "href": relative(f"{place}/collection.json", self._top.rstrip("/"))}
         title = local.get("title")
         return {**link, "type": JSON_TYPE, **({"title": title} if title else {})}
 

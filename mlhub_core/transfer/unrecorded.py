@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 
-from mlhub_core.paths import PRODUCTS_NAME, DownloadPaths
-from mlhub_core.state import read_state
+from mlhub_core.paths import PRODUCT_FILES_NAME, PRODUCTS_NAME, DownloadPaths
+from mlhub_core.state import open_state, read_state
 from mlhub_core.stores import store_of
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.findings import Finding, Findings, Kind
@@ -87,9 +87,12 @@ def _made_by_us(paths: DownloadPaths) -> Callable[[str], bool]:
     """Which files are products of the download, such as its local STAC."""
     state = read_state(paths.state_dir / PRODUCTS_NAME) or {}
     directory, table = state.get("stac"), state.get("table")
+    beside: set[str] = set()
+    with suppress(FileNotFoundError), open_state(paths.state_dir / PRODUCT_FILES_NAME) as lines:
+        beside = {line.rstrip("\n") for line in lines}
 
     def is_product(path: str) -> bool:
-        return path.partition("/")[0] == directory or path == table
+        return path.partition("/")[0] == directory or path == table or path in beside
 
     return is_product
 

@@ -215,3 +215,42 @@ def test_a_collection_that_is_called_as_a_product_lies_elsewhere(
 def _items(root: Path, directory: str = "stac") -> set[str]:
     catalog = pystac.Catalog.from_file(str(root / directory / "catalog.json"))
     return {one.id for one in catalog.get_items(recursive=True)}
+
+
+def test_it_lies_beside_the_files_where_no_other_catalog_does(
+    at_demo_hub: DemoHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["demo_crops", "--output-dir", str(tmp_path), "-q", "--stac", "inplace"]
+    assert main(["download", *arguments, "--limit", "3"]) == 2
+    assert "--no-unarchive" in capsys.readouterr().err
+    assert main(["download", *arguments, "--limit", "3", "--no-unarchive"]) == 0
+    root = tmp_path / "demo_crops"
+    assert len(_items(root, ".")) == 3
+    catalog = pystac.Catalog.from_file(str(root / "catalog.json"))
+    for one in catalog.get_items(recursive=True):
+        assert Path(one.get_self_href() or "").is_relative_to(root)
+        one.make_asset_hrefs_absolute()
+        assert all(Path(asset.href).is_file() for asset in one.assets.values())
+    before = _documents(root)
+    assert main(["stac", str(root), "-q"]) == 0
+    assert main(["verify", str(root), "-q"]) == 0
+    assert _documents(root) == before
+    assert main(["download", *arguments, "--limit", "5", "--no-unarchive"]) == 0
+    assert len(_items(root, ".")) == 5
+    assert main(["stac", str(root), "-q", "--stac", "copy"]) == 0
+    assert not (root / "catalog.json").exists()
+    assert len(_items(root)) == 5
+    (root / "catalog.json").write_text("mine")
+    capsys.readouterr()
+    assert main(["stac", str(root), "-q", "--stac", "inplace"]) == 2
+    assert f"{root}/catalog.json is not of our local STAC" in capsys.readouterr().err
+    assert (root / "catalog.json").read_text() == "mine"
+    assert len(_items(root)) == 5
+
+
+def _documents(root: Path) -> dict[Path, tuple[int, int]]:
+    return {
+        path: found
+        for path, found in _files(root).items()
+        if path.suffix == ".json" and ".mlhub" not in path.parts
+    }
