@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlhub_core.cli.arguments import add_options, add_verbosity, option_fields
 from mlhub_core.cli.process import showing
 from mlhub_core.console import show, show_json
 from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument
+
+if TYPE_CHECKING:
+    from mlhub_core.settings import TransferSettings
+
+_OF_SOURCES = ["concurrency", "allow_private_hosts"]
+"""Options of a transfer by which a source is read, too."""
 
 
 def add_index_command(commands: Any) -> None:
@@ -37,7 +43,7 @@ def add_query_command(commands: Any) -> None:
 
 
 def _add_index_options(index: argparse.ArgumentParser) -> None:
-    from mlhub_core.options import LimitOptions, WhatOptions, WhereOptions
+    from mlhub_core.options import LimitOptions, TransferOptions, WhatOptions, WhereOptions
 
     index.add_argument("source", metavar="SOURCE", help="what `mlhub download` takes")
     index.add_argument("--output", required=True, metavar="FILE.parquet", help="the index")
@@ -52,12 +58,13 @@ def _add_index_options(index: argparse.ArgumentParser) -> None:
         help="only this collection of an API, a crawled catalog or a table; may be repeated",
     )
     add_options(index, WhereOptions, ["profile", "unarchive"])
+    add_options(index, TransferOptions, _OF_SOURCES)
     add_options(index, LimitOptions)
     add_verbosity(index)
 
 
 def _add_query_options(query: argparse.ArgumentParser) -> None:
-    from mlhub_core.options import FilterOptions, WhatOptions, WhereOptions
+    from mlhub_core.options import FilterOptions, TransferOptions, WhatOptions, WhereOptions
 
     query.add_argument(
         "source",
@@ -67,6 +74,7 @@ def _add_query_options(query: argparse.ArgumentParser) -> None:
     add_options(query, FilterOptions, without=["intersects_sha256"])
     add_options(query, WhatOptions, ["source_type", "allow_empty"])
     add_options(query, WhereOptions, ["profile"])
+    add_options(query, TransferOptions, _OF_SOURCES)
     query.add_argument(
         "--output",
         metavar="OUT.parquet|OUT.csv|-",
@@ -79,15 +87,24 @@ def _add_query_options(query: argparse.ArgumentParser) -> None:
 def _index(given: argparse.Namespace) -> None:
     from mlhub_core.datasets.indexes import index_source
     from mlhub_core.options import LimitOptions
+    from mlhub_core.sources import resolved
+    from mlhub_core.sources.base import SourceSpec, Wanted
     from mlhub_core.sources.members import lacking
 
     limits = LimitOptions.create(**option_fields(given, LimitOptions)).limits()
+    asked = _transfer(given)
+    spec = SourceSpec(
+        given.source,
+        getattr(given, "source_type", None),
+        getattr(given, "dataset_id", None),
+        Wanted(tuple(given.collections)),
+        allow_private_hosts=asked.allow_private_hosts,
+        concurrency=asked.concurrency,
+    )
     with showing(given) as on_progress:
         index = index_source(
-            given.source,
+            resolved(spec),
             given.output,
-            source_type=getattr(given, "source_type", None),
-            dataset_id=getattr(given, "dataset_id", None),
             collections=given.collections,
             profile=getattr(given, "profile", None),
             unarchive="unarchive" not in given,
@@ -102,6 +119,12 @@ def _index(given: argparse.Namespace) -> None:
         show(lacking(index.missing))
         if "strict" in given:
             raise DownloadIncomplete(f"{index.path}: {lacking(index.missing)} (strict).")
+
+
+def _transfer(given: argparse.Namespace) -> TransferSettings:
+    from mlhub_core.options import TransferOptions
+
+    return TransferOptions.create(**option_fields(given, TransferOptions)).settings().transfer
 
 
 def _query(given: argparse.Namespace) -> None:
@@ -119,6 +142,7 @@ def _query(given: argparse.Namespace) -> None:
             source_type=getattr(given, "source_type", None),
             profile=getattr(given, "profile", None),
             allow_empty="allow_empty" in given,
+            transfer=_transfer(given),
             on_progress=on_progress,
         )
     if given.json:

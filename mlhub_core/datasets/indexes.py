@@ -13,7 +13,7 @@ from mlhub_core.exceptions import Interrupted, InvalidArgument, storage_errors
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import STATE_DIRECTORY, DownloadPaths, user_path
 from mlhub_core.progress import ProgressSink, ignore
-from mlhub_core.settings import ArchiveLimits
+from mlhub_core.settings import ArchiveLimits, RunSettings, TransferSettings
 from mlhub_core.sources.base import Catalog, SourceSpec, Wanted
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ def query_source(
     source_type: str | None = None,
     allow_empty: bool = False,
     limits: ArchiveLimits | None = None,
+    transfer: TransferSettings | None = None,
     profile: str | None = None,
     on_progress: ProgressSink = ignore,
 ) -> Found:
@@ -164,6 +165,7 @@ def query_source(
         source_type: The kind of source, where ``source`` does not show it.
         allow_empty: Whether it is fine that nothing matches.
         limits: As for :func:`index_source`.
+        transfer: How a source by URL is asked.
         profile: As for :func:`~mlhub_core.session.get_session`.
         on_progress: Told how far it is.
 
@@ -184,7 +186,10 @@ def query_source(
     if source_type is None and _is_index(str(source)):
         return ask(user_path(source))
     check_output(user_path(source) if "://" not in str(source) else Path(), output)
-    request = DownloadRequest(str(source), wanted=wanted, source_type=source_type)
+    settings = RunSettings(transfer or TransferSettings())
+    request = DownloadRequest(
+        str(source), wanted=wanted, source_type=source_type, settings=settings
+    )
     with tempfile.TemporaryDirectory(prefix="mlhub-") as directory:
         index = index_source(
             resolved(request.source),

@@ -95,6 +95,12 @@ class MirroredCatalog:
         digests = [self.crawled.sha256, *sorted(one.sha256 for one in self.mirrors)]
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
+    @property
+    def left_out(self) -> str:
+        """What was asked of any of them, where that left the rest out."""
+        said = {self.crawled.left_out, *(one.left_out for one in self.mirrors)} - {""}
+        return "\n".join(sorted(said))
+
     def read(
         self,
         limits: ArchiveLimits,

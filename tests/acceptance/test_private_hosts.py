@@ -109,6 +109,18 @@ def test_documents(public: FaultServer, inner: FaultServer) -> None:
     assert (found["missing"], found["items"]) == (1, 3)
 
 
+def test_an_index(public: FaultServer, inner: FaultServer) -> None:
+    url = catalog(public, "./a.tif", inner.url("/a.json"))
+    words = ["index", url, "--output", "i.parquet", "-q"]
+    assert main([*words, "--strict"]) == 1
+    assert inner.connections == 0
+    assert main([*words, "--strict", "--allow-private-hosts"]) == 0
+    assert main(["query", url, "-q"]) == 0
+    assert inner.count("/a.json") == 1
+    assert main(["query", url, "-q", "--allow-private-hosts"]) == 0
+    assert inner.count("/a.json") == 2
+
+
 def test_a_root_that_is_redirected(
     public: FaultServer, inner: FaultServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
