@@ -144,12 +144,14 @@ class Dataset:
         *,
         tags: str | Iterable[str] | None = None,
         text: str | Iterable[str] | None = None,
-        **login: Unpack[Login],
+        api_key: str | None = None,
+        profile: str | None = None,
     ) -> builtins.list[Dataset]:
         """The datasets of the hub that match.
 
         Arguments and errors are those of :func:`~mlhub_core.client.list_datasets`.
         """
+        login: Login = {"api_key": api_key, "profile": profile}
         found = client.list_datasets(tags=tags, text=text, **login)
         return [cls._of(fields, **login) for fields in found]
 
@@ -218,28 +220,37 @@ class Dataset:
         return dataset
 
     @classmethod
-    def fetch(cls, dataset_id_or_doi: str, **login: Unpack[Login]) -> Dataset:
+    def fetch(
+        cls, dataset_id_or_doi: str, *, api_key: str | None = None, profile: str | None = None
+    ) -> Dataset:
         """One dataset by its id or, if there is a ``/`` in it, by its DOI.
 
         Args:
             dataset_id_or_doi: Either.
-            **login: ``api_key``, or the ``profile`` that has one; used by everything that this
-                object asks the hub later, too.
+            api_key: Used by everything that this object asks the hub later, too.
+            profile: The name of the profile that has a key, likewise.
 
         Raises:
             EntityDoesNotExist: if the hub has no such dataset.
             MLHubException: all that the session raises.
         """
+        login: Login = {"api_key": api_key, "profile": profile}
         return cls._of(client.get_dataset(dataset_id_or_doi, **login), **login)
 
     @classmethod
-    def fetch_by_id(cls, dataset_id: str, **login: Unpack[Login]) -> Dataset:
+    def fetch_by_id(
+        cls, dataset_id: str, *, api_key: str | None = None, profile: str | None = None
+    ) -> Dataset:
         """One dataset by its id; errors as for :meth:`fetch`."""
+        login: Login = {"api_key": api_key, "profile": profile}
         return cls._of(client.get_dataset_by_id(dataset_id, **login), **login)
 
     @classmethod
-    def fetch_by_doi(cls, dataset_doi: str, **login: Unpack[Login]) -> Dataset:
+    def fetch_by_doi(
+        cls, dataset_doi: str, *, api_key: str | None = None, profile: str | None = None
+    ) -> Dataset:
         """One dataset by its DOI; errors as for :meth:`fetch`."""
+        login: Login = {"api_key": api_key, "profile": profile}
         return cls._of(client.get_dataset_by_doi(dataset_doi, **login), **login)
 
     @cached_property
