@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlhub_core.exceptions import storage_errors
+from mlhub_core.exceptions import ArchiveLimitExceeded, storage_errors
 from mlhub_core.paths import safe_name
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.documents import (
@@ -145,7 +145,18 @@ class _Search:
         """Of the top and that folder, those with a file that a catalog hangs on."""
 
     def run(self, stream: MemberStream) -> Root:
-        """Look at the files, at no more of them than has to be."""
+        """Look at the files, at no more of them than has to be, and than the caps allow.
+
+        Whoever reads an archive that holds more knows which caps are wanted.
+        """
+        try:
+            self._look_at_all(stream)
+        except ArchiveLimitExceeded:
+            if self._folder is None:
+                raise
+        return self._root(self._choose())
+
+    def _look_at_all(self, stream: MemberStream) -> None:
         for member in stream:
             name = relative_name(member.name)[0] if member.kind is MemberKind.FILE else ""
             if not name:
@@ -161,8 +172,7 @@ class _Search:
             if is_json(name) and self._may_tell(folder, last):
                 self._look(name, folder, member, stream)
             if self._given and self._begins_in != "/":
-                break
-        return self._root(self._choose())
+                return
 
     def _may_tell(self, folder: str, last: str) -> bool:
         """Whether a file may move the root, or describes it."""

@@ -28,6 +28,7 @@ from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import open_source
 from mlhub_core.sources.archive import LocalArchive
 from mlhub_core.sources.formats import open_archive
+from mlhub_core.sources.roots import root_of
 from tests.index.kit import item, rows_of, tar_bytes
 
 LIMITS = ArchiveLimits()
@@ -347,3 +348,12 @@ def test_what_lies_beside_the_root_takes_no_place_of_its_files(tmp_path: Path, f
     hrefs = {row["asset_key"]: row["href"] for row in rows_of(index) if row["item_id"] == "a"}
     assert hrefs == {"own": "whole/c/B.tif", "up": "whole/%2E%2E/data/B.tif"}
     assert any("beside the root" in remark for remark in index.remarks)
+
+
+def test_an_archive_of_more_than_the_usual_caps_is_named_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar.gz"
+    path.write_bytes(PACK[".tar.gz"](within("whole/", {**WHOLE, "z.bin": bytes(3_000_000)})))
+    limits = ArchiveLimits(max_bytes=2_000_000)
+    assert root_of(path, None, limits).dataset_id == "whole"
+    with pytest.raises(ArchiveLimitExceeded, match="--max-bytes"):
+        read_through(path, limits)
