@@ -203,7 +203,8 @@ class Dataset:
         from mlhub_core.sources.base import SourceSpec
         from mlhub_core.sources.mlhub import HubDataset
 
-        spec = resolved(SourceSpec(str(source), source_type, dataset_id))
+        text = str(user_path(source) if isinstance(source, Path) else source)
+        spec = resolved(SourceSpec(text, source_type, dataset_id))
         found = open_source(spec, api_key=api_key, profile=profile)
         if isinstance(found, HubDataset):
             return cls.fetch(str(source), api_key=api_key, profile=profile)

@@ -89,7 +89,8 @@ def index_source(
 
     if not isinstance(source, SourceSpec):
         wanted = Wanted(tuple(collections))
-        source = resolved(SourceSpec(str(source), source_type, dataset_id, wanted))
+        text = str(user_path(source) if isinstance(source, Path) else source)
+        source = resolved(SourceSpec(text, source_type, dataset_id, wanted))
     place = user_path(output)
     _check_place(place, str(output), source)
     check_state_files(place.parent)

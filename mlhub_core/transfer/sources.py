@@ -263,7 +263,7 @@ def _in_catalog(
     try:
         path, root = output_dir / href, (origin or catalog_dir).resolve()
         if origin is not None:
-            path = origin / Path(os.path.normpath(path)).relative_to(catalog_dir)
+            path = origin / os.path.relpath(os.path.normpath(path), os.path.normpath(catalog_dir))
         path = path.resolve()
         inside = path.is_relative_to(root)
         ours = inside and path != root and is_ours(path.relative_to(root).parts[0])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mlhub_core import Dataset
 from mlhub_core.cli import main
 from mlhub_core.exceptions import ArchiveLimitExceeded, CatalogError, InvalidArgument
 from mlhub_core.index.build import index_assets
@@ -232,3 +233,13 @@ def test_nothing_to_unpack(stac: Path, caplog: pytest.LogCaptureFixture) -> None
     assert main([*words, "--dry-run"]) == 0
     assert main([*words, "--no-unarchive"]) == 0
     assert Path("out/crops/coll/a/image.tif").read_bytes() == b"an image"
+
+
+def test_from_python(stac: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Path is one, where the same text would be the id of a hub's dataset."""
+    monkeypatch.chdir(stac.parent)
+    dataset = Dataset.open(Path("crops"))
+    assert (dataset.id, dataset.title) == ("crops", "Mine")
+    report = dataset.download("../out", progress=False)
+    assert (report.files, report.failed) == (2, 0)
+    assert Path("../out/crops/coll/a/image.tif").read_bytes() == b"an image"
