@@ -25,7 +25,7 @@ IMAGES, LABELS = "bigearthnet_v1_source", "bigearthnet_v1_labels"
 WEST, SOUTH, EAST, NORTH = -10, 36, 30, 54
 FIRST_DAY = np.datetime64("2017-06-01T00:00:00", "us")
 DAYS = 365
-GROUP_ROWS = 100_000
+GROUP_ROWS = 32_768
 
 _BANDS = [f"B{number:02d}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12)] + ["B8A"]
 _KEYS = [*_BANDS, "labels", "labels_metadata"]

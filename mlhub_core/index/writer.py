@@ -40,8 +40,8 @@ _MAX_BUCKETS = 200
 Positions = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 Keys = np.ndarray[tuple[int], np.dtype[np.uint64]]
 
-_GROUP_ROWS = 100_000
-"""Of a row group: large enough to pack well, small enough to leave out."""
+_GROUP_ROWS = 32_768
+"""Of a row group: large enough to pack well, small enough to leave out or to read for a few."""
 _GROUP_BYTES = 80 * 1024 * 1024
 """Of a row group multiplied out: long properties make smaller ones, not more memory."""
 _ROW_BYTES = 400

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -173,6 +173,8 @@ class Query:
         self._conditions = conditions(wanted, index)
         self._stages: list[Mask] = []
         self._narrowed: list[tuple[str, int]] = []
+        # Row groups in which something may be left after each filter: ever fewer.
+        self._left = [index.groups()]
 
     def run(self, *, allow_empty: bool = False) -> None:
         """Find the rows.
@@ -205,16 +207,12 @@ class Query:
         """Find the rows that are left after each filter."""
         total, wanted = self.index.rows, self._conditions
         self._stages = [np.zeros(total, bool) for _ in wanted]
-        # Row groups in which something may be left after each filter: ever fewer.
-        left = [
-            {group.number for group in self.index.groups(all_of(wanted[:number]))}
-            for number in range(1, len(wanted) + 1)
-        ]
-        for group in self.index.groups():
-            depth = sum(group.number in groups for groups in left)
-            if depth:
-                self._look(group, wanted[:depth])
-                self._on_progress(Progress(Stage.FILTER, group.end, total))
+        for condition in wanted:
+            self._left.append(self.index.groups(condition.where, self._left[-1]))
+        filters_of = Counter(group for groups in self._left[1:] for group in groups)
+        for group, depth in filters_of.items():
+            self._look(group, wanted[:depth])
+            self._on_progress(Progress(Stage.FILTER, group.end, total))
         self._on_progress(Progress(Stage.FILTER, total, total, finished=True))
         self.chosen = self._stages[-1].copy() if wanted else np.ones(total, bool)
 
@@ -313,7 +311,8 @@ class Query:
                 continue
             where = all_of(self._conditions[:number]) & is_any_item() & condition.lacking
             columns = {name: pc.field(name) for name in IDS} | {"_lacking": where}
-            for _, batch in self.index.compute(columns, self.index.groups(where)):
+            groups = self.index.groups(condition.lacking, self._left[number])
+            for _, batch in self.index.compute(columns, groups):
                 lacking = is_true(batch.column("_lacking"))
                 items.extend(map(hash, _names(_items(batch.filter(lacking)))))
         return count_distinct(items)

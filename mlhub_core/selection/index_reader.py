@@ -126,13 +126,21 @@ class IndexReader:
             first += info.num_rows
         return found
 
-    def groups(self, where: pc.Expression | None = None) -> Iterator[Group]:
-        """The row groups, in order, but for those of which statistics say that no row matches."""
-        if where is None:
-            yield from self._groups
-            return
-        for fragment in self._fragment.split_by_row_group(where, schema=index_schema()):
-            yield from (self._groups[info.id] for info in fragment.row_groups)
+    def groups(
+        self, where: pc.Expression | None = None, among: Iterable[Group] | None = None
+    ) -> list[Group]:
+        """The row groups, in order, but for those of which statistics say that no row matches.
+
+        Args:
+            where: What is asked of rows; None leaves none out.
+            among: The row groups to look at; all of them by default.
+        """
+        left = self._groups if among is None else list(among)
+        if where is None or not left:
+            return left
+        looked_at = self._fragment.subset(row_group_ids=[group.number for group in left])
+        found = looked_at.split_by_row_group(where, schema=index_schema())
+        return [self._groups[info.id] for fragment in found for info in fragment.row_groups]
 
     @cached_property
     def _fragment(self) -> ds.ParquetFileFragment:
