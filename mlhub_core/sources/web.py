@@ -176,7 +176,10 @@ def _refusal(answer: Answer) -> str:
     if answer.status in (404, 410):
         return f"There is nothing at {url} (HTTP {answer.status}): check the address, {_NAME_IT}."
     if answer.is_too_long:
-        return f"{url} cannot be read: {answer.problem} of JSON, too many for a STAC object."
+        return (
+            f"{url} cannot be read: {answer.problem} of JSON, too many for a STAC object. If it is "
+            "a file of items, --source-type items reads them one by one."
+        )
     return f"{url} cannot be had: {answer.problem}. Try again later, or check the address."
 
 
@@ -189,9 +192,20 @@ def kind_of_bytes(begin: bytes) -> str | None:
     if begin[place] == magic:
         return "archive"
     begin = begin.removeprefix(b"\xef\xbb\xbf")
-    if _ITEMS.match(begin[:_BEGINNING]):
+    if _ITEMS.match(begin[:_BEGINNING]) or _is_a_line(begin):
         return "items"
     return "page" if _PAGE.match(begin[:_BEGINNING]) else None
+
+
+def _is_a_line(begin: bytes) -> bool:
+    """Whether the first of several lines is an item."""
+    line, _, rest = begin.partition(b"\n")
+    if not rest.strip() or not line.rstrip().endswith(b"}"):
+        return False
+    try:
+        return kind_of_json([orjson.loads(line.lstrip(b"\x1e"))]) == "items"
+    except ValueError:
+        return False
 
 
 def _parsed(body: bytes) -> Any:

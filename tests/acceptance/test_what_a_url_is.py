@@ -99,10 +99,12 @@ def test_of_a_large_file_only_the_beginning_is_read(
     server: FaultServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.put(PLACE, b"")
-    server.always(PLACE, Fault(body=b"PAR1" + b"x" * 65536, unframed=True, endless=True))
     words = ["--output-dir", "out", "-q", "--max-bytes", "1000000"]
-    assert main(["download", server.url(PLACE), *words]) == 3
-    assert "--max-bytes" in capsys.readouterr().err
+    one = json.dumps(ITEM).encode()
+    for begin in (b"PAR1", b'{"type": "FeatureCollection", "features": [', one + b"\n" + one):
+        server.always(PLACE, Fault(body=begin + b" " * 65536, unframed=True, endless=True))
+        assert main(["download", server.url(PLACE), *words]) == 3
+        assert "--max-bytes" in capsys.readouterr().err
     server.always(PLACE, Fault(body=b"[" + b" " * 65536, unframed=True, endless=True))
     assert main(["download", server.url(PLACE), *words]) == 3
-    assert "bytes of JSON" in capsys.readouterr().err
+    assert "--source-type items" in capsys.readouterr().err
