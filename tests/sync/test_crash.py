@@ -61,9 +61,9 @@ def test_killed_when_it_asks_for(publisher: Publisher, victim: str) -> None:
     unfinished = {victim[3:].partition(".")[0]} & asked
     done = {name for name in asked if publisher.here().get(name) == publisher.files[name]}
     report = publisher.sync(prune=True)
-    # One connection: what was on its way, or had come but was not yet recorded, comes again.
+    # One connection: what was on its way comes again, and one file whose bytes had come and which
+    # was not yet in its place, or not yet recorded: the next request goes out before that.
     again = set(publisher.asked()) & asked
-    assert again <= unfinished | done
     assert len(again) <= 1 + len(unfinished)
     assert set(publisher.asked()) | done >= wanted
     assert str(report.changes) == "4 added, 4 changed, 2 removed"
