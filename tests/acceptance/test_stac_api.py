@@ -193,11 +193,16 @@ def test_a_page_that_keeps_failing(api: StacServer, capsys: pytest.CaptureFixtur
     assert images() == CONTENT
 
 
-def test_a_killed_run_goes_on(api: StacServer) -> None:
+@pytest.mark.parametrize(
+    ("sent", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
+)
+def test_a_run_that_is_broken_off_goes_on(
+    api: StacServer, sent: signal.Signals, status: int
+) -> None:
     command = [sys.executable, "-m", "mlhub_core", "download", api.url("/collections/pictures")]
     running = subprocess.Popen([*command, "--output-dir", "out", "-q"], env={**os.environ})
-    api.script("/search", None, None, Fault(then=lambda: os.kill(running.pid, signal.SIGKILL)))
-    assert running.wait(60) == -signal.SIGKILL
+    api.script("/search", None, None, Fault(then=lambda: os.kill(running.pid, sent)))
+    assert running.wait(60) == status
     assert api.pages() == [0, 2, 4]
     api.requests.clear()
     assert download(api) == 0
