@@ -27,7 +27,7 @@ from mlhub_core.net.fetch import FileFetcher, is_unchanged, known_file
 from mlhub_core.net.session import Session
 from mlhub_core.paths import DownloadPaths, user_path
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
-from mlhub_core.redact import redact_url
+from mlhub_core.redact import redact, redact_url
 from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
 from mlhub_core.sources.base import DatasetInfo, SourceSpec, note_source
@@ -40,7 +40,7 @@ from mlhub_core.sources.documents import (
     recognise,
     self_url,
 )
-from mlhub_core.sources.json_stream import JsonText, lines, values
+from mlhub_core.sources.json_stream import JsonText, NextPage, lines, values
 from mlhub_core.sources.naming import STDIN, is_url, stem
 from mlhub_core.sources.packed import Unpacked
 from mlhub_core.state import open_state
@@ -48,6 +48,10 @@ from mlhub_core.threads import StopFlag
 
 _KEPT_NAME = "items.json"
 """In the directory of what sources keep: what came by a URL or standard input."""
+_ALL_PAGES = (
+    "which the collection of the API has all of: name that, …/collections/ID, or its root and "
+    "--collection"
+)
 _HOW = "name a file of STAC items: an ItemCollection (.json, .geojson), or an item a line (.ndjson)"
 
 
@@ -133,6 +137,9 @@ class ItemsFile:
                     yield self._document(value, f"line {number:,}")
 
     def _document(self, value: Any, where: str) -> Document:
+        if isinstance(value, NextPage):
+            what = f"the pages behind this one ({redact(value.href)[:100]}), {_ALL_PAGES}"
+            return self._problem("links", what)
         document = recognise(value, self.path.name)
         if document.kind is Kind.COLLECTION:
             return self._collection(document.objects[0])
@@ -355,6 +362,6 @@ def _copy(
 def _is_a_line(head: bytes) -> bool:
     """Whether what a file begins with is an item in a line of its own."""
     first, end, _ = head.lstrip().partition(b"\n")
-    if not end:
+    if not end or b'"features"' in first:  # a collection may be one line, too
         return False
     return bool(parse_document(first, "").objects)

@@ -11,7 +11,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlhub_core.exceptions import ArchiveCorrupt, ArchiveLimitExceeded, CatalogError
 from mlhub_core.json_text import clean
@@ -151,6 +151,16 @@ class JsonText:
         return ArchiveCorrupt(f"{where}: it is no JSON ({what}). Get the file again, whole.")
 
 
+class NextPage(NamedTuple):
+    """What a collection of features says at its end that is one page of several.
+
+    Attributes:
+        href: Where the next one is.
+    """
+
+    href: Any
+
+
 def values(text: JsonText) -> Iterator[Any]:
     """The values of a text; of a list, and of a collection of features, each of its parts.
 
@@ -177,7 +187,7 @@ def _elements(text: JsonText) -> Iterator[Any]:
 
 
 def _of_object(text: JsonText) -> Iterator[Any]:
-    """The features of an object, if it has any, else the object."""
+    """The features of an object, and whether there are more of them elsewhere; else the object."""
     text.need("{")
     whole: dict[str, Any] = {}
     has_features = False
@@ -194,6 +204,12 @@ def _of_object(text: JsonText) -> Iterator[Any]:
             break
     if not has_features:
         yield whole
+        return
+    links = whole.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("rel") == "next":
+            yield NextPage(link.get("href"))
+            return
 
 
 def lines(pieces: Iterable[bytes], name: str, most: int) -> Iterator[bytes]:

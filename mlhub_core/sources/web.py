@@ -148,20 +148,7 @@ def _checked(kind: str, answer: Answer, value: Any) -> str:
         if value is None:
             what = "no STAC, neither JSON nor an archive nor Parquet" if answer.body else "empty"
         raise CatalogError(f"{url} is {what}: {_NAME_IT}.")
-    if kind == "items" and _leads_on(value):
-        raise CatalogError(
-            f"{url} is one page of several: to have all of them, name the collection of the API "
-            "(…/collections/ID), or its root and --collection. --source-type items takes this page."
-        )
     return kind
-
-
-def _leads_on(value: Any) -> bool:
-    """Whether a file of items links another one with more."""
-    links = value.get("links") if isinstance(value, dict) else None
-    return isinstance(links, list) and any(
-        isinstance(link, dict) and link.get("rel") == "next" for link in links
-    )
 
 
 def _refusal(answer: Answer) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -374,9 +375,23 @@ def test_what_is_no_collection(
     assert not Path("out").exists()
 
 
+def test_a_page_is_not_all(api: StacServer, caplog: pytest.LogCaptureFixture) -> None:
+    """The URL of a search is a file of items, of which it has the first."""
+    assert download(api, path="/search") == 0
+    assert "not read: the pages behind this one" in caplog.text
+    assert "name that, …/collections/ID" in caplog.text
+    assert images().keys() == {"i0", "i1"}
+    assert download(api, "--strict", path="/search") == 1
+    page = {"type": "FeatureCollection", "features": api.items[:1]}
+    more = {**page, "links": [{"rel": "next", "href": "https://api.example/search?token=2"}]}
+    Path("one.geojson").write_text(json.dumps(page) + "\n")
+    Path("first.geojson").write_text(json.dumps(more) + "\n")
+    words = ["--output-dir", "out", "--strict"]
+    assert main(["download", "one.geojson", *words]) == 0
+    assert main(["download", "first.geojson", *words]) == 1
+
+
 def test_what_the_url_of_an_api_is(api: StacServer, capsys: pytest.CaptureFixture[str]) -> None:
-    assert download(api, path="/search") == 3
-    assert "is one page of several: to have all of them, name" in errors(capsys)[0]
     assert download(api, path="/collections") == 2
     assert "has 2 collections" in errors(capsys)[0]
     assert download(api, "--collection", "pictures", path="/") == 0
