@@ -22,7 +22,7 @@ from mlhub_core.settings import TransferSettings
 from mlhub_core.threads import StopFlag
 from tests.faultserver import Fault as Trouble
 from tests.faultserver import FaultServer, chunked, gzipped, reset_within, stall, status, truncate
-from tests.transfer.kit import Kit, content
+from tests.transfer.kit import Kit, content, quick
 
 MIB = 1024 * 1024
 SIZE = 64 * MIB
@@ -192,6 +192,8 @@ def test_what_was_held_back_comes_in_order(kit: Kit, server: FaultServer, framin
 def test_what_breaks_off_behind_a_pause_is_continued(
     kit: Kit, server: FaultServer, trouble: Trouble
 ) -> None:
+    # On a busy machine the server packs this for longer than the usual patience of tests.
+    kit.settings = quick(stall_timeout=1.0 if trouble.stall else 30.0)
     truth = content("long", 99_991) * 60
     server.put("/long.tif", truth)
     server.script("/long.tif", trouble)
