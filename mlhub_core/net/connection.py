@@ -283,7 +283,8 @@ class _KeyedMixin:
         """
         connected: socket.socket = super()._new_conn()  # type: ignore[misc]
         current = _sending.get()
-        address = connected.getpeername()[:2]
+        # A connection through SOCKS calls the host its peer, and not the proxy that it is to.
+        address = socket.socket.getpeername(connected)[:2]
         if current is not None and not current.gate.admits(*address):
             connected.close()
             raise Barred(address[0])
