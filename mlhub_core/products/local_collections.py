@@ -19,6 +19,8 @@ from mlhub_core.sources.documents import JsonObject
 _OF_ITEMS = ("href", "alternate", "created", "updated", "checksum:multihash")
 _PREFIXES = ("file:", "proj:")
 """Fields of assets that differ from item to item."""
+_LEAST_FIELDS = 2
+"""What STAC asks of an entry of ``item_assets``."""
 _MAX_KEYS = 200
 """Asset keys of a collection that are listed; where there are more, each item has its own."""
 
@@ -101,7 +103,9 @@ def local_collection(
     local["license"] = _text(collection.get("license")) or "other"
     local["extent"] = _extent(collection.get("extent"), summary)
     if summary.assets and len(summary.assets) <= _MAX_KEYS:
-        local["item_assets"] = {key: one for key, one in summary.assets.items() if one}
+        told = {key: one for key, one in summary.assets.items() if len(one) >= _LEAST_FIELDS}
+        if told:
+            local["item_assets"] = told
     if not isinstance(local.get("keywords"), list | None):
         del local["keywords"]
     local["assets"] = assets

@@ -254,3 +254,22 @@ def _documents(root: Path) -> dict[Path, tuple[int, int]]:
         for path, found in _files(root).items()
         if path.suffix == ".json" and ".mlhub" not in path.parts
     }
+
+
+def test_what_a_kill_left_is_put_right(
+    download: Download, server: FaultServer, tmp_path: Path
+) -> None:
+    """Of the two renames only the first was done; and a part of the next one lies there."""
+    server.put("/a.tif", b"a")
+    download(item("a", {"image": server.url("/a.tif")}))
+    root = tmp_path / "out" / DATASET
+    before = (root / "stac/pictures/a/a.json").read_bytes()
+    state = json.loads((root / ".mlhub/products.json").read_text())
+    del state["digest"]
+    (root / ".mlhub/products.json").write_text(json.dumps(state))
+    (root / "stac").rename(root / ".mlhub/stac.old")
+    (root / ".mlhub/stac.part/pictures").mkdir(parents=True)
+    (root / ".mlhub/stac.sqlite").write_bytes(b"torn")
+    assert main(["stac", "-q", str(root)]) == 0
+    assert (root / "stac/pictures/a/a.json").read_bytes() == before
+    assert {path.name for path in (root / ".mlhub").iterdir() if "stac" in path.name} == set()
