@@ -221,7 +221,7 @@ def option_fields(given: argparse.Namespace, model: type[Options]) -> dict[str, 
             one, other = ("--" + name.replace("_", "-") for name in pair)
             raise InvalidArgument(f"{one} and {other} exclude each other: give one of them.")
     fields = {name: words[name] for name in model.model_fields if name in words}
-    if "collection" in words:
+    if "collection" in words and "collection_filter" in model.model_fields:
         fields["collection_filter"] = _collections(words["collection"])
     elif "collection_filter" in fields:
         fields["collection_filter"] = _json_file(fields["collection_filter"])
