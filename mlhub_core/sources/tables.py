@@ -32,6 +32,7 @@ from mlhub_core.net.ranged import RangedFile
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Wanted
 from mlhub_core.sources.documents import Document, JsonObject, Kind, called, self_url
+from mlhub_core.sources.naming import is_index
 from mlhub_core.sources.pruning import Box, left_in
 from mlhub_core.sources.stac_rows import items_of, missing_columns
 from mlhub_core.threads import StopFlag
@@ -95,6 +96,8 @@ class Table:
             InvalidArgument: if it is not.
         """
         missing = missing_columns(names)
+        if missing and is_index(names):
+            raise InvalidArgument(f"{shown} is an asset index: fetch it, and name the file.")
         if missing:
             raise InvalidArgument(
                 f"{shown} is no stac-geoparquet: it has no column {', '.join(missing)}; {HOW}."

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlhub_core import Dataset
+from mlhub_core import Dataset, index_source
 from mlhub_core.cli import main
 from tests.acceptance.kit import item
 from tests.faultserver import FaultServer, ignore_range
@@ -188,6 +188,14 @@ def test_a_url_of_which_a_part_is_wanted(
     assert main(["sync", *words]) == 0
     assert "has not changed" in capsys.readouterr().out
     assert server.paths() == [*before, "/scenes.parquet"]
+
+
+def test_an_index_by_url(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
+    write(Path("scenes.parquet"), server, "a")
+    index = index_source("scenes.parquet", "i/index.parquet")
+    server.put("/index.parquet", index.path.read_bytes())
+    assert main(["download", server.url("/index.parquet"), "--output-dir", "out", "-q"]) == 2
+    assert "is an asset index: fetch it, and name the file" in capsys.readouterr().err
 
 
 def test_a_server_without_ranges(server: FaultServer) -> None:
