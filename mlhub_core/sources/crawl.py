@@ -54,6 +54,8 @@ class Root(NamedTuple):
 
     def login_for(self, url: str) -> str:
         """The login that goes with a URL."""
+        if not self.login:
+            return ""
         own, other = urlsplit(self.url), urlsplit(url)
         secured = own.hostname == other.hostname and other.scheme == "https"
         return self.login if own[:2] == other[:2] or secured else ""
