@@ -84,7 +84,7 @@ def test_a_foreign_table_a_directory_and_nothing(
 ) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "f.parquet")
     assert "no column collection_id" in refused(["query", str(tmp_path / "f.parquet")], capsys)
-    assert "is a directory" in refused(["query", str(tmp_path)], capsys)
+    assert "is no stac-geoparquet" in refused(["query", str(tmp_path)], capsys)
     assert "no such file" in refused(["query", str(tmp_path / "none.parquet")], capsys)
 
 
@@ -130,7 +130,7 @@ def test_an_archive_that_cannot_be_indexed_stays_and_leaves_nothing_behind(
         status = main(["index", str(archive), "--output", str(output), "-q"])
         said = capsys.readouterr()
         if status == 0:
-            assert name in ("rootless", "nested"), "an issue of its own reads these"
+            assert name in ("rootless", "nested", "bzip2"), "these are read as they are"
             continue
         assert str(archive) in said.err
         assert "elete" not in said.err

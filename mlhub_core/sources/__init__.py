@@ -183,6 +183,11 @@ def open_source(
         InvalidArgument: if it can be none.
     """
     spec = SourceSpec(spec) if isinstance(spec, str) else spec
+    shown = spec.text.encode("utf-8", "backslashreplace").decode()
+    if "\0" in shown or shown != spec.text:
+        raise InvalidArgument(
+            f"{shown!r} is not UTF-8, or has a null byte in it: no source is called so."
+        )
     return _kind(spec).open(spec, api_key, profile)
 
 

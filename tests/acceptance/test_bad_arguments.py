@@ -135,7 +135,7 @@ def test_one_line_and_nothing_written(
     [
         ("no_such", ['"no_such"', "does not exist", "mlhub datasets list"]),
         ("10.1/nothing", ['"10.1/nothing"', "does not exist", "mlhub datasets list"]),
-        ("../../etc", ["'../../etc'", "no id"]),
+        ("../../etc", ["../../etc: check the path", "neither a file nor a directory"]),
         ("  ", ["'  '", "id or DOI"]),
     ],
 )

@@ -44,7 +44,7 @@ def files(directory: Path) -> set[str]:
     return {
         path.relative_to(directory).as_posix()
         for path in directory.rglob("*")
-        if path.is_file() and ".mlhub" not in path.parts
+        if path.is_file() and not {".mlhub", "stac"} & {*path.parts}  # which are of our making
     }
 
 
