@@ -113,6 +113,7 @@ def write_local_stac(
         if current := current_stac(paths, found, mode):
             return current
         shutil.rmtree(part, ignore_errors=True)
+        on_progress(Progress(Stage.STAC))
         try:
             with (
                 Holdings(paths.state_dir / _HOLDINGS, paths, stop) as holdings,
