@@ -103,9 +103,10 @@ class PairSamples:
     def __getitem__(self, number: int) -> Any:
         row = self.pairs.iloc[number]
         images = [_as_tensor(read_file(row[key])) for key in self._sources]
+        label = _as_tensor(read_file(row["label"]), is_label=True)
         sample = {
             "image": _together(self._sources, images),
-            self._label: _as_tensor(read_file(row["label"]), is_label=True),
+            self._label: _as_mask(label) if self._label == "mask" else label,
             "collection": row["collection"],
             "item": row["item"],
             "source_item": row["source_item"],
@@ -124,6 +125,14 @@ def _as_tensor(value: Any, *, is_label: bool = False) -> Any:
         value = value.astype(np.int64)  # of which PyTorch has all operations
     tensor = torch.from_numpy(np.ascontiguousarray(value))
     return tensor if is_label else tensor.float()
+
+
+def _as_mask(label: Any) -> Any:
+    """A label as TorchGeo has it: of whole numbers, and one band without its axis."""
+    torch = _needed("torch")
+    if not isinstance(label, torch.Tensor) or label.is_floating_point():
+        return label
+    return label.long().squeeze(0) if label.ndim == 3 else label.long()
 
 
 def _together(names: list[str], images: list[Any]) -> Any:

@@ -160,6 +160,16 @@ def test_a_dataset_of_pytorch(opened: LocalDataset) -> None:
     assert len(pickle.loads(pickle.dumps(samples))) == 12
 
 
+def test_a_dataset_of_torchgeo(opened: LocalDataset) -> None:
+    torch = pytest.importorskip("torch")
+    datasets = pytest.importorskip("torchgeo.datasets")
+    samples = opened.to_torchgeo("raster_labels", ["B04", "B03", "B02"])
+    assert isinstance(samples, datasets.NonGeoDataset)
+    sample = samples[0]
+    assert sample["mask"].dtype == torch.int64
+    assert sample["mask"].shape == sample["image"].shape[1:]
+
+
 def test_without_pytorch_one_line_says_what_to_install(opened: LocalDataset) -> None:
     try:
         import torch  # noqa: F401
