@@ -1,8 +1,8 @@
 """A crawl: the documents of a catalog by URL, found by their links, as many at a time as may be.
 
-What is still to be asked for lies in the document store, and so do the answers, from the turn of
-the loop on in which they came. So memory does not grow with the catalog, a crawl that was killed
-goes on where it was, and documents of an earlier crawl are asked for by their validators: of what
+What is still to be asked for lies in the document store, and so do the answers, a fiftieth of a
+second after they came. So memory does not grow with the catalog, a crawl that was killed goes on
+where it was, and documents of an earlier crawl are asked for by their validators: of what
 has not changed no body comes.
 
 Each URL is asked for once, so circles end. Links are followed to any host, as PySTAC follows them;
@@ -34,6 +34,8 @@ from mlhub_core.threads import StopFlag
 _LOOK_AHEAD = 1000
 """Documents to be asked for that are in memory."""
 _PROGRESS_SECONDS = 0.1
+_STORE_SECONDS = 0.02
+"""Between two transactions. One for each answer would cost as much as the rest of the crawl."""
 _STAC = (Kind.ITEMS, Kind.COLLECTION, Kind.CATALOG)
 _BEYOND = "%2E%2E"
 """A directory above that of the root, as a component of a path."""
@@ -109,7 +111,7 @@ class Crawl:
         self._after = 0
         self._fetched: list[Fetched] = []
         self._wanted: dict[str, tuple[str, str, int]] = {}
-        self._told = 0.0
+        self._told = self._flushed = 0.0
 
     def run(self) -> None:
         """Ask for all documents that are not here yet.
@@ -159,7 +161,7 @@ class Crawl:
         )
 
     def _take(self, document: Pending, answer: Answer) -> None:
-        """Take in an answer: it is stored, and its links are asked for, at the end of the turn."""
+        """Take in an answer: it is stored, and its links are asked for, in a moment."""
         url, path, base = document.url, document.path, answer.base
         problem = answer.problem and f"not to be had: {answer.problem}"
         if answer.is_too_long:
@@ -240,8 +242,10 @@ class Crawl:
             self._store.add(fetched, wanted=wanted, note=note)
 
     def _tick(self) -> None:
-        self._flush()
         now = time.monotonic()
+        if now - self._flushed >= _STORE_SECONDS:
+            self._flushed = now
+            self._flush()
         if now - self._told >= _PROGRESS_SECONDS:
             self._told = now
             store = self._store

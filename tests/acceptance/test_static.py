@@ -117,10 +117,10 @@ KILLED = "import sys; from mlhub_core.cli import main; main(sys.argv[1:])"
 
 
 def test_a_kill_costs_nothing_that_was_read(server: FaultServer) -> None:
-    publish(server, "a", "b", per=60)
+    publish(server, "a", "b", per=200)
     command = [sys.executable, "-c", KILLED, "download", *words(server)]
     run = subprocess.Popen(command, env={**os.environ, "PYTHONSAFEPATH": "1"})
-    server.when_asked("/cat/b/b50/b50.json", run.kill)
+    server.when_asked("/cat/b/b150/b150.json", run.kill)
     assert run.wait() == -signal.SIGKILL
     server.wait_quiet()
     store = Path("out/tiny/.mlhub/source/documents.sqlite")
@@ -129,9 +129,9 @@ def test_a_kill_costs_nothing_that_was_read(server: FaultServer) -> None:
         here = {url.removeprefix(server.url("")) for (url,) in rows}
     assert len(here) > 5  # 32 are on their way, and some have just come
     server.forget()
-    server.when_asked("/cat/b/b50/b50.json", lambda: None)
+    server.when_asked("/cat/b/b150/b150.json", lambda: None)
     assert main(["download", *words(server, "--strict")]) == 0
-    assert len(images()) == 120
+    assert len(images()) == 400
     asked = documents(server)
     assert set(asked) & here == {ROOT}  # which says what the dataset is called
     assert set(asked.values()) == {1}
