@@ -55,7 +55,8 @@ def test_what_the_archive_carries_is_taken_out_and_nothing_else(
     assert (report.files, report.fetched, report.failed) == (2, 2, 0)
     there = files(tmp_path / DATASET)
     assert {"pictures/a/image.tif", "pictures/a/far.tif", "pictures/n1/a.tif"} <= there
-    assert not [name for name in there if name.endswith(".json") or "n2" in name]
+    taken = [name for name in there if not name.startswith("stac/")]  # what a run adds
+    assert not [name for name in taken if name.endswith(".json") or "n2" in name]
     assert (tmp_path / DATASET / "pictures/a/image.tif").read_bytes() == b"carried 1"
 
 
