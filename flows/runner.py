@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from inspect import signature
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from prefect import get_run_logger, runtime, tags
@@ -18,14 +17,14 @@ from flows.artifacts import progress_artifact, show_changes, show_report
 from flows.cancelling import stopping_when_cancelled
 from flows.directories import lasting
 from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
-from flows.partitions import download_partitions, results_of, side_by_side
+from flows.partitions import download_partitions
 from mlhub_core.cli.hub import demo_hub
 from mlhub_core.exceptions import Interrupted
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.options import DownloadOptions
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.request import DownloadRequest
-from mlhub_core.runner import Call, Outcome, Runner
+from mlhub_core.runner import Outcome, Runner
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import RunSettings
 from mlhub_core.steps import Run
@@ -50,18 +49,6 @@ class TaskRunner:
         task: Any = task_of(step)
         found: T = task(*values, **named)
         return found
-
-    def side_by_side(self, *calls: Call) -> tuple[Any, ...]:
-        """Run steps as tasks at the same time, and wait for all."""
-        with side_by_side(len(calls)) as threads:
-            return results_of(
-                [
-                    threads.submit(
-                        task_of(step), signature(task_of(step).fn).bind(*values).arguments
-                    )
-                    for step, values in calls
-                ]
-            )
 
     def download(
         self,

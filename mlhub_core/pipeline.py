@@ -173,17 +173,16 @@ def _unpack(
     if_exists: DownloadIfExistsOpts,
     place: DownloadPaths | None = None,
 ) -> tuple[Unarchived | None, Any]:
-    """Unarchive and index, side by side: both read the archive, neither reads the other's."""
+    """Unarchive and index, as far as that is wanted.
+
+    One after the other: on two threads of one interpreter both took longer than that.
+    """
     limits = request.settings.limits
-    unarchiving = (steps.unarchive, (archive, paths, if_exists, limits))
-    indexing = (steps.index_assets, (archive, place or paths, limits))
-    if request.catalog_only:
-        (unarchived,) = runner.side_by_side(unarchiving)
-        return unarchived, None
-    if not request.settings.unarchive:
-        (index,) = runner.side_by_side(indexing)
-        return None, index
-    unarchived, index = runner.side_by_side(unarchiving, indexing)
+    unarchived = index = None
+    if request.settings.unarchive:
+        unarchived = runner(steps.unarchive, archive, paths, if_exists, limits)
+    if not request.catalog_only:
+        index = runner(steps.index_assets, archive, place or paths, limits)
     return unarchived, index
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from mlhub_core.console import ensure_handler
 from mlhub_core.if_exists import DownloadIfExistsOpts
@@ -19,15 +19,12 @@ from mlhub_core.settings import RunSettings
 from mlhub_core.sources.base import DatasetInfo
 from mlhub_core.steps import Run
 from mlhub_core.sync.changes import Changes
-from mlhub_core.threads import Pool, StopFlag, wait_for_all
+from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.report import DownloadReport, PartitionResult
 from mlhub_core.transfer.workers import download_partitions
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
-"""A step with its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +46,6 @@ class Runner(Protocol):
         self, step: Callable[Concatenate[Run, P], T], /, *values: P.args, **named: P.kwargs
     ) -> T:
         """Run a step, and wait for it."""
-
-    def side_by_side(self, *calls: Call) -> tuple[Any, ...]:
-        """Run steps at the same time, and wait for all; one that fails stops the others."""
 
     def download(
         self,
@@ -98,13 +92,6 @@ class InProcess:
     ) -> T:
         """See :class:`Runner`."""
         return step(self._run, *values, **named)
-
-    def side_by_side(self, *calls: Call) -> tuple[Any, ...]:
-        """See :class:`Runner`."""
-        with Pool(len(calls), thread_name_prefix="mlhub") as pool:
-            futures = [pool.submit(step, self._run, *values) for step, values in calls]
-            wait_for_all(futures, self._run.stop)
-        return tuple(future.result() for future in futures)
 
     def download(
         self,

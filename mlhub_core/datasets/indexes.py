@@ -18,7 +18,7 @@ from mlhub_core.sources.base import Catalog, SourceSpec, Wanted
 
 if TYPE_CHECKING:
     from mlhub_core.index.build import AssetIndex
-    from mlhub_core.runner import Call, InProcess
+    from mlhub_core.runner import InProcess
     from mlhub_core.selection.filters import AssetFilter
     from mlhub_core.selection.query import Found
 
@@ -110,10 +110,9 @@ def index_source(
                 f"{source} is read whole: leave --collection out, and ask the index "
                 "(mlhub query --collection)."
             )
-        calls: list[Call] = [(steps.index_assets, (catalog, paths, limits))]
         if unarchive:
-            calls.append((steps.unarchive, (catalog, paths, resume, limits)))
-        index: AssetIndex = runner.side_by_side(*calls)[0]
+            runner(steps.unarchive, catalog, paths, resume, limits)
+        index = runner(steps.index_assets, catalog, paths, limits)
     except Interrupted:
         raise  # the same call goes on there
     except Exception:
