@@ -127,7 +127,10 @@ class CatalogError(MLHubException):
     """The catalog archive cannot be used."""
 
 
-FETCH_ANEW = "name another archive, or `mlhub download --if-exists overwrite` fetches it anew"
+FETCH_ANEW = (
+    "name another archive, or, where it was fetched, `mlhub download --if-exists overwrite` "
+    "fetches it anew"
+)
 """The way out where an archive cannot be used; it may be somebody's own, and stays."""
 
 
