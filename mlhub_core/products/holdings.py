@@ -6,11 +6,13 @@ files in whatever order items come, and memory stays the same whatever their num
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Self
+from urllib.parse import quote
 
 from mlhub_core.paths import DownloadPaths, collection_name
 from mlhub_core.products.current import is_here
@@ -78,7 +80,11 @@ class Holdings:
         self._root = str(paths.asset_dir)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        self._table = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        # Without SQLite's locks, which file systems of clusters may not have: we alone write here.
+        place = f"file:{quote(os.fsencode(path))}?vfs=unix-none"
+        self._table = sqlite3.connect(
+            place, uri=True, isolation_level=None, check_same_thread=False
+        )
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}"):
             self._table.execute(f"PRAGMA {pragma}")
         self._table.execute(_TABLE)

@@ -128,4 +128,4 @@ def test_a_success_prints_where_everything_is(mirror: Mirror, tmp_path: Path) ->
         assert running.all_end(10)
         assert f"In {tmp_path / 'out' / 'demo_crops'}" in running.out
         stages = [line.split(":")[0] for line in running.err.splitlines()]
-        assert set(stages[1:]) == {"catalog", "unarchive", "index", "filter", "download"}
+        assert set(stages[1:]) == {"catalog", "unarchive", "index", "filter", "download", "stac"}
