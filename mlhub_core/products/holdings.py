@@ -6,16 +6,14 @@ files in whatever order items come, and memory stays the same whatever their num
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Self
-from urllib.parse import quote
 
 from mlhub_core.paths import DownloadPaths, collection_name
 from mlhub_core.products.current import is_here
+from mlhub_core.sqlite_files import connect
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.ledger import LedgerReader
 from mlhub_core.transfer.names import index_batches
@@ -80,11 +78,7 @@ class Holdings:
         self._root = str(paths.asset_dir)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        # Without SQLite's locks, which file systems of clusters may not have: we alone write here.
-        place = f"file:{quote(os.fsencode(path))}?vfs=unix-none"
-        self._table = sqlite3.connect(
-            place, uri=True, isolation_level=None, check_same_thread=False
-        )
+        self._table = connect(path, isolation_level=None, check_same_thread=False)
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}"):
             self._table.execute(f"PRAGMA {pragma}")
         self._table.execute(_TABLE)

@@ -13,13 +13,13 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pyarrow as pa
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.index.schema import BOX_FIELDS
 from mlhub_core.selection.engine import Query
+from mlhub_core.sqlite_files import connect
 from mlhub_core.state import read_state, write_state
 
 _CREATE = """CREATE TABLE assets (
@@ -88,7 +88,7 @@ def _stamp(path: Path) -> list[int]:
 def _load(path: Path, query: Query) -> None:
     # No other process sees the file before it is renamed: locks, which some file systems of
     # clusters do not have, and a journal would only cost time.
-    connection = sqlite3.connect(f"file:{quote(str(path))}?vfs=unix-none", uri=True)
+    connection = connect(path)
     try:
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")

@@ -11,7 +11,6 @@ of clusters may not have, are not needed. Memory is bounded by SQLite's page cac
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
@@ -24,13 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
-from urllib.parse import quote
 
 from mlhub_core.exceptions import (
     ArchiveLimitExceeded,
     MLHubException,
     StorageError,
-    storage_error,
     storage_errors,
 )
 from mlhub_core.if_exists import DownloadIfExistsOpts
@@ -39,6 +36,7 @@ from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.room import Room
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.documents import Document, Kind, parse_document
+from mlhub_core.sqlite_files import connect, refusal, tells_of_damage
 from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
@@ -83,8 +81,6 @@ WHERE state = 0 AND number > ? AND harvest = ? ORDER BY number LIMIT ?
 _TOTALS = """
 SELECT count(*), coalesce(sum(state > 0), 0), coalesce(sum((state > 0) * size), 0) FROM documents
 """
-_DAMAGED = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-"""Errors that tell of what is in the file; all others are the disk's."""
 
 
 class Fetched(NamedTuple):
@@ -185,7 +181,7 @@ class DocumentStore:
         except StorageError:
             raise
         except (sqlite3.Error, ValueError) as error:
-            if not _tells_of_damage(error):
+            if not tells_of_damage(error):
                 raise _told(self.path, error) from error
             log.warning("%s: all documents are asked for again", _set_aside(self.path, error))
         with _errors(self.path):
@@ -389,7 +385,7 @@ class StoredCatalog:
         """
         if not path.is_file():
             return None
-        with _errors(path), closing(_connect(path)) as connection:
+        with _errors(path), closing(connect(path)) as connection:
             _check_version(connection, path)
             facts = _facts(connection) if _has_tables(connection) else {}
         if "sha256" not in facts or key not in (None, facts.get("key")):
@@ -418,7 +414,7 @@ class StoredCatalog:
         stop = stop or StopFlag()
         read = 0
         query = "SELECT url, path, base, body, size, problem, lacks FROM documents ORDER BY number"
-        with _errors(self.path), closing(_connect(self.path)) as connection:
+        with _errors(self.path), closing(connect(self.path)) as connection:
             if _facts(connection).get("sha256") != self.sha256:
                 raise StorageError(
                     f"{self.path} is not as it was when the catalog was read: run the same command "
@@ -460,13 +456,8 @@ def check_size(url: str, size: int, limits: ArchiveLimits) -> None:
         )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # Without SQLite's locks: whoever writes holds the directory's.
-    return sqlite3.connect(f"file:{quote(os.fsencode(path))}?vfs=unix-none", uri=True)
-
-
 def _prepare(path: Path) -> sqlite3.Connection:
-    connection = _connect(path)
+    connection = connect(path)
     try:
         _check_version(connection, path)
         connection.execute("PRAGMA journal_mode = TRUNCATE")  # WAL needs what network mounts lack
@@ -514,18 +505,10 @@ def _errors(path: Path) -> Iterator[None]:
         raise _told(path, error) from error
 
 
-def _tells_of_damage(error: Exception) -> bool:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    return code & 0xFF in _DAMAGED
-
-
 def _told(path: Path, error: Exception) -> MLHubException:
-    if _tells_of_damage(error):
+    if tells_of_damage(error):
         return StorageError(f"{_set_aside(path, error)}: run the same command again.")
-    codes = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_NOMEM: errno.ENOMEM}
-    code = codes.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
-    reason = OSError(code, os.strerror(code)) if code else OSError(str(error))
-    return storage_error(f"use {path}", reason)
+    return refusal(path, error)
 
 
 def _set_aside(path: Path, error: Exception) -> str:

@@ -11,7 +11,6 @@ Memory is bounded by SQLite's page cache and by the batch, whatever the number o
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sqlite3
@@ -23,11 +22,11 @@ from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
-from urllib.parse import quote
 
 import orjson
 
-from mlhub_core.exceptions import StorageError, storage_error, storage_errors
+from mlhub_core.exceptions import StorageError, storage_errors
+from mlhub_core.sqlite_files import connect, refusal, tells_of_damage
 from mlhub_core.state import open_state
 
 log = logging.getLogger(__name__)
@@ -55,14 +54,6 @@ _CREATE = f"CREATE TABLE IF NOT EXISTS files {_TABLE}"
 _FIND = "SELECT * FROM {} WHERE path IN ({})"
 _REPLACE = "INSERT OR REPLACE INTO {} VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
-_DAMAGED = frozenset(
-    {
-        sqlite3.SQLITE_ERROR,  # a file of something else: no such column
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-    }
-)
-"""Errors that tell of what is in the file; all others are the disk's, or another process's."""
 _MOST = 2**63 - 1
 """What SQLite takes for an integer."""
 
@@ -250,7 +241,7 @@ def check(directory: Path) -> None:
             connection.execute(_CREATE)  # a kill may have left an empty file
             columns = [row[1] for row in connection.execute("PRAGMA table_info(files)")]
     except (sqlite3.Error, ValueError) as error:
-        if not _tells_of_damage(error):
+        if not tells_of_damage(error):
             raise _table_error(table, error) from error
         found = str(error)
     else:
@@ -284,7 +275,7 @@ def merge_journals(directory: Path) -> int:
     merged = 0
     table = directory / TABLE_NAME
     read = _read(journals)
-    with _errors(table), closing(_connect(table)) as connection:
+    with _errors(table), closing(connect(table)) as connection:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute(_CREATE)
         with connection:
@@ -383,15 +374,10 @@ def _entry_in(line: bytes) -> Entry | None:
 def _open(table: Path) -> sqlite3.Connection:
     """Open the table; an empty one in memory where there is none yet."""
     if table.exists():
-        return _connect(table)
+        return connect(table)
     connection = sqlite3.connect(":memory:")
     connection.execute(_CREATE)
     return connection
-
-
-def _connect(table: Path) -> sqlite3.Connection:
-    # Without SQLite's locks: whoever writes holds the directory's.
-    return sqlite3.connect(f"file:{quote(os.fsencode(table))}?vfs=unix-none", uri=True)
 
 
 @contextmanager
@@ -412,19 +398,10 @@ def _errors(table: Path) -> Iterator[None]:
         raise _table_error(table, error) from error
 
 
-def _tells_of_damage(error: Exception) -> bool:
-    """Whether it is the file that is bad, and not the disk or another process that refuses."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    return code & 0xFF in _DAMAGED
-
-
 def _table_error(table: Path, error: Exception) -> StorageError:
-    if _tells_of_damage(error):
+    if tells_of_damage(error):
         return StorageError(f"{_set_aside(table, str(error))} Run the same command again.")
-    codes = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_NOMEM: errno.ENOMEM}
-    code = codes.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
-    reason = OSError(code, os.strerror(code)) if code else OSError(str(error))
-    return storage_error(f"use {table}", reason)
+    return refusal(table, error)
 
 
 def _set_aside(table: Path, what: str) -> str:
