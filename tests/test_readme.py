@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from pathlib import Path
 
@@ -85,3 +86,10 @@ def test_links_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         if "://" not in link:
             assert (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/sources.md", "docs/local-stac.md"])
+def test_names_in_the_code_exist(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    for name in set(re.findall(r"`(mlhub_core(?:\.\w+)+)`", text)):
+        assert pkgutil.resolve_name(name) is not None, name
