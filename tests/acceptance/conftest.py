@@ -17,7 +17,7 @@ Download = Callable[..., DownloadReport]
 
 QUICK = RunSettings(
     transfer=TransferSettings(
-        stall_timeout=0.4, backoff_base=0.01, backoff_cap=0.02, retry_after_cap=0.05
+        stall_timeout=30.0, backoff_base=0.01, backoff_cap=0.02, retry_after_cap=0.05
     )
 )
 

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from mlhub_core import Collection, Dataset
 from mlhub_core.exceptions import DownloadIncomplete, EntityDoesNotExist
+from tests.acceptance.conftest import QUICK
 from tests.acceptance.kit import (
     DATASET,
     ROOT,
@@ -243,7 +245,10 @@ def test_what_may_pass_is_tried_again_and_no_wait_is_without_end(
     fault: Fault, picture: Any, download: Any, files: Files, server: FaultServer
 ) -> None:
     server.script("/a.tif", fault)
-    report = download(picture)
+    patience = 0.5 if fault.stall else QUICK.transfer.stall_timeout
+    report = download(
+        picture, settings=replace(QUICK, transfer=replace(QUICK.transfer, stall_timeout=patience))
+    )
     assert (report.retries, report.failed) == (1, 0)
     assert server.count("/a.tif") == 2
     assert files() == {PLACE: WHOLE}

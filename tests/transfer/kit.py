@@ -23,7 +23,7 @@ from tests.faultserver import FaultServer
 
 QUICK = {
     "connect_timeout": 5.0,
-    "stall_timeout": 0.4,
+    "stall_timeout": 30.0,  # on a busy machine what is late would come twice
     "max_attempts": 3,
     "backoff_base": 0.01,
     "backoff_cap": 0.02,
@@ -34,6 +34,9 @@ QUICK = {
 
 OVERLAP = 4096
 """Bytes of a partial file that are asked for once more, and compared."""
+
+IMPATIENT = 0.5
+"""Seconds without a byte, for a server that is silent on purpose."""
 
 
 def quick(**changes: object) -> TransferSettings:

@@ -24,7 +24,7 @@ from tests.faultserver import (
     wrong_content_range,
     wrong_md5,
 )
-from tests.transfer.kit import OVERLAP, Kit, content, quick
+from tests.transfer.kit import IMPATIENT, OVERLAP, Kit, content, quick
 
 BIG = content("big", 300_000)
 NEW = content("new", 310_000)
@@ -68,6 +68,8 @@ NEW = content("new", 310_000)
 def test_a_passing_fault_costs_retries_and_nothing_else(
     kit: Kit, server: FaultServer, faults: list[Fault]
 ) -> None:
+    if any(fault.stall for fault in faults):
+        kit.settings = quick(stall_timeout=IMPATIENT)
     server.put("/a.tif", BIG)
     server.script("/a.tif", *faults)
     kit.want("/a.tif")
@@ -125,6 +127,8 @@ def test_the_length_of_a_file_that_nothing_frames_is_recorded_as_unchecked(
 def test_a_lasting_fault_is_told_by_its_cause(
     kit: Kit, server: FaultServer, fault: Fault, cause: str
 ) -> None:
+    if fault.stall:
+        kit.settings = quick(stall_timeout=IMPATIENT)
     server.put("/a.tif", BIG, etag=None, modified=None)
     server.put("/b.tif", BIG)
     server.always("/a.tif", fault)
@@ -344,7 +348,7 @@ def test_connections_are_used_again(kit: Kit, server: FaultServer) -> None:
 
 def test_one_host_that_stalls_does_not_hold_up_another(kit: Kit, server: FaultServer) -> None:
     with FaultServer() as slow:
-        kit.settings = quick(concurrency=2, max_attempts=1)
+        kit.settings = quick(concurrency=2, max_attempts=1, stall_timeout=IMPATIENT)
         for number in range(6):
             slow.put(f"/{number}.tif", BIG)
             slow.always(f"/{number}.tif", stall())

@@ -8,7 +8,7 @@ from mlhub_core.net.response import parse_head
 from mlhub_core.net.resume import Ask, Asked, verdict_on
 from mlhub_core.net.retry import Again
 from tests.faultserver import Fault, FaultServer, drip, status, truncate
-from tests.transfer.kit import Kit, content, quick
+from tests.transfer.kit import IMPATIENT, Kit, content, quick
 
 SMALL = b"x" * 50
 LIMITED = (
@@ -33,7 +33,7 @@ def want(kit: Kit, server: FaultServer, count: int, prefix: str = "") -> list[st
 def test_a_file_that_drips_is_given_up_and_holds_up_nobody(
     kit: Kit, server: FaultServer, where: str
 ) -> None:
-    kit.settings = quick(min_speed=100_000)
+    kit.settings = quick(min_speed=100_000, stall_timeout=IMPATIENT)
     with FaultServer() as slow:
         slow.put("/slow.tif", SMALL)
         slow.always("/slow.tif", drip(where))
