@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _LINE_INTERVAL = 10.0
 """Seconds between two plain lines of one stage. A log that is watched wants one in 30 s."""
 
+_NO_TIME = 0.5
+"""Seconds within which nothing has a rate: a million assets a second are said of none."""
+
 _MOVING_BYTES = (Stage.CATALOG, Stage.VERIFY, Stage.DOWNLOAD)
 """Stages whose bytes a person wants to see; the others read an archive that is here."""
 
@@ -71,6 +74,10 @@ class StageProgress:
             _sum_of_known(part.bytes_total for part in parts),
             sum(part.failed for part in parts),
             finished=all(part.finished for part in parts),
+            here=sum(part.here for part in parts),
+            bytes_moved=(
+                None if all(part.bytes_moved is None for part in parts) else sum(map(_moved, parts))
+            ),
         )
 
     def fraction(self) -> tuple[float, float | None]:
@@ -83,38 +90,48 @@ class StageProgress:
     def numbers(self, of: str = " of ", *, rates: bool = True) -> list[str]:
         """Count, bytes, rates and failures, as texts for people.
 
+        Rates are of what is being done: what was here already, or has failed, is not in them. And
+        there are none of what took no time.
+
         Args:
             of: What stands between a count and its total.
             rates: Whether to tell units a second of all stages, or of the download alone.
         """
         whole = self.added_up()
-        seconds = max(time.monotonic() - self.started, 1e-3)
+        seconds = time.monotonic() - self.started
         pieces = []
         unit = _UNITS.get(self.stage)
         if self.stage is Stage.CATALOG and max(whole.done, whole.total or 0) <= 1:
             unit = None  # it comes as one file
-        if unit:
+        if unit and (whole.done or whole.total):
             total = "" if whole.total is None else f"{of}{whole.total:,}"
             pieces.append(f"{whole.done:,}{total} {unit}")
-            if rates or self.stage is Stage.DOWNLOAD:
-                pieces.append(f"{whole.done / seconds:,.0f} {unit}/s")
+            made = whole.done - whole.here - whole.failed
+            if (rates or self.stage is Stage.DOWNLOAD) and (rate := _rate(made, seconds)):
+                pieces.append(f"{rate:,} {unit}/s")
         if whole.bytes_done and self.stage in _MOVING_BYTES:
             pieces.append(format_bytes(whole.bytes_done))
-            pieces.append(f"{format_bytes(int(whole.bytes_done / seconds))}/s")
+            if rate := _rate(_moved(whole), seconds):
+                pieces.append(f"{format_bytes(rate)}/s")
         if whole.failed:
             pieces.append(f"{whole.failed:,} failed")
         return pieces
 
+    def time(self) -> str:
+        """The time left, or taken; nothing where that cannot be told."""
+        seconds = time.monotonic() - self.started
+        whole = self.added_up()
+        done, total = self.fraction()
+        if total and done < total:
+            in_units = whole.total is not None and whole.total > 1
+            made = whole.done - whole.here if in_units else _moved(whole)
+            return f"{_clock(seconds * (total - done) / made)} left" if made > 0 else ""
+        return f"in {_clock(seconds)}" if whole.finished else ""
+
     def line(self) -> str:
         """One line for people: the numbers, and the time left or taken."""
-        pieces = self.numbers()
-        seconds = time.monotonic() - self.started
-        done, total = self.fraction()
-        if total and 0 < done < total:
-            pieces.append(f"{_clock(seconds * (total - done) / done)} left")
-        elif self.added_up().finished:
-            pieces.append(f"in {_clock(seconds)}")
-        return f"{self.stage.value}: " + ", ".join(pieces or ["started"])
+        pieces = [*self.numbers(), self.time()]
+        return f"{self.stage.value}: " + (", ".join(filter(None, pieces)) or "started")
 
 
 class _Listener:
@@ -205,7 +222,7 @@ class TerminalBars(_Listener):
             progress.TextColumn("{task.description:<9}"),
             progress.BarColumn(bar_width=24),
             progress.TextColumn("{task.fields[text]}"),
-            progress.TimeRemainingColumn(elapsed_when_finished=True),
+            progress.TextColumn("{task.fields[time]}", style="progress.remaining"),
             console=Console(stderr=True),
             refresh_per_second=8,
         )
@@ -213,12 +230,14 @@ class TerminalBars(_Listener):
     def _heard(self, stage: StageProgress) -> None:
         name = stage.stage
         if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name.value, total=None, text="")
+            self._tasks[name] = self._bars.add_task(name.value, total=None, text="", time="")
         done, whole = stage.fraction()
         if stage.added_up().finished and name is not Stage.DOWNLOAD:
             whole = done = max(done, 1)
         text = "  ".join(stage.numbers("/", rates=False))
-        self._bars.update(self._tasks[name], completed=done, total=whole, text=text)
+        self._bars.update(
+            self._tasks[name], completed=done, total=whole, text=text, time=stage.time()
+        )
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -285,12 +304,21 @@ def _sum_of_known(numbers: Iterable[int | None]) -> int | None:
     return total
 
 
+def _moved(part: Progress) -> int:
+    """The bytes that came now."""
+    return part.bytes_done if part.bytes_moved is None else part.bytes_moved
+
+
+def _rate(count: int, seconds: float) -> int:
+    """So many a second; 0 where there is none to speak of."""
+    return round(count / seconds) if seconds >= _NO_TIME else 0
+
+
 def _share(stage: StageProgress) -> float:
     """How much of a stage is done, from 0 to 1."""
     if stage.stage is not Stage.DOWNLOAD and stage.added_up().finished:
         return 1.0
     done, whole = stage.fraction()
-    # Parts that have not begun are not in the whole: the first partition alone is not everything.
     return min(done / whole, 1.0) if whole else 0.0
 
 

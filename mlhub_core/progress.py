@@ -38,6 +38,8 @@ class Progress:
         failed: Units that failed for good.
         part: Which of several concurrent parts reports.
         finished: True in the last message of a part.
+        here: Units of those finished for which nothing had to be done: they were here already.
+        bytes_moved: Bytes of those moved that came now; None where all did.
     """
 
     stage: Stage
@@ -48,6 +50,8 @@ class Progress:
     failed: int = 0
     part: int = 0
     finished: bool = False
+    here: int = 0
+    bytes_moved: int | None = None
 
 
 ProgressSink = Callable[[Progress], None]

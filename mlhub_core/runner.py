@@ -21,6 +21,7 @@ from mlhub_core.steps import Run
 from mlhub_core.sync.changes import Changes
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.report import DownloadReport, PartitionResult
+from mlhub_core.transfer.run import announce
 from mlhub_core.transfer.workers import download_partitions
 
 P = ParamSpec("P")
@@ -103,6 +104,7 @@ class InProcess:
         """See :class:`Runner`."""
         if not partitions:
             return ()
+        announce(partitions, self._run.on_progress)
         return download_partitions(
             partitions,
             paths,

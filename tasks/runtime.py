@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from mlhub_core.progress import Broadcast, Progress, Stage
+from mlhub_core.progress import Broadcast
 from mlhub_core.selection.partition import Partition
 from mlhub_core.steps import Run
 from mlhub_core.threads import StopFlag
+from mlhub_core.transfer import run
 from tasks.access import Access
 
 
@@ -81,10 +82,4 @@ def run_hooks() -> Iterator[RunHooks]:
 def announce(partitions: Iterable[Partition]) -> None:
     """Tell of partitions that have not begun, so that the whole counts from the beginning."""
     with run_hooks() as hooks:
-        for partition in partitions:
-            size = None if partition.unknown_sizes else partition.known_bytes
-            hooks.progress(
-                Progress(
-                    Stage.DOWNLOAD, total=partition.files, bytes_total=size, part=partition.number
-                )
-            )
+        run.announce(partitions, hooks.progress)

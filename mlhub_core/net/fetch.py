@@ -282,7 +282,8 @@ class FileFetcher:
 
     def _report(self, digest: str, etag: str | None) -> FetchedFile:
         size = _size(self._target)
-        self._on_progress(Progress(Stage.CATALOG, 1, 1, size, size, finished=True))
+        done = Progress(Stage.CATALOG, 1, 1, size, size, finished=True, bytes_moved=self._moved)
+        self._on_progress(done)
         return FetchedFile(self._target, size, digest, etag, self._moved)
 
     def _use_nothing(self) -> None:

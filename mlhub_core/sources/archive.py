@@ -188,7 +188,7 @@ class LocalArchive:
             self._copy(found, paths, limits or ArchiveLimits())
         note_source(paths, SourceSpec(str(self.path), "archive", self.dataset_id))
         done = Progress(Stage.CATALOG, 1, 1, found.size, found.size)
-        on_progress(replace(done, finished=True))
+        on_progress(replace(done, finished=True, bytes_moved=0))
         return replace(found, path=there)
 
     def _copy(self, found: CatalogArchive, paths: DownloadPaths, limits: ArchiveLimits) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
@@ -101,6 +101,15 @@ def download_partitions(
             for run in runs:
                 stack.callback(run.close)
     return tuple(run.result() for run in runs)
+
+
+def announce(partitions: Iterable[Partition], on_progress: ProgressSink) -> None:
+    """Tell of partitions that have not begun: the whole is what the plan says, from the start."""
+    for partition in partitions:
+        size = None if partition.unknown_sizes else partition.known_bytes
+        on_progress(
+            Progress(Stage.DOWNLOAD, total=partition.files, bytes_total=size, part=partition.number)
+        )
 
 
 def _assets_of(path: Path) -> Iterator[Asset]:
@@ -252,6 +261,8 @@ class _Run:
                 failed=self._failures.count,
                 part=partition.number,
                 finished=finished,
+                here=self._counts["kept"] + self._counts["adopted"],
+                bytes_moved=self._moved,
             )
         )
 
