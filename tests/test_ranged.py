@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +61,34 @@ def test_a_server_without_ranges(server: FaultServer, session: Session) -> None:
     server.always("/it", ignore_range())
     with pytest.raises(NoRanges):
         RangedFile(session, server.url("/it"))
+
+
+def test_what_is_kept_is_not_asked_for_again(
+    server: FaultServer, session: Session, tmp_path: Path
+) -> None:
+    kept, journal = tmp_path / "kept", tmp_path / "kept.journal"
+    server.put("/it", CONTENT)
+
+    def asked() -> int:
+        """Requests for two ranges of it, which are as they should be."""
+        server.forget()
+        file = RangedFile(session, server.url("/it"), kept)
+        for first in (100, 5000):
+            file.seek(first)
+            assert file.read(1000) == server.truths("/it")[-1][first : first + 1000]
+        return len(server.paths()) - 1
+
+    assert (asked(), asked()) == (2, 0)
+    with kept.open("r+b") as file:  # a power cut has left nothing but the length
+        file.seek(100)
+        file.write(bytes(10))
+    assert (asked(), asked()) == (1, 0)
+    kept.write_bytes(b"")
+    assert (asked(), asked()) == (2, 0)
+    rows = journal.read_text().splitlines(keepends=True)[:3]
+    journal.write_text("".join(rows)[:-3])  # broken off within the second range
+    assert (asked(), asked()) == (1, 0)
+    journal.unlink()
+    assert (asked(), asked()) == (2, 0)
+    server.put("/it", CONTENT[::-1])
+    assert (asked(), asked()) == (2, 0)

@@ -1,7 +1,7 @@
 """stac-geoparquet as a source: a file, a directory of files possibly partitioned, or a URL.
 
 A file on a server of which not all is wanted is read by ranges, where the server gives them; else
-it is fetched whole, continued where that broke off, and kept in the state of the download.
+it is fetched whole, continued where that broke off. Either is kept in the state of the download.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.addresses import Gate
 from mlhub_core.net.body import digest_file
 from mlhub_core.net.fetch import FileFetcher, is_unchanged, known_file
-from mlhub_core.net.ranged import NoRanges, RangedFile
+from mlhub_core.net.ranged import NoRanges, RangedFile, remove_ranges
 from mlhub_core.net.session import Session
 from mlhub_core.paths import DownloadPaths, user_path
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
@@ -43,6 +43,7 @@ class ParquetItems:
         wanted: What may be left out.
         zones: Where a URL may lead, as for :class:`~mlhub_core.net.addresses.Gate`, if somebody
             else's source named it.
+        ranges: Where ranges of a URL are kept that have been read.
     """
 
     place: str
@@ -52,6 +53,7 @@ class ParquetItems:
     base: str
     wanted: Wanted
     zones: tuple[str, ...] | None = None
+    ranges: Path | None = None
 
     @property
     def left_out(self) -> str:
@@ -80,18 +82,18 @@ class ParquetItems:
             Interrupted: if ``stop`` is set.
         """
         found = documents(
-            self._tables(), self.dataset_id, self.base, self.wanted, limits, stop, on_read
+            self._tables(limits), self.dataset_id, self.base, self.wanted, limits, stop, on_read
         )
         with telling(redact_url(self.place) if is_url(self.place) else self.place):
             yield from found
 
-    def _tables(self) -> Iterator[Table]:
+    def _tables(self, limits: ArchiveLimits) -> Iterator[Table]:
         if not is_url(self.place):
             root = Path(self.place)
             yield from (Table.of(file, root) for file in files_of(root))
             return
         with _session(self.zones) as session:
-            file = _ranged(session, self.place)
+            file = _ranged(session, self.place, self.ranges, limits.keep_free)
             if file is None or _identity(file, self.wanted) != self.sha256:
                 raise CatalogError(
                     f"{redact_url(self.place)} has changed since it was asked for: run the same "
@@ -172,11 +174,15 @@ class ParquetSource:
         whole.update(told(self.wanted).encode())
         return self._items(str(root), size, whole.hexdigest())
 
-    def _items(self, place: str, size: int, sha256: str) -> ParquetItems:
+    def _items(
+        self, place: str, size: int, sha256: str, ranges: Path | None = None
+    ) -> ParquetItems:
         base = self.place
         if not is_url(base):
             base = Path(base).as_uri() + ("/" if Path(base).is_dir() else "")
-        return ParquetItems(place, self.dataset_id, size, sha256, base, self.wanted, self.zones)
+        return ParquetItems(
+            place, self.dataset_id, size, sha256, base, self.wanted, self.zones, ranges
+        )
 
     def identity(self, paths: DownloadPaths) -> str | None:
         """The digest of the files; of a URL, that of what was fetched if its ETag is the same.
@@ -213,25 +219,31 @@ class ParquetSource:
             Interrupted: if ``stop`` is set.
             MLHubException: all that the session raises.
         """
-        found = self.here(stop) or self._by_ranges()
+        limits = limits or ArchiveLimits()
+        found = self.here(stop)
         if found is None:
-            found = self._fetched(paths, if_exists, limits or ArchiveLimits(), stop, on_progress)
+            ranges = _ranges(self._kept(paths))
+            if if_exists is DownloadIfExistsOpts.overwrite:
+                remove_ranges(ranges)
+            found = self._by_ranges(ranges, limits.keep_free)
+        if found is None:
+            found = self._fetched(paths, if_exists, limits, stop, on_progress)
         note_source(paths, SourceSpec(self.place, "parquet", self.dataset_id))
         size = found.size
         on_progress(Progress(Stage.CATALOG, 1, 1, size, size, finished=True))
         return found
 
-    def _by_ranges(self) -> ParquetItems | None:
+    def _by_ranges(self, ranges: Path, keep_free: int) -> ParquetItems | None:
         """The table where it is, on its server; None where all of it is wanted, or must be had."""
         if not told(self.wanted):
             return None
         shown = redact_url(self.place)
         with _session(self.zones) as session, telling(shown):
-            file = _ranged(session, self.place)
+            file = _ranged(session, self.place, ranges, keep_free)
             if file is None:
                 return None
             Table(file, shown, file.size)
-            return self._items(self.place, file.size, _identity(file, self.wanted))
+            return self._items(self.place, file.size, _identity(file, self.wanted), ranges)
 
     def _fetched(
         self,
@@ -260,6 +272,7 @@ class ParquetSource:
             ).run(if_exists)
         if file.path.is_file():
             Table(file.path, shown, 0)
+            remove_ranges(_ranges(kept))
         return self._local(file.path, stop)
 
     def _kept(self, paths: DownloadPaths) -> Path:
@@ -272,10 +285,17 @@ def _session(zones: tuple[str, ...] | None) -> Session:
     return session
 
 
-def _ranged(session: Session, url: str) -> RangedFile | None:
+def _ranges(kept: Path) -> Path:
+    """Where ranges of a URL are kept that has not been fetched whole."""
+    return kept.with_name(f"{kept.name}.ranges")
+
+
+def _ranged(
+    session: Session, url: str, ranges: Path | None = None, keep_free: int = 0
+) -> RangedFile | None:
     """The file on its server; None where that gives no parts of it."""
     try:
-        return RangedFile(session, url)
+        return RangedFile(session, url, ranges, keep_free)
     except NoRanges:
         return None
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -21,7 +24,7 @@ import shapely
 from mlhub_core import index_source
 from mlhub_core.cli import main
 from tests.acceptance.kit import collection, item, tar_gz
-from tests.faultserver import FaultServer
+from tests.faultserver import Fault, FaultServer
 from tests.stacserver import StacServer
 
 Json = dict[str, Any]
@@ -253,13 +256,20 @@ def files() -> dict[str, bytes]:
 
 
 def have(form: str, forms: Forms, *words: str) -> int:
-    found = FORMS[form](forms)
-    given = ["--output-dir", "out", "--dataset-id", "made", "-q", *found.words, *words]
+    return run(FORMS[form](forms), *words)
+
+
+def words_of(found: Offered, *words: str) -> list[str]:
+    given = ["--output-dir", "out", "--dataset-id", "made", "-q"]
+    return ["download", found.source, *given, *found.words, *words]
+
+
+def run(found: Offered, *words: str) -> int:
     stdin = sys.stdin
     try:
         if found.source == "-":
             sys.stdin = io.TextIOWrapper(io.BytesIO(Path("made.json").read_bytes()))
-        return main(["download", found.source, *given])
+        return main(words_of(found, *words))
     finally:
         sys.stdin = stdin
 
@@ -307,6 +317,46 @@ def test_sources_of_labels_are_found(form: str, offered: Any) -> None:
     assert have(form, forms, "--bbox", "5.3,10,5.4,11", "--with-sources") == 0
     images = {name for name in files() if name.endswith("image.tif")}
     assert images == {"south/i5/image.tif", "north/i4/image.tif"}
+
+
+# Killed, and run again: only what a kill cut off is asked for once more.
+
+
+def killed(found: Offered, server: FaultServer, path: str, before: int = 0) -> None:
+    """Run a command that is killed in mid-answer, at a path after so many answers."""
+    command = [sys.executable, "-m", "mlhub_core", *words_of(found, "--concurrency", "1")]
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    given = Path("made.json").read_bytes() if found.source == "-" else b""
+    running = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
+    server.script(path, *[Fault()] * before, Fault(cut=10, then=running.kill))
+    running.communicate(given, timeout=120)
+    assert running.returncode == -signal.SIGKILL
+    server.wait_quiet()
+
+
+def ranges_of(server: FaultServer, path: str) -> list[str]:
+    return [one.headers.get("range", "") for one in server.requests if one.path == path]
+
+
+@pytest.mark.slow
+def test_ranges_that_were_read_are_not_asked_for_again(offered: Any, server: FaultServer) -> None:
+    forms, path = offered(COUNT), "/found/made.parquet"
+    for one in forms.items:
+        one["properties"]["noise"] = os.urandom(5000).hex()
+    found = FORMS["parquet_by_url"](forms)
+    found = Offered(found.source, ("--datetime", "2020-06-01/2020-06-28"))
+    killed(found, server, path, before=11)
+    *whole, cut = ranges_of(server, path)
+    assert len(whole) == 11
+    server.forget()
+    assert run(found) == 0
+    again = ranges_of(server, path)
+    assert cut in again
+    assert set(whole) & set(again) == {"bytes=-65536"}  # whether it is still the same
+    assert len(files()) == len(expected(forms))
+    server.forget()
+    assert run(found) == 0
+    assert set(ranges_of(server, path)) == {"bytes=-65536"}
 
 
 @pytest.mark.slow
