@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
@@ -24,19 +25,32 @@ _IN_MEMORY = Path("/dev/shm")
 _ROOM = 4 * 2**30
 
 
-def _write_to_memory() -> None:
-    """Have temporary files in memory where there is much of it: a run writes 70,000 of them.
+def _room() -> Path | None:
+    """Memory, where there is much of it: a run writes 70,000 files.
 
     Whoever sets TMPDIR has them there. Programs are built and run, too, so not where none may be.
     """
     with suppress(OSError, AttributeError):
         allowed = not os.statvfs(_IN_MEMORY).f_flag & os.ST_NOEXEC
         if allowed and shutil.disk_usage(_IN_MEMORY).free > _ROOM and "TMPDIR" not in os.environ:
-            os.environ["TMPDIR"] = str(_IN_MEMORY)
-            tempfile.tempdir = None  # which was found out before
+            return _IN_MEMORY
+    return None
 
 
-_write_to_memory()
+def _have_a_directory() -> None:
+    """Have temporary files in a directory of this run, which goes with it.
+
+    Two runs on one machine, or killed processes of an earlier one, touch nothing of each other.
+    `--basetemp` keeps what tests wrote.
+    """
+    ours, pid = tempfile.mkdtemp(prefix="mlhub-tests-", dir=_room()), os.getpid()
+    os.environ["TMPDIR"] = ours
+    tempfile.tempdir = None  # which was found out before
+    atexit.register(lambda: os.getpid() == pid and shutil.rmtree(ours, ignore_errors=True))
+
+
+if "PYTEST_XDIST_WORKER" not in os.environ:  # they have that of the run
+    _have_a_directory()
 # Or each of a hundred commands compiles all that it imports, and pytest each test anew.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
