@@ -34,7 +34,7 @@ from mlhub_core.session import Session
 from mlhub_core.settings import ApiSettings
 from tests.faultserver import FaultServer, stall, status, truncate
 
-QUICK = ApiSettings(connect_timeout=2, read_timeout=2, max_attempts=1)
+QUICK = ApiSettings(connect_timeout=30, read_timeout=30, max_attempts=1)
 CAUGHT_AS: dict[type[MLHubException], tuple[type[BaseException], ...]] = {
     InvalidArgument: (ValueError,),
     NothingMatches: (RuntimeError, ValueError),

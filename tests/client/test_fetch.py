@@ -31,7 +31,7 @@ from tests.faultserver import (
     wrong_md5,
 )
 
-QUICK = ApiSettings(connect_timeout=20, read_timeout=20, backoff_base=0.001, retry_after_cap=0.01)
+QUICK = ApiSettings(connect_timeout=30, read_timeout=30, backoff_base=0.001, retry_after_cap=0.01)
 OLD = os.urandom(3_000_000)
 NEW = os.urandom(3_500_000)
 PATH = "/a/catalog.tar.gz"

@@ -30,7 +30,7 @@ from tests.faultserver import FaultServer, redirect, reset_before, status, trunc
 
 CANARY = "CANARY-4f9d+key/with specials"
 CANARY_FORMS = ("CANARY-4f9d",)
-QUICK = ApiSettings(connect_timeout=2, read_timeout=2, backoff_base=0.001, retry_after_cap=0.01)
+QUICK = ApiSettings(connect_timeout=30, read_timeout=30, backoff_base=0.001, retry_after_cap=0.01)
 
 
 @pytest.fixture

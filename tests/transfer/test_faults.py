@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 
 import pytest
 
@@ -348,14 +349,20 @@ def test_connections_are_used_again(kit: Kit, server: FaultServer) -> None:
 
 def test_one_host_that_stalls_does_not_hold_up_another(kit: Kit, server: FaultServer) -> None:
     with FaultServer() as slow:
-        kit.settings = quick(concurrency=2, max_attempts=1, stall_timeout=IMPATIENT)
+        kit.settings = quick(concurrency=2, max_attempts=1)
+        other_is_asked = threading.Event()
         for number in range(6):
             slow.put(f"/{number}.tif", BIG)
-            slow.always(f"/{number}.tif", stall())
+            slow.always(f"/{number}.tif", Fault(cut=0, then=other_is_asked.wait))
             kit.want(f"/{number}.tif", href=slow.url(f"/{number}.tif"))
-        server.put("/z.tif", BIG)
-        server.when_asked("/z.tif", lambda: done.append(len(slow.requests)))
         done: list[int] = []
+
+        def begin() -> None:
+            done.append(len(slow.requests))
+            other_is_asked.set()
+
+        server.put("/z.tif", BIG)
+        server.when_asked("/z.tif", begin)
         kit.want("/z.tif")
         result = kit.run()
     assert (result.fetched, result.failed) == (1, 6)

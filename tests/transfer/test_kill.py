@@ -69,7 +69,7 @@ def killed_run(kit: Kit, victim: str, dice: random.Random) -> None:
 
 def kill_and_go_on(kit: Kit, server: FaultServer, seed: int, kills: int) -> None:
     dice = random.Random(seed)
-    kit.settings = quick(stall_timeout=20.0)  # on a busy machine what is late would come twice
+    kit.settings = quick(stall_timeout=30.0)  # on a busy machine what is late would come twice
     sizes = [dice.choice([10, 5000, 70_000, 400_000]) for _ in range(FILES)]
     paths = [f"/{number}.tif" for number in range(FILES)]
     for number, size in enumerate(sizes):

@@ -152,14 +152,14 @@ def test_the_limits_of_a_process_are_shared() -> None:
 
 
 def test_a_run_begins_with_all_connections(kit: Kit, server: FaultServer) -> None:
-    kit.settings = quick(concurrency=24, stall_timeout=20.0)
+    kit.settings = quick(concurrency=24, stall_timeout=30.0)
     seen: list[int] = []
     # Nobody is answered before all have asked, and there are no more than those.
     first = threading.Barrier(24, action=lambda: seen.append(server.connections))
     for number in range(40):
         server.put(f"/{number}.tif", content(number, 100))
         if number < 24:
-            server.when_asked(f"/{number}.tif", lambda: first.wait(timeout=30) and None)
+            server.when_asked(f"/{number}.tif", lambda: first.wait(timeout=100) and None)
         kit.want(f"/{number}.tif")
     assert kit.run().fetched == 40
     assert seen == [24]

@@ -162,7 +162,7 @@ def test_the_next_is_asked_for_before_a_good_answer_is_concluded(
     class One(Taker):
         def settle(self, fault: Fault | None) -> float | None:
             # What overloads a host is concluded first: it may want to be left alone.
-            assert two_is_asked_for.wait(10 if next_is_asked_for else 0) is next_is_asked_for
+            assert two_is_asked_for.wait(60 if next_is_asked_for else 0) is next_is_asked_for
             return super().settle(fault)
 
     takers = [One(server.url("/one")), Taker(server.url("/two"))]
@@ -193,7 +193,7 @@ def test_what_breaks_off_behind_a_pause_is_continued(
     kit: Kit, server: FaultServer, trouble: Trouble
 ) -> None:
     # On a busy machine the server packs this for longer than the usual patience of tests.
-    kit.settings = quick(stall_timeout=1.0 if trouble.stall else 30.0)
+    kit.settings = quick(stall_timeout=2.0 if trouble.stall else 30.0)
     truth = content("long", 99_991) * 60
     server.put("/long.tif", truth)
     server.script("/long.tif", trouble)
@@ -201,7 +201,8 @@ def test_what_breaks_off_behind_a_pause_is_continued(
     result = kit.run()
     assert result.fetched == 1
     if trouble.cut is not None:
-        assert (result.resumed, server.count("/long.tif")) == (1, 2)
+        assert result.resumed == 1
+        assert server.count("/long.tif") == 2 or trouble.stall  # late answers come again
     found = hashlib.sha256(kit.final("/long.tif").read_bytes()).hexdigest()
     assert found == hashlib.sha256(truth).hexdigest()
     assert kit.partials() == []

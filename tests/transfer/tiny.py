@@ -15,7 +15,7 @@ from tests.acceptance.kit import DATASET, Json, catalog_members, collection, ite
 from tests.faultserver import FaultServer
 from tests.transfer.kit import content, quick
 
-SETTINGS = RunSettings(transfer=quick(stall_timeout=20.0))
+SETTINGS = RunSettings(transfer=quick(stall_timeout=30.0))
 CARRIED = b'{"type": "FeatureCollection", "features": []}'
 
 
