@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import user_path
+from mlhub_core.products import PRODUCTS
 from mlhub_core.redact import has_secret, redact_url
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.filters import AssetFilter
@@ -310,7 +311,7 @@ class DownloadOptions(LimitOptions, TransferOptions, WhereOptions, FilterOptions
                 runner=self.runner,
                 dask_address=self.dask_address,
             ),
-            stac=self.stac,
+            products={name: getattr(self, name) for name in PRODUCTS},
             allow_empty=self.allow_empty,
             strict=self.strict,
             dry_run=dry_run,

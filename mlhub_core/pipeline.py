@@ -11,13 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mlhub_core import steps
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.products.publishing import check_in_place
+from mlhub_core.products import product
 from mlhub_core.request import DownloadRequest
 from mlhub_core.runner import InProcess, Outcome, Runner
 from mlhub_core.selection.filters import AssetFilter
@@ -124,8 +125,8 @@ def sync(
         catalog = _Catalog(info, paths, archive, unarchived, index)
         report = _have_assets(runner, request, catalog, started, renewed=changes is not None)
         pruned = runner(steps.prune_files, paths, limits) if prune else None
-        if pruned and request.stac != "none":
-            runner(steps.write_stac, paths, archive, limits, request.stac)
+        if pruned:
+            _write_products(runner, request, paths, archive)
         if not report.failed:
             gone = pruned is None and (maybe_gone or bool(changes and changes.removed))
             note_complete(paths, request.wanted.digest(), gone=gone)
@@ -134,13 +135,25 @@ def sync(
 
 
 def _check_place(request: DownloadRequest, paths: DownloadPaths) -> None:
-    """Check that the local STAC has a place, before any work.
+    """Check that each product has a place, before any work.
 
     Raises:
         InvalidArgument: if something else lies there.
     """
-    if request.stac == "inplace" and not request.catalog_only and not request.dry_run:
-        check_in_place(paths)
+    for name, mode in request.wanted_products():
+        product(name).check_place(mode, paths)
+
+
+def _write_products(
+    runner: Runner, request: DownloadRequest, paths: DownloadPaths, catalog: Catalog
+) -> dict[str, Path]:
+    """Write the products that are wanted of what is here; where each is, by name."""
+    limits = request.settings.limits
+    written = {
+        name: runner(steps.writing(name), paths, catalog, mode, limits)
+        for name, mode in request.wanted_products()
+    }
+    return {name: made.path for name, made in written.items() if made}
 
 
 def check_collections(wanted: AssetFilter, info: DatasetInfo) -> None:
@@ -205,7 +218,8 @@ def _have_assets(
         renewed: Whether the catalog is another one than the files here were fetched for.
         on_plan: Gets the plan.
     """
-    paths, index, plan, stac = catalog.paths, catalog.index, None, None
+    paths, index, plan = catalog.paths, catalog.index, None
+    products: dict[str, Path] = {}
     results: tuple[PartitionResult, ...] = ()
     if index is not None:
         plan = runner(steps.filter_assets, request, paths, index, renewed)
@@ -213,11 +227,9 @@ def _have_assets(
         if not request.dry_run:
             settings = within_zones(request.settings, paths)
             results = runner.download(plan.partitions, paths, settings, request.if_exists)
-            if request.stac != "none":
-                limits = request.settings.limits
-                stac = runner(steps.write_stac, paths, catalog.source, limits, request.stac)
+            products = _write_products(runner, request, paths, catalog.source)
     report = conclude(request, catalog, plan, results, time.monotonic() - started)
-    report = replace(report, stac=stac.catalog if stac else None)
+    report = replace(report, products=products)
     runner.show(Outcome(catalog.info, paths, request.wanted, report, plan, index))
     return report
 

@@ -16,9 +16,9 @@ from mlhub_core import steps
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import digest_file
-from mlhub_core.paths import PRODUCTS_NAME, UNARCHIVED_NAME, DownloadPaths
-from mlhub_core.products.current import LocalStac, noted_mode
-from mlhub_core.products.publishing import check_in_place
+from mlhub_core.paths import UNARCHIVED_NAME, DownloadPaths
+from mlhub_core.products import PRODUCTS, check_mode, default_modes, product
+from mlhub_core.products.base import Made
 from mlhub_core.runner import InProcess, Runner
 from mlhub_core.selection.pick import ASSET_KEY, PATH_KEY, Key, Picked, pick_assets
 from mlhub_core.settings import RunSettings
@@ -87,37 +87,39 @@ def verify(
         return replace(report, repaired=repaired, err_report=err_report)
 
 
-def write_stac(
+def write_product(
     directory: str | Path,
+    name: str,
     runner: Runner | None = None,
     *,
     mode: str | None = None,
     settings: RunSettings | None = None,
-) -> LocalStac:
-    """Write the local STAC of a download that is there.
+) -> Made:
+    """Write a product of a download that is there.
 
     Args:
         directory: The dataset's directory, in which ``.mlhub`` lies.
+        name: One of :data:`mlhub_core.products.PRODUCTS`.
         runner: Runs the steps; this process by default.
-        mode: ``copy`` for a directory of its own, ``inplace`` for documents beside the files; by
-            default as the last time.
+        mode: How; by default as the last time, else as a download does.
         settings: Caps on what is read of the catalog.
 
     Raises:
         InvalidArgument: if the directory is not that of a download, its catalog is not there, or
-            something else lies where the local STAC goes.
+            something else lies where the product goes.
         StorageError: if the disk refuses, or another run holds the directory.
         Interrupted: if stopped; what was there stays.
     """
     runner, settings = runner or InProcess(), settings or RunSettings()
     paths = existing_download(directory)
-    if (mode or noted_mode(paths)) == "inplace":
-        check_in_place(paths)
+    mode = mode or product(name).last_mode(paths) or default_modes()[name]
+    check_mode(name, mode)
+    product(name).check_place(mode, paths)
     with workspace(paths):
-        found = runner(steps.write_stac, paths, None, settings.limits, mode)
+        found = runner(steps.writing(name), paths, None, mode, settings.limits)
     if found is None:
         raise InvalidArgument(
-            f"{paths.asset_dir}: its catalog is not here any more, and its local STAC is made of "
+            f"{paths.asset_dir}: its catalog is not here any more, and {name} is made of "
             "that: download the dataset again, which fetches nothing that is here."
         )
     return found
@@ -153,7 +155,7 @@ def retry(
         if picked.carried and not is_unarchived(paths):
             _take_out(runner, picked, paths, settings)
         results = runner.download(picked.partitions, paths, within_zones(settings, paths), _RESUME)
-        _write_stac(runner, paths, settings)
+        _write_products(runner, paths, settings)
         unknown = sum(1 for _ in _other_failures(paths, picked))
         return _conclude(paths, picked, results, unknown, time.monotonic() - started)
 
@@ -188,17 +190,18 @@ def _repair(
     elif paths.origin is None and (picked.carried or report.catalog):
         runner(_restore_catalog, paths, settings)
     results = runner.download(picked.partitions, paths, within_zones(settings, paths), _RESUME)
-    _write_stac(runner, paths, settings)
+    _write_products(runner, paths, settings)
     unknown = picked.wanted - picked.files
     repaired = _conclude(paths, picked, results, unknown, time.monotonic() - started)
     restored = report.catalog
     return replace(repaired, files=repaired.files + restored, fetched=repaired.fetched + restored)
 
 
-def _write_stac(runner: Runner, paths: DownloadPaths, settings: RunSettings) -> None:
-    """Write the local STAC anew, where there is one."""
-    if (paths.state_dir / PRODUCTS_NAME).is_file():
-        runner(steps.write_stac, paths, None, settings.limits)
+def _write_products(runner: Runner, paths: DownloadPaths, settings: RunSettings) -> None:
+    """Write anew each product that was written before."""
+    for name in PRODUCTS:
+        if mode := product(name).last_mode(paths):
+            runner(steps.writing(name), paths, None, mode, settings.limits)
 
 
 def _take_out(runner: Runner, picked: Picked, paths: DownloadPaths, settings: RunSettings) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import DownloadPaths
+from mlhub_core.products import NONE, check_mode, default_modes, product
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings
 from mlhub_core.sources import check_local, paths_for
 from mlhub_core.sources.base import SourceSpec, Wanted
 from mlhub_core.workspace import check_directories
-
-_STACS = ("copy", "inplace", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class DownloadRequest:
         if_exists: What to do where a file already lies.
         wanted: The filter.
         settings: How to transfer.
-        stac: Whether a local STAC is written, and where: ``copy``, ``inplace`` or ``none``.
+        products: How each product is written that there is, ``none`` for not at all.
         allow_empty: Whether a filter that leaves nothing is fine.
         strict: Whether it is a failure that the catalog lacks something that it names.
         dry_run: Stop when the plan is made and saved.
@@ -48,7 +48,7 @@ class DownloadRequest:
     if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume
     wanted: AssetFilter = field(default_factory=AssetFilter)
     settings: RunSettings = field(default_factory=RunSettings)
-    stac: str = "copy"
+    products: Mapping[str, str] = field(default_factory=default_modes)
     allow_empty: bool = False
     strict: bool = False
     dry_run: bool = False
@@ -102,6 +102,12 @@ class DownloadRequest:
         """
         return None if self.dry_run or self.plan is not None else self.wanted
 
+    def wanted_products(self) -> list[tuple[str, str]]:
+        """Names of the products to write, and how."""
+        if self.catalog_only or self.dry_run:
+            return []
+        return [(name, mode) for name, mode in self.products.items() if mode != NONE]
+
     def check(self) -> None:
         """Check what can be checked before the hub is asked.
 
@@ -111,8 +117,8 @@ class DownloadRequest:
         """
         if not isinstance(self.dataset, str) or not self.dataset.strip():
             raise InvalidArgument(f"dataset is {self.dataset!r}: give the id or DOI of a dataset.")
-        if self.stac not in _STACS:
-            raise InvalidArgument(f"stac is {self.stac!r}: use one of {', '.join(_STACS)}.")
+        for name, mode in self.products.items():
+            check_mode(name, mode)
         if self.plan is not None:
             if not self.wanted.is_everything:
                 raise InvalidArgument(
@@ -133,16 +139,9 @@ class DownloadRequest:
         if self.settings.transfer.allow_local_files:
             check_local(self.source)
         paths = self.paths("dataset")
-        if (
-            self.stac == "inplace"
-            and self.settings.unarchive
-            and (paths.output_dir == paths.asset_output_dir)
-        ):
-            raise InvalidArgument(
-                "stac inplace (--stac inplace) goes where the catalog is unarchived to: leave that "
-                "in its archive (--no-unarchive), or name another asset_output_dir "
-                "(--asset-output-dir)."
-            )
+        for name, mode in self.products.items():
+            if mode != NONE:
+                product(name).check(mode, paths, unarchive=self.settings.unarchive)
         check_directories(paths.output_dir, paths.asset_output_dir)
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.index import build
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.products.current import LocalStac, current_stac, digest, noted_mode
+from mlhub_core.products import product
+from mlhub_core.products.base import Made
 from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.request import DownloadRequest
 from mlhub_core.selection.partition import Partition
@@ -212,41 +214,29 @@ def _new_plan(run: Run, request: DownloadRequest, paths: DownloadPaths, index: A
     return plan
 
 
-def write_stac(
-    run: Run,
-    paths: DownloadPaths,
-    catalog: Catalog | None,
-    limits: ArchiveLimits,
-    mode: str | None = None,
-) -> LocalStac | None:
-    """The local STAC of what is here, written if it is not what it would be.
+@cache
+def writing(product_name: str) -> Callable[..., Made | None]:
+    """The step that writes a product, if it is not what it would be.
 
     Args:
-        run: The run.
-        paths: The download; no partition of it runs.
-        catalog: What describes it; None for the one that is here.
-        limits: Caps on what is read of the catalog.
-        mode: ``copy`` or ``inplace``; None for that of the last time.
-
-    Returns:
-        None where no catalog is here to write it from.
+        product_name: One of :data:`mlhub_core.products.PRODUCTS`.
     """
-    merge_journals(paths.ledger_dir)
-    mode = mode or noted_mode(paths)
-    if current := current_stac(paths, digest(paths), mode):
-        return current
-    from mlhub_core.products.local_stac import catalog_here, write_local_stac
 
-    catalog = catalog or catalog_here(paths, run.stop)
-    if catalog is None:
-        log.warning(
-            "%s: its catalog is not here, so its local STAC stays as it is: download it again",
-            paths.dataset_id,
+    def write_product(
+        run: Run,
+        paths: DownloadPaths,
+        catalog: Catalog | None,
+        mode: str,
+        limits: ArchiveLimits,
+    ) -> Made | None:
+        """See :meth:`mlhub_core.products.base.Product.write`."""
+        merge_journals(paths.ledger_dir)
+        return product(product_name).write(
+            paths, catalog, mode=mode, limits=limits, stop=run.stop, on_progress=run.on_progress
         )
-        return None
-    return write_local_stac(
-        paths, catalog, limits=limits, mode=mode, stop=run.stop, on_progress=run.on_progress
-    )
+
+    write_product.__name__ = f"write_{product_name}"
+    return write_product
 
 
 def prune_files(run: Run, paths: DownloadPaths, limits: ArchiveLimits) -> int:

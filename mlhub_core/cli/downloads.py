@@ -221,9 +221,8 @@ def _retry(given: argparse.Namespace) -> None:
 
 
 def _stac(given: argparse.Namespace) -> None:
-    from mlhub_core.repair import write_stac
+    from mlhub_core.repair import write_product
 
     with _running(given) as runner:
-        found = write_stac(given.directory, runner, mode=given.stac)
-    items = "1 item" if found.items == 1 else f"{found.items:,} items"
-    show(f"{found.catalog}: {items}, {'unchanged' if found.reused else 'written'}")
+        made = write_product(given.directory, "stac", runner, mode=given.stac)
+    show(f"{made.path}: {made.contents}, {'unchanged' if made.reused else 'written'}")

@@ -477,7 +477,7 @@ class Dataset:
                 with_sources=with_sources,
             ),
             plan=None if plan is None else user_path(plan),
-            stac=stac,
+            products={"stac": stac},
             strict=strict,
             settings=_with_transfer(
                 settings or RunSettings(),

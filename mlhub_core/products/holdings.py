@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from mlhub_core.paths import DownloadPaths, collection_name
-from mlhub_core.products.current import is_here
+from mlhub_core.products.base import is_here
 from mlhub_core.sqlite_files import connect
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.ledger import LedgerReader

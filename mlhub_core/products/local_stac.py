@@ -28,7 +28,7 @@ from mlhub_core.paths import (
     DownloadPaths,
     item_name,
 )
-from mlhub_core.products.current import LocalStac, current_stac, digest
+from mlhub_core.products.base import product_name
 from mlhub_core.products.holdings import (
     Holdings,
     LocalAsset,
@@ -51,7 +51,7 @@ from mlhub_core.products.local_items import (
     relative,
 )
 from mlhub_core.products.publishing import InPlace, Swap
-from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.progress import Progress, ProgressSink, Stage
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import source_of
 from mlhub_core.sources.archive import CatalogArchive
@@ -77,21 +77,26 @@ _SOURCES = frozenset({"source", "derived_from"})
 def write_local_stac(
     paths: DownloadPaths,
     catalog: Catalog,
+    digest: str,
     *,
-    limits: ArchiveLimits | None = None,
-    mode: str = "copy",
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
-) -> LocalStac:
-    """Write the local STAC of a download, unless the one that is there is what it would be.
+    limits: ArchiveLimits,
+    mode: str,
+    stop: StopFlag,
+    on_progress: ProgressSink,
+) -> dict[str, Any]:
+    """Write the local STAC of a download.
 
     Args:
         paths: The download, its lock held and its journals merged.
         catalog: What describes it.
+        digest: What tells this state of what is here from the next.
         limits: Caps on what is read of the catalog.
         mode: ``copy`` for a directory of its own, ``inplace`` for documents beside the files.
         stop: Ends the work early; what was there stays.
         on_progress: Told how many items are written.
+
+    Returns:
+        What was written down of it.
 
     Raises:
         CatalogError: if the catalog cannot be read.
@@ -109,9 +114,6 @@ def write_local_stac(
     directory = publisher.directory
     with _errors(paths):
         publisher.recover()
-        found = digest(paths)
-        if current := current_stac(paths, found, mode):
-            return current
         shutil.rmtree(part, ignore_errors=True)
         on_progress(Progress(Stage.STAC))
         try:
@@ -121,29 +123,26 @@ def write_local_stac(
             ):
                 place = _Place(part, directory, table)
                 writing = _Writing(place, paths.dataset_id, holdings, items, on_progress)
-                writing.read(catalog, limits or ArchiveLimits(), stop)
+                writing.read(catalog, limits, stop)
                 writing.finish()
                 items.finish(stop)
             # What lies in the place is ours from now on, whatever happens next.
-            ours = {"version": 1, "stac": directory, "mode": mode, "table": table}
+            ours: dict[str, Any] = {"version": 1, "stac": directory, "mode": mode, "table": table}
             write_state(paths.state_dir / PRODUCTS_NAME, ours)
             publisher.publish(part)
         finally:
             shutil.rmtree(part, ignore_errors=True)
         os.replace(paths.state_dir / _TABLE_PART, paths.asset_dir / table)
         _remove_other(paths, state, mode)
-        result = LocalStac(
-            paths.asset_dir / directory / "catalog.json", writing.items, writing.without_time
-        )
-        counts = {"items": result.items, "without_time": result.without_time}
-        write_state(paths.state_dir / PRODUCTS_NAME, {**ours, "digest": found, **counts})
-    if result.without_time:
+        ours |= {"digest": digest, "items": writing.items, "without_time": writing.without_time}
+        write_state(paths.state_dir / PRODUCTS_NAME, ours)
+    if writing.without_time:
         log.warning(
             "%d items have no time, as STAC asks for, and are left out of %s",
-            result.without_time,
-            result.catalog,
+            writing.without_time,
+            paths.asset_dir / directory / "catalog.json",
         )
-    return result
+    return ours
 
 
 def catalog_here(paths: DownloadPaths, stop: StopFlag | None = None) -> Catalog | None:
@@ -157,26 +156,6 @@ def catalog_here(paths: DownloadPaths, stop: StopFlag | None = None) -> Catalog 
         size = paths.archive.stat().st_size
         return CatalogArchive(paths.archive, paths.dataset_id, size, "")
     return source_of(paths).here(stop) or StoredCatalog.of(store_path(paths))
-
-
-def product_name(paths: DownloadPaths, name: str, ours: Any) -> str:
-    """What a product is called in the dataset's directory: another name where its own is taken.
-
-    Args:
-        paths: The download.
-        name: Its name.
-        ours: What it was called when it was last written, if it was.
-
-    Raises:
-        StorageError: if both names are taken.
-    """
-    for candidate in (name, f"_{name}"):
-        if candidate == ours or not os.path.lexists(paths.asset_dir / candidate):
-            return candidate
-    raise StorageError(
-        f"{paths.asset_dir / name} is not ours, so {name} cannot be written there: move it "
-        "elsewhere, or leave the local STAC out (--stac none)."
-    )
 
 
 @contextmanager

@@ -1,95 +1,89 @@
-"""Whether the local STAC that is there is of what is here: without what it takes to write one."""
+"""The local STAC as a product: what a run must know of it, without what it takes to write one."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+import logging
+from typing import Any
 
-from mlhub_core.exceptions import StorageError
+from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.paths import PRODUCTS_NAME, DownloadPaths
+from mlhub_core.products.base import Made, digest
+from mlhub_core.products.publishing import check_in_place
+from mlhub_core.progress import ProgressSink
+from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources.base import Catalog
 from mlhub_core.state import read_state
-from mlhub_core.transfer.ledger import Entry, State, entries
+from mlhub_core.threads import StopFlag
+
+log = logging.getLogger(__name__)
 
 _VERSION = 1
-"""Raised when the same download gives another local STAC: older ones are then written anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalStac:
-    """A local STAC.
+class StacProduct:
+    """The local STAC, in mode ``copy`` in a directory of its own, ``inplace`` beside the files."""
 
-    Attributes:
-        catalog: Its root, ``catalog.json``.
-        items: Items in it.
-        without_time: Items that are here and left out, for they have no time, as STAC asks.
-        reused: Whether it was there already.
-    """
+    def check(self, mode: str, paths: DownloadPaths, *, unarchive: bool) -> None:
+        """See :class:`~mlhub_core.products.base.Product`."""
+        if mode == "inplace" and unarchive and paths.output_dir == paths.asset_output_dir:
+            raise InvalidArgument(
+                "stac inplace (--stac inplace) goes where the catalog is unarchived to: leave that "
+                "in its archive (--no-unarchive), or name another asset_output_dir "
+                "(--asset-output-dir)."
+            )
 
-    catalog: Path
-    items: int
-    without_time: int = 0
-    reused: bool = False
+    def check_place(self, mode: str, paths: DownloadPaths) -> None:
+        """See :class:`~mlhub_core.products.base.Product`."""
+        if mode == "inplace":
+            check_in_place(paths)
+
+    def last_mode(self, paths: DownloadPaths) -> str | None:
+        """See :class:`~mlhub_core.products.base.Product`."""
+        state = read_state(paths.state_dir / PRODUCTS_NAME)
+        if state is None:
+            return None
+        return "inplace" if state.get("mode") == "inplace" else "copy"
+
+    def write(
+        self,
+        paths: DownloadPaths,
+        catalog: Catalog | None,
+        *,
+        mode: str,
+        limits: ArchiveLimits,
+        stop: StopFlag,
+        on_progress: ProgressSink,
+    ) -> Made | None:
+        """See :class:`~mlhub_core.products.base.Product`."""
+        found = digest(paths, _VERSION)
+        if current := _current(paths, found, mode):
+            return current
+        from mlhub_core.products.local_stac import catalog_here, write_local_stac
+
+        catalog = catalog or catalog_here(paths, stop)
+        if catalog is None:
+            log.warning(
+                "%s: its catalog is not here, so its local STAC stays as it is: download it again",
+                paths.dataset_id,
+            )
+            return None
+        state = write_local_stac(
+            paths, catalog, found, limits=limits, mode=mode, stop=stop, on_progress=on_progress
+        )
+        return _made(paths, state, reused=False)
 
 
-def noted_mode(paths: DownloadPaths) -> str:
-    """How the local STAC was written last: ``copy`` or ``inplace``.
-
-    Raises:
-        StorageError: if our state cannot be read.
-    """
-    mode = (read_state(paths.state_dir / PRODUCTS_NAME) or {}).get("mode")
-    return "inplace" if mode == "inplace" else "copy"
-
-
-def current_stac(paths: DownloadPaths, found: str, mode: str) -> LocalStac | None:
-    """The local STAC that is there, if it is of this state of what is here.
-
-    Args:
-        paths: The download.
-        found: The :func:`digest` of it.
-        mode: ``copy`` or ``inplace``.
-
-    Raises:
-        StorageError: if our state cannot be read.
-    """
+def _current(paths: DownloadPaths, found: str, mode: str) -> Made | None:
+    """The local STAC that is there, if it is of this state of what is here."""
     state = read_state(paths.state_dir / PRODUCTS_NAME) or {}
     if state.get("digest") != found or state.get("mode", "copy") != mode:
         return None
-    catalog = paths.asset_dir / str(state.get("stac")) / "catalog.json"
-    table = paths.asset_dir / str(state.get("table"))
-    if not (catalog.is_file() and table.is_file()):
-        return None
-    return LocalStac(catalog, state.get("items", 0), state.get("without_time", 0), reused=True)
+    made = _made(paths, state, reused=True)
+    is_whole = made.path.is_file() and (paths.asset_dir / str(state.get("table"))).is_file()
+    return made if is_whole else None
 
 
-def digest(paths: DownloadPaths) -> str:
-    """What tells one state of what is here from the next, wherever it is moved.
-
-    Raises:
-        StorageError: if one cannot be read.
-    """
-    found = hashlib.sha256(f"{_VERSION}\n".encode())
-    try:
-        with paths.index.open("rb") as file:
-            found.update(hashlib.file_digest(file, "sha256").digest())
-    except OSError as error:
-        raise StorageError(f"Cannot read {paths.index}: {error.strerror or error}.") from error
-    root = str(paths.asset_dir)
-    for entry in entries(paths.ledger_dir):
-        if not is_here(root, entry):
-            continue
-        text = f"{entry.path}\n{entry.size}\n{entry.sha256}\n"
-        found.update(text.encode("utf-8", "surrogatepass"))
-    return found.hexdigest()
-
-
-def is_here(root: str, entry: Entry) -> bool:
-    """Whether a file is where the ledger says, and whole as far as its length tells."""
-    if entry.state is State.DAMAGED:
-        return False
-    with suppress(OSError, ValueError):
-        return os.stat(f"{root}/{entry.path}").st_size == entry.size
-    return False
+def _made(paths: DownloadPaths, state: dict[str, Any], *, reused: bool) -> Made:
+    items = state.get("items", 0)
+    contents = "1 item" if items == 1 else f"{items:,} items"
+    return Made(paths.asset_dir / str(state.get("stac")) / "catalog.json", contents, reused)

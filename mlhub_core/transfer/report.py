@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ class DownloadReport:
         missing: What the catalog names and does not hold, or holds and cannot be read: items,
             collections and assets, in number.
         catalog_only: Whether no assets were asked for.
-        stac: The root of the local STAC, None where none was written.
+        products: Where each product is, by name.
     """
 
     dataset_id: str
@@ -128,7 +128,12 @@ class DownloadReport:
     remarks: tuple[str, ...] = ()
     missing: int = 0
     catalog_only: bool = False
-    stac: Path | None = None
+    products: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def stac(self) -> Path | None:
+        """The local STAC, if one was written or is there."""
+        return self.products.get("stac")
 
     def summary(self) -> str:
         """A few lines for people."""
