@@ -122,7 +122,8 @@ def show_changes(dataset: str, changes: Changes) -> None:
 
 def _picture(info: DatasetInfo, index: AssetIndex, plan: Plan) -> str | None:
     """A URL that holds the picture: it leads to it from everywhere, and for as long as the page."""
-    from mlhub_core.reports.map import count_footprints, data_url, draw
+    from mlhub_core.selection.footprints import count_footprints
+    from mlhub_core.views.map import data_url, draw
 
     everything = bool(plan.funnel) and plan.files == plan.funnel[0][1]
     prints = count_footprints(index.path, plan.partitions, all_chosen=everything)

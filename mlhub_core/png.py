@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 
-def png(pixels: npt.NDArray[Any], palette: bytes = b"") -> bytes:
+def png(pixels: npt.NDArray[Any], palette: bytes = b"", *, clear: bool = False) -> bytes:
     """Encode a picture.
 
     Args:
         pixels: ``uint8``: rows by columns by three colours, or rows by columns of a palette.
         palette: Three bytes for each of its colours.
+        clear: Whether nothing is seen where the palette's first colour is.
     """
     rows, columns = pixels.shape[:2]
     # Each line begins with the number of its filter; 0 means none.
@@ -24,6 +25,7 @@ def png(pixels: npt.NDArray[Any], palette: bytes = b"") -> bytes:
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, kind, 0, 0, 0)),
         *([(b"PLTE", palette)] if palette else []),
+        *([(b"tRNS", b"\0")] if clear else []),
         (b"IDAT", zlib.compress(lines.tobytes())),
         (b"IEND", b""),
     ]
