@@ -36,6 +36,7 @@ _UNITS = {
     Stage.VERIFY: "files",
     Stage.DOWNLOAD: "files",
     Stage.STAC: "items",
+    Stage.EXPORT: "samples",
 }
 
 _SHARES = {

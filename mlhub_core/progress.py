@@ -23,6 +23,7 @@ class Stage(StrEnum):
     VERIFY = "verify"
     DOWNLOAD = "download"
     STAC = "stac"
+    EXPORT = "export"
 
 
 @dataclass(frozen=True, slots=True)

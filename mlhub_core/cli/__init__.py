@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from mlhub_core._version import __version__
 from mlhub_core.cli.arguments import OneLineParser
 from mlhub_core.cli.downloads import add_download_commands, add_existing_commands
+from mlhub_core.cli.exports import add_export_command
 from mlhub_core.cli.hub import add_datasets_command, add_hub_commands
 from mlhub_core.cli.indexes import add_index_command, add_query_command
 from mlhub_core.cli.process import reporting_errors
@@ -29,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_download_commands(commands)
     add_index_command(commands)
     add_existing_commands(commands)
+    add_export_command(commands)
     add_query_command(commands)
     add_hub_commands(commands)
     return parser

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlhub_core.exceptions import InvalidArgument, StorageError, storage_errors
+from mlhub_core.exceptions import InvalidArgument, storage_errors
 from mlhub_core.paths import PRODUCTS_NAME, DownloadPaths
+from mlhub_core.products.here import scan_known
 from mlhub_core.products.pairs import find_pairs
+from mlhub_core.products.splits import read_splits
 from mlhub_core.selection.filters import suggest
 from mlhub_core.state import read_state
+from mlhub_core.transfer.ledger import Entry, State
 from mlhub_core.workspace import existing_download
 
 if TYPE_CHECKING:
     import geopandas
     import pystac
 
-_SPLITS = {"train_split": "train", "validation_split": "validation", "test_split": "test"}
-_ENDINGS = (".json", ".geojson", ".tif", ".tiff")
+    from mlhub_core.products.shards import Exported
+
 _COLUMNS = (
     *("collection_id", "item_id", "asset_key", "save_path", "media_type", "roles"),
     *("datetime", "start_datetime", "end_datetime", "common_asset"),
@@ -136,21 +137,10 @@ class LocalDataset:
         import pandas as pd
         import pyarrow.parquet as pq
 
-        from mlhub_core.selection.index_reader import open_index
-        from mlhub_core.transfer.ledger import LedgerReader, State
-
         parts = []
-        with (
-            open_index(self.paths.index) as index,
-            closing(LedgerReader(self.paths.ledger_dir)) as ledger,
-        ):
-            for _, batch in index.scan(list(_COLUMNS)):
-                known = ledger.find(batch.column("save_path").unique().to_pylist())
-                here = [
-                    path in known and known[path].state is not State.DAMAGED
-                    for path in batch.column("save_path").to_pylist()
-                ]
-                parts.append(batch.to_pandas()[here])
+        for batch, known in scan_known(self.paths, _COLUMNS):
+            here = [_is_here(path, known) for path in batch.column("save_path").to_pylist()]
+            parts.append(batch.to_pandas()[here])
         frame = pd.concat(parts, ignore_index=True) if parts else _no_rows(pq, self.paths.index)
         frame = frame.rename(columns=_NAMES)
         root = str(self.directory)
@@ -161,8 +151,15 @@ class LocalDataset:
     @property
     def keys(self) -> dict[str, list[str]]:
         """The asset keys of each collection that are here."""
-        frame = self.assets[["collection", "key"]].drop_duplicates()
-        return {str(name): sorted(rows["key"]) for name, rows in frame.groupby("collection")}
+        found: dict[str, set[str]] = {}
+        columns = ("collection_id", "asset_key", "save_path")
+        for batch, known in scan_known(self.paths, columns):
+            for collection, key, path in zip(
+                *(batch.column(name).to_pylist() for name in columns), strict=True
+            ):
+                if _is_here(path, known):
+                    found.setdefault(collection, set()).add(key)
+        return {name: sorted(found[name]) for name in sorted(found)}
 
     def pairs(
         self,
@@ -215,19 +212,47 @@ class LocalDataset:
         Raises:
             StorageError: if a file cannot be read.
         """
-        found: dict[str, list[str]] = {}
-        rows = self.assets[self.assets["key"].isin(list(_SPLITS))]
         known = set(self.assets["item"].dropna())
-        for key, path in rows[["key", "path"]].drop_duplicates().itertuples(index=False):
-            items = found.setdefault(_SPLITS[key], [])
-            items += [one for one in _items_named(Path(path), known) if one not in set(items)]
-        return {name: found[name] for name in _SPLITS.values() if name in found}
+        named = read_splits(self.paths)
+        return {split: [one for one in names if one in known] for split, names in named.items()}
 
     def _split(self, name: str) -> set[str]:
         splits = self.splits()
         if name not in splits:
             raise InvalidArgument(f"split {name!r} is not here{suggest(name, splits)}")
         return set(splits[name])
+
+    def export(
+        self,
+        output: str | Path,
+        *,
+        format: str = "webdataset",
+        label: str | None = None,
+        sources: Sequence[str] | None = None,
+        **how: Any,
+    ) -> Exported:
+        """Export the pairs, or the items, in a form that training code reads.
+
+        ``webdataset``: tar shards and an ``index.json``. A sample is a pair where ``label`` is
+        given, else an item; it has a ``.json`` that says what it is. Files are compared with the
+        ledger as they are read. The same call goes on where one was stopped or killed.
+
+        Args:
+            output: A directory of its own.
+            format: The form.
+            label: The asset key of labels; None for a sample an item.
+            sources: The asset keys of images; of items, of all that is taken.
+            **how: The other arguments of :meth:`pairs`; ``max_size``, the bytes of a shard;
+                ``stop``, a flag that ends the work early; ``on_progress``, told of it.
+
+        Raises:
+            InvalidArgument: naming an unknown key, collection or split, or what cannot work.
+            NothingMatches: if there is nothing to export.
+            StorageError: if the disk refuses, or a file is not what was downloaded.
+        """
+        from mlhub_core.products.export import export_local
+
+        return export_local(self, output, format=format, label=label, sources=sources, **how)
 
     def to_torch(
         self,
@@ -284,24 +309,10 @@ def _with_places(item: pystac.Item) -> pystac.Item:
     return item
 
 
+def _is_here(path: str, known: dict[str, Entry]) -> bool:
+    return path in known and known[path].state is not State.DAMAGED
+
+
 def _no_rows(pq: Any, index: Path) -> Any:
     schema = pq.read_schema(index)
     return schema.empty_table().select(list(_COLUMNS)).to_pandas()
-
-
-def _items_named(path: Path, known: set[str]) -> list[str]:
-    """The items that a split's file names, wherever in it: rows of ids, or paths that have them."""
-    try:
-        text = path.read_text("utf-8", "replace")
-    except OSError as error:
-        raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
-    words = text.replace("[", " ").replace("]", " ").replace('"', " ")
-    found: dict[str, None] = {}
-    for row in csv.reader(words.splitlines()):
-        for cell in row:
-            for word in cell.replace(":", " ").split():
-                for name in (word, *reversed(word.split("/"))):
-                    for ending in ("", *_ENDINGS):
-                        if name.endswith(ending) and name.removesuffix(ending) in known:
-                            found[name.removesuffix(ending)] = None
-    return list(found)

@@ -1,0 +1,207 @@
+"""Exports of a download: in the forms that training code reads, made of what is here, offline."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlhub_core.exceptions import InvalidArgument, NothingMatches, StorageError
+from mlhub_core.paths import check_directory_name, user_path
+from mlhub_core.products.splits import read_splits
+from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.selection.filters import suggest
+from mlhub_core.state import directory_lock
+from mlhub_core.threads import StopFlag
+from mlhub_core.workspace import missing_directories, remove_made
+
+if TYPE_CHECKING:
+    from mlhub_core.products.local import LocalDataset
+    from mlhub_core.products.shards import Exported
+
+FORMATS = ("webdataset", "csv")
+DEFAULT_SIZE = "1GB"
+
+_SAMPLES_NAME = "samples.sqlite"
+_SIZE = re.compile(r"(?i)\s*([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgt])(i?)b?|b)?\s*")
+_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
+_LEAST_SIZE = 10_240
+"""A tar file is no shorter."""
+
+
+def parse_size(value: str | int) -> int:
+    """A number of bytes: ``500MB``, ``2GiB``, or digits.
+
+    Raises:
+        InvalidArgument: for all else, and for less than a tar file takes.
+    """
+    found = _SIZE.fullmatch(str(value))
+    if found is None:
+        raise InvalidArgument(f"max_size is {value!r}: write a size such as 500MB or 2GiB.")
+    number, unit, binary = found.groups()
+    size = int(float(number) * (1024 if binary else 1000) ** _POWERS.get((unit or "").lower(), 0))
+    if size < _LEAST_SIZE:
+        raise InvalidArgument(f"max_size is {value}: a shard takes {_LEAST_SIZE:,} bytes or more.")
+    return size
+
+
+def export_local(
+    dataset: LocalDataset,
+    output: str | Path,
+    *,
+    format: str = "webdataset",
+    label: str | None = None,
+    sources: Sequence[str] | None = None,
+    split: str | None = None,
+    collection: str | None = None,
+    by: str | None = None,
+    within: str = "1D",
+    max_size: str | int = DEFAULT_SIZE,
+    stop: StopFlag | None = None,
+    on_progress: ProgressSink = ignore,
+) -> Exported:
+    """Export a download; arguments are those of ``LocalDataset.export``.
+
+    Raises:
+        InvalidArgument: if an argument cannot work, or names what is not here.
+        NothingMatches: if there is nothing to export.
+        StorageError: if the disk refuses, or a file is not what was downloaded.
+        Interrupted: if ``stop`` is set.
+    """
+    if format not in FORMATS:
+        raise InvalidArgument(f"format is {format!r}: use one of {', '.join(FORMATS)}.")
+    size = parse_size(max_size)
+    place = _place(dataset, output)
+    options = {
+        "label": label,
+        "sources": None if sources is None else [sources] if isinstance(sources, str) else sources,
+        "split": split,
+        "collection": collection,
+        "by": by,
+        "within": within if label else None,
+        "max_size": size,
+    }
+    told = {name: value for name, value in options.items() if value is not None}
+    from mlhub_core.products.shards import check_output
+
+    check_output(place, dataset.id, told)
+    return _webdataset(dataset, place, told, size, stop or StopFlag(), on_progress)
+
+
+def _place(dataset: LocalDataset, output: str | Path) -> Path:
+    """Where an export goes.
+
+    Raises:
+        InvalidArgument: if it lies among the files of the dataset.
+    """
+    check_directory_name("output", str(output))
+    place = Path(os.path.abspath(user_path(output)))
+    if place.is_relative_to(dataset.directory) or dataset.directory.is_relative_to(place):
+        raise InvalidArgument(
+            f"output is {place}, among the files of {dataset.directory}: name another directory."
+        )
+    return place
+
+
+def _webdataset(
+    dataset: LocalDataset,
+    place: Path,
+    options: dict[str, Any],
+    size: int,
+    stop: StopFlag,
+    on_progress: ProgressSink,
+) -> Exported:
+    from mlhub_core.products.samples import Samples
+    from mlhub_core.products.shards import ExportPaths, write_shards
+
+    paths = dataset.paths
+    splits = read_splits(paths)
+    chosen = _Chosen(dataset, options, splits)
+    export = ExportPaths.at(place)
+    on_progress(Progress(Stage.EXPORT))
+    new = [] if place.exists() else [place]
+    made = missing_directories(place.parent)
+    try:
+        with (
+            directory_lock(export),
+            Samples(export.state_dir / _SAMPLES_NAME, paths, stop) as samples,
+        ):
+            chosen.fill(samples)
+            if not samples.ready():
+                raise NothingMatches("Nothing that is here is of both split and collection.")
+            return write_shards(samples, paths, export, options, size, stop, on_progress)
+    except NothingMatches:
+        remove_made(new, made)
+        raise
+    except sqlite3.Error as error:
+        raise StorageError(f"Cannot write {place}: {error}.") from error
+
+
+class _Chosen:
+    """What is chosen for an export, found before anything is written.
+
+    Args:
+        dataset: The download.
+        options: Those of the export.
+        splits: What its splits name.
+
+    Raises:
+        InvalidArgument: naming what is not here.
+        NothingMatches: if nothing is chosen.
+    """
+
+    def __init__(
+        self, dataset: LocalDataset, options: dict[str, Any], splits: dict[str, dict[str, None]]
+    ) -> None:
+        self._splits = splits
+        self._options = options
+        split = options.get("split")
+        if split is not None and split not in splits:
+            raise InvalidArgument(f"split {split!r} is not here{suggest(split, splits)}")
+        how: dict[str, Any] = {name: options.get(name) for name in ("collection", "split", "by")}
+        self._pairs = None
+        if options.get("label") is None:
+            self._check_items(dataset)
+            return
+        how["within"] = options["within"]
+        self._pairs = dataset.pairs(options["label"], options.get("sources"), **how)
+        if not len(self._pairs):
+            raise NothingMatches(
+                f"No file {options['label']!r} is in a pair: download its images too "
+                "(--with-sources), or leave --label out for a sample an item."
+            )
+
+    def _check_items(self, dataset: LocalDataset) -> None:
+        """Check what is asked of items, whose assets need not all be in memory for that."""
+        if self._options.get("by") is not None:
+            raise InvalidArgument("by is of pairs: give a label too, or leave it out.")
+        keys = {name: set(own) for name, own in dataset.keys.items()}
+        collection = self._options.get("collection")
+        if collection is not None and collection not in keys:
+            raise InvalidArgument(
+                f"collection {collection!r} is not among what is here{suggest(collection, keys)}"
+            )
+        here = keys[collection] if collection else set().union(*keys.values())
+        for key in self._options.get("sources") or ():
+            if key not in here:
+                raise InvalidArgument(
+                    f"source {key!r} is not among what is here{suggest(key, here)}"
+                )
+
+    def fill(self, samples: Any) -> None:
+        """Put what is chosen into a table of samples."""
+        if self._pairs is not None:
+            samples.add_pairs(self._pairs, self._splits)
+            self._pairs = None
+            return
+        options = self._options
+        keys = options.get("sources")
+        samples.add_items(
+            self._splits,
+            keys=None if keys is None else frozenset(keys),
+            collection=options.get("collection"),
+            split=options.get("split"),
+        )
