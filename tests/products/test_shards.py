@@ -149,7 +149,7 @@ def test_ids_and_keys_of_any_kind_give_samples_of_their_own(
 ) -> None:
     server.put("/a", b"a")
     href = server.url("/a")
-    keys = {key: href for key in ("B8A", "b8a", "json", "__meta__", "a.b", "ä/ö")}
+    keys = dict.fromkeys(("B8A", "b8a", "json", "__meta__", "a.b", "ä/ö"), href)
     ids = ["x.tif", "x", "x~2", "__x__", "s p", "y" * 180]
     download(*(item(name, keys) for name in ids), item("x", keys, "__others__"))
     opened = open_local(tmp_path / "out" / DATASET)
