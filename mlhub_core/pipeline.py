@@ -25,6 +25,7 @@ from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan
 from mlhub_core.sources import open_source, within_zones
 from mlhub_core.sources.base import Catalog, DatasetInfo, Unarchived
+from mlhub_core.sources.document_store import forget_use, in_use
 from mlhub_core.sync.changes import SyncReport, forget_unfinished, index_place, prepare
 from mlhub_core.sync.current import check_request, known_paths, note_complete
 from mlhub_core.transfer.failures import ASSET_COLUMNS, earlier_failures, merge_failures
@@ -71,9 +72,10 @@ def download(
     with workspace(paths), runner.showing(info.id):
         limits = request.settings.limits
         archive = runner(steps.fetch_catalog, request.source, paths, request.if_exists, limits)
-        unarchived, index = _unpack(runner, request, archive, paths, request.if_exists)
-        catalog = _Catalog(info, paths, archive, unarchived, index)
-        return _have_assets(runner, request, catalog, started, on_plan=on_plan)
+        with in_use(paths, archive):
+            unarchived, index = _unpack(runner, request, archive, paths, request.if_exists)
+            catalog = _Catalog(info, paths, archive, unarchived, index)
+            return _have_assets(runner, request, catalog, started, on_plan=on_plan)
 
 
 def sync(
@@ -114,6 +116,7 @@ def sync(
     _check_place(request, paths)
     with workspace(paths), runner.showing(info.id):
         maybe_gone = prepare(paths)
+        forget_use(paths)  # a sync asks what there is today
         limits, resume = request.settings.limits, DownloadIfExistsOpts.resume
         archive = runner(steps.fetch_catalog, request.source, paths, resume, limits)
         place = index_place(paths, archive)

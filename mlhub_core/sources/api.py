@@ -26,7 +26,7 @@ from mlhub_core.sources.api_harvest import Harvest, id_of, key_of
 from mlhub_core.sources.api_pages import Api, Json
 from mlhub_core.sources.api_query import Query, query_of
 from mlhub_core.sources.base import CollectionInfo, DatasetInfo, SourceSpec, note_source
-from mlhub_core.sources.document_store import DocumentStore, StoredCatalog, store_path
+from mlhub_core.sources.document_store import DocumentStore, StoredCatalog, still_in_use, store_path
 from mlhub_core.threads import StopFlag
 
 _COLLECTION = re.compile(r"(?P<root>.*/)collections/(?P<id>[^/]+)(?:/items)?/?")
@@ -149,10 +149,13 @@ class StacApi:
             collections = self._collections(api)
             note_source(paths, self.spec)
             query = self._query(api, collections)
+            key, found = key_of(query, self.root), None
             if if_exists is DownloadIfExistsOpts.skip:
-                found = StoredCatalog.of(place, key_of(query, self.root))
-                if found is not None:
-                    return found
+                found = StoredCatalog.of(place, key)
+            elif if_exists is DownloadIfExistsOpts.resume:
+                found = still_in_use(paths, key)
+            if found is not None:
+                return found
             with DocumentStore(place, limits) as store:
                 harvest = Harvest(api, store, query, self.root, stop or StopFlag(), on_progress)
                 harvest.run(collections, anew=if_exists is DownloadIfExistsOpts.overwrite)

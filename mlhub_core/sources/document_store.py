@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, Self
 
 from mlhub_core.exceptions import (
     ArchiveLimitExceeded,
+    Interrupted,
     MLHubException,
     StorageError,
     storage_errors,
@@ -37,6 +38,7 @@ from mlhub_core.room import Room
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.documents import Document, Kind, parse_document
 from mlhub_core.sqlite_files import connect, refusal, tells_of_damage
+from mlhub_core.state import read_state, remove_state, write_state
 from mlhub_core.threads import StopFlag
 
 log = logging.getLogger(__name__)
@@ -132,6 +134,67 @@ class Pending(NamedTuple):
 def store_path(paths: DownloadPaths) -> Path:
     """Where the documents of a download lie."""
     return paths.state_dir / "source" / "documents.sqlite"
+
+
+def _in_use(paths: DownloadPaths) -> Path:
+    return store_path(paths).with_name("in_use.json")
+
+
+@contextmanager
+def in_use(paths: DownloadPaths, catalog: object) -> Iterator[None]:
+    """A run with a catalog: one that is broken off goes on with the same, and asks for nothing.
+
+    A source that says by one request that nothing has changed needs no such note.
+
+    Args:
+        paths: The download; its lock is held.
+        catalog: The catalog, of whatever kind.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    if isinstance(catalog, StoredCatalog):
+        write_state(_in_use(paths), {"sha256": catalog.sha256})
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt, StorageError):
+        raise
+    except BaseException:
+        forget_use(paths)
+        raise
+    forget_use(paths)
+
+
+def forget_use(paths: DownloadPaths) -> None:
+    """Have the next run ask for the catalog.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    remove_state(_in_use(paths))
+
+
+def still_in_use(paths: DownloadPaths, key: str) -> StoredCatalog | None:
+    """The catalog of a run that was broken off, if the same is wanted now; None where none was.
+
+    If documents of it could not be had, they are asked for again.
+
+    Args:
+        paths: The download.
+        key: What is wanted, as for :meth:`DocumentStore.begin`.
+
+    Raises:
+        StorageError: if it cannot be read.
+    """
+    found = StoredCatalog.of(store_path(paths), key)
+    if found is None or (read_state(_in_use(paths)) or {}).get("sha256") != found.sha256:
+        return None
+    with _errors(found.path), closing(connect(found.path)) as connection:
+        query = "SELECT 1 FROM documents WHERE state = ? LIMIT 1"
+        if connection.execute(query, (_LACKING,)).fetchone():
+            return None
+    log.info("going on with the catalog of the run that was broken off")
+    return found
 
 
 class DocumentStore:

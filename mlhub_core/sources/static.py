@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from mlhub_core.exceptions import (
     ArchiveLimitExceeded,
@@ -28,7 +27,12 @@ from mlhub_core.settings import ArchiveLimits, TransferSettings
 from mlhub_core.sources import web
 from mlhub_core.sources.base import CollectionInfo, DatasetInfo, SourceSpec, note_source
 from mlhub_core.sources.crawl import Crawl, Root
-from mlhub_core.sources.document_store import DocumentStore, StoredCatalog, store_path
+from mlhub_core.sources.document_store import (
+    DocumentStore,
+    StoredCatalog,
+    still_in_use,
+    store_path,
+)
 from mlhub_core.sources.documents import JsonObject
 from mlhub_core.sources.mirrors import MirroredCatalog
 from mlhub_core.sources.parquet import ParquetItems, ParquetSource
@@ -104,41 +108,57 @@ class StaticCatalog:
             StorageError: if the disk refuses.
             Interrupted: if asked to stop; what has been read is kept.
         """
-        path, limits = store_path(paths), limits or ArchiveLimits()
-        stop = stop or StopFlag()
-        found = _finished(path) if if_exists is DownloadIfExistsOpts.skip else None
-        mirrors: tuple[ParquetItems, ...] = ()
-        if found is None:
-            look = web.look(self.spec, again=True)
-            login = login_for(self.spec.text)
-            root = Root(without_login(document_url(self.spec.text)), login, look.answer)
-            collections = self.spec.wanted.collections
-            with DocumentStore(path, limits) as store:
-                uses_mirrors = self.spec.type is None
-                kind = "mirrors" if uses_mirrors else "static"
-                key = "\n".join((kind, root.url, *sorted(collections)))
-                anew = if_exists is DownloadIfExistsOpts.overwrite
-                store.begin(key, anew=anew)
-                settings = TransferSettings(self.spec.concurrency, zones=look.zones)
-                crawl = Crawl(
-                    root,
-                    store,
-                    collections,
-                    settings,
-                    limits,
-                    stop,
-                    on_progress,
-                    uses_mirrors=uses_mirrors,
-                )
-                crawl.run()
-                mirrors = self._mirrors(crawl, paths, look.zones, if_exists, limits, stop)
-                said = f"collections {', '.join(sorted(collections))}" if collections else ""
-                known, found = store.known, store.finish(paths.dataset_id, said)
-            on_progress(
-                Progress(Stage.CATALOG, known, known, found.size, found.size, finished=True)
+        limits, stop = limits or ArchiveLimits(), stop or StopFlag()
+        if (here := self._here(paths, if_exists)) is not None:
+            return here
+        look = web.look(self.spec, again=True)
+        root = Root(self._url, login_for(self.spec.text), look.answer)
+        collections = self.spec.wanted.collections
+        with DocumentStore(store_path(paths), limits) as store:
+            store.begin(self._key, anew=if_exists is DownloadIfExistsOpts.overwrite)
+            crawl = Crawl(
+                root,
+                store,
+                collections,
+                TransferSettings(self.spec.concurrency, zones=look.zones),
+                limits,
+                stop,
+                on_progress,
+                uses_mirrors=self._uses_mirrors,
             )
-            note_source(paths, replace(self.spec, zones=look.zones))
+            crawl.run()
+            mirrors = self._mirrors(crawl, paths, look.zones, if_exists, limits, stop)
+            said = f"collections {', '.join(sorted(collections))}" if collections else ""
+            known, found = store.known, store.finish(paths.dataset_id, said)
+        on_progress(Progress(Stage.CATALOG, known, known, found.size, found.size, finished=True))
+        note_source(paths, replace(self.spec, zones=look.zones))
         return MirroredCatalog(found, mirrors) if mirrors else found
+
+    @property
+    def _url(self) -> str:
+        return without_login(document_url(self.spec.text))
+
+    @property
+    def _uses_mirrors(self) -> bool:
+        return self.spec.type is None
+
+    @property
+    def _key(self) -> str:
+        """What is harvested: with mirrors, and of other collections, it is another catalog."""
+        kind = "mirrors" if self._uses_mirrors else "static"
+        return "\n".join((kind, self._url, *sorted(self.spec.wanted.collections)))
+
+    def _here(self, paths: DownloadPaths, if_exists: DownloadIfExistsOpts) -> StoredCatalog | None:
+        """The catalog that is here, if nobody is to be asked about it."""
+        found = None
+        if if_exists is DownloadIfExistsOpts.skip:
+            found = StoredCatalog.of(store_path(paths), self._key)
+        elif if_exists is DownloadIfExistsOpts.resume:
+            found = still_in_use(paths, self._key)
+        if found is None:
+            return None
+        with DocumentStore(found.path) as store:  # items of mirrors are not among its documents
+            return None if store.note.get("mirrors") else found
 
     def _mirrors(
         self,
@@ -163,14 +183,6 @@ class StaticCatalog:
                 log.warning("%s Its items are asked for one by one.", error)
                 crawl.do_without(url)
         return tuple(found)
-
-
-def _finished(path: Path) -> StoredCatalog | None:
-    """The catalog that is here, if it is all: items of mirrors are not among the documents."""
-    if StoredCatalog.of(path) is None:
-        return None
-    with DocumentStore(path) as store:
-        return None if store.note.get("mirrors") else StoredCatalog.of(path)
 
 
 def _text(raw: JsonObject, name: str) -> str | None:

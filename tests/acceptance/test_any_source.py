@@ -57,7 +57,8 @@ class Forms:
 
     def __init__(self, server: FaultServer, api: StacServer, count: int) -> None:
         self._server = server
-        self._api = api
+        self.stac_api = api
+        self.assets: set[str] = set()
         self.collections = [collection("north"), collection("south")]
         self.items = [self._item(number) for number in range(count)]
 
@@ -105,6 +106,7 @@ class Forms:
 
     def _put(self, path: str) -> bytes:
         content = path.encode() * 20
+        self.assets.add(path)
         self._server.put(path, content)
         return content
 
@@ -163,9 +165,9 @@ class Forms:
         return Offered(self._server.url("/cat/catalog.json"))
 
     def api(self) -> Offered:
-        self._api.most = max(10, len(self.items) // 10)
-        self._api.add(*self.collections, *self.items)
-        return Offered(self._api.url("/"), ("--collection", "north", "--collection", "south"))
+        self.stac_api.most = max(10, len(self.items) // 10)
+        self.stac_api.add(*self.collections, *self.items)
+        return Offered(self.stac_api.url("/"), ("--collection", "north", "--collection", "south"))
 
     def item_collection(self) -> Offered:
         found = {"type": "FeatureCollection", "features": self.items}
@@ -322,16 +324,59 @@ def test_sources_of_labels_are_found(form: str, offered: Any) -> None:
 # Killed, and run again: only what a kill cut off is asked for once more.
 
 
-def killed(found: Offered, server: FaultServer, path: str, before: int = 0) -> None:
+def killed(found: Offered, server: FaultServer, path: str, before: int = 0, cut: int = 10) -> None:
     """Run a command that is killed in mid-answer, at a path after so many answers."""
     command = [sys.executable, "-m", "mlhub_core", *words_of(found, "--concurrency", "1")]
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     given = Path("made.json").read_bytes() if found.source == "-" else b""
     running = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
-    server.script(path, *[Fault()] * before, Fault(cut=10, then=running.kill))
+    server.script(path, *[Fault()] * before, Fault(cut=cut, then=running.kill))
     running.communicate(given, timeout=120)
     assert running.returncode == -signal.SIGKILL
     server.wait_quiet()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", list(FORMS))
+def test_a_run_that_is_killed_goes_on(form: str, offered: Any, server: FaultServer) -> None:
+    """In every form: what of source and files is here is not asked for again."""
+    forms = offered(COUNT)
+    found = FORMS[form](forms)
+    killed(found, server, "/cat/north/i10/image.tif")
+    whole = [one.path for one in server.requests if one.path in forms.assets][:-1]
+    server.forget()
+    forms.stac_api.requests.clear()
+    assert run(found, "--concurrency", "1") == 0
+    assert set(files()) == expected(forms)
+    again = [one for one in server.requests if one.path in forms.assets]
+    # What came as the kill did may not have been put into place: two connections' worth.
+    assert len(set(whole) & {one.path for one in again}) <= 2
+    assert len(again) <= len(expected(forms)) - len(whole) + 2
+    # Of the source: whether it is the same, and what the dataset is called.
+    asked = [one for one in server.requests if one.path not in forms.assets]
+    assert {one.path for one in asked if one.size} <= {"/cat/catalog.json"}
+    assert len(asked) <= 3
+    assert forms.stac_api.pages() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["item_collection_by_url", "parquet_by_url"])
+def test_a_source_that_is_killed_goes_on(form: str, offered: Any, server: FaultServer) -> None:
+    """In mid-file: what of it is on disk is not asked for again."""
+    forms = offered(COUNT)
+    for one in forms.items:
+        one["properties"]["noise"] = os.urandom(500_000).hex()
+    found = FORMS[form](forms)
+    path = found.source.removeprefix(server.url(""))
+    most = len(server.truths(path)[-1])
+    killed(found, server, path, cut=most - 100_000)
+    server.forget()
+    assert run(found) == 0
+    asked = [one for one in server.requests if one.path == path and "range" in one.headers]
+    first = int(asked[-1].headers["range"].removeprefix("bytes=").partition("-")[0])
+    assert first > most / 10  # all but what the kernel held
+    assert asked[-1].size == most - first
+    assert set(files()) == expected(forms)
 
 
 def ranges_of(server: FaultServer, path: str) -> list[str]:
