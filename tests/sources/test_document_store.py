@@ -13,9 +13,23 @@ from pathlib import Path
 import orjson
 import pytest
 
-from mlhub_core.exceptions import ArchiveLimitExceeded, StorageError
+from mlhub_core.exceptions import (
+    ArchiveLimitExceeded,
+    Interrupted,
+    MLHubException,
+    NothingMatches,
+    StorageError,
+)
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.document_store import DocumentStore, Fetched, StoredCatalog
+from mlhub_core.sources.document_store import (
+    DocumentStore,
+    Fetched,
+    StoredCatalog,
+    in_use,
+    still_in_use,
+    store_path,
+)
 from mlhub_core.sources.documents import Kind
 
 
@@ -186,3 +200,29 @@ def test_what_is_damaged_is_read_anew_and_stays_beside(path: Path, content: byte
     assert ids(harvested(path, fetched("b"))) == ["b"]
     damaged = path.with_name(path.name + ".damaged")
     assert damaged.exists() is bool(content)
+
+
+@pytest.mark.parametrize(
+    ("error", "goes_on"), [(Interrupted, True), (StorageError, True), (NothingMatches, False)]
+)
+def test_a_run_that_is_broken_off_has_its_catalog(
+    tmp_path: Path, error: type[MLHubException], goes_on: bool
+) -> None:
+    paths = DownloadPaths.of("d", tmp_path)
+    catalog = harvested(store_path(paths), fetched("a"))
+
+    def run() -> None:
+        with in_use(paths, catalog):
+            assert still_in_use(paths, "k") == catalog
+            assert still_in_use(paths, "another question") is None
+            raise error("broken off")
+
+    with pytest.raises(error):
+        run()
+    assert still_in_use(paths, "k") == (catalog if goes_on else None)
+    lacking = fetched("b")._replace(body=None, problem="404")
+    with in_use(paths, harvested(store_path(paths), fetched("a"), lacking)):
+        assert still_in_use(paths, "k") is None  # b may be there by now
+    with in_use(paths, harvested(store_path(paths), fetched("a"))):
+        pass
+    assert still_in_use(paths, "k") is None
