@@ -147,7 +147,7 @@ def read_item(
     return Item(
         collection_id,
         collection_directory,
-        _id(item) or _made_up_id(path, number, complain),
+        read_item_id(item, path, complain, number),
         *_times(properties, complain),
         place.bbox,
         place.cover,
@@ -172,6 +172,11 @@ def _named(href: str, path: str, url: str | None) -> list[str]:
 def text_of(value: Any) -> str | None:
     """A text that says something; whatever else there is says nothing."""
     return value if isinstance(value, str) and value.strip() else None
+
+
+def read_item_id(item: JsonObject, path: str, complain: Complain, number: int = 0) -> str:
+    """The id of an item; one made of the name of its file where it has none."""
+    return _id(item) or _made_up_id(path, number, complain)
 
 
 def read_collection_id(collection: JsonObject, path: str, complain: Complain) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Bounds = tuple[float, float, float, float]
 """West, south, east, north."""
+AT_ONCE = 64
+"""Items whose places are read together; more of them would take memory, and save nothing."""
 
 _WEST, _EAST, _TURN, _HALF = -180.0, 180.0, 360.0, 180.0
 FARTHEST = 540.0

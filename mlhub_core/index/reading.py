@@ -15,7 +15,7 @@ from mlhub_core.index.items import (
     read_item,
     text_of,
 )
-from mlhub_core.index.places import Place, read_places
+from mlhub_core.index.places import AT_ONCE, Place, read_places
 from mlhub_core.index.rows import ItemBatch
 from mlhub_core.index.save_paths import (
     Claim,
@@ -29,9 +29,6 @@ from mlhub_core.index.save_paths import (
 from mlhub_core.index.writer import IndexWriter
 from mlhub_core.paths import COMMON_ASSET_KEYS, case_key, item_name
 from mlhub_core.sources.documents import Document, JsonObject, Kind
-
-_AT_ONCE = 64
-"""Items whose places are read together; more of them would take memory, and save nothing."""
 
 
 class Reading:
@@ -66,7 +63,7 @@ class Reading:
         if document.kind is Kind.ITEMS and document.objects:
             for at in range(len(document.objects)):
                 self._unplaced.append((document, at))
-                if len(self._unplaced) == _AT_ONCE:
+                if len(self._unplaced) == AT_ONCE:
                     self._items()
         else:
             self._other(document)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from mlhub_core.paths import DownloadPaths, collection_name
 from mlhub_core.products.base import is_here
@@ -32,6 +32,7 @@ CREATE TABLE assets (
 )
 """
 _FIELDS = "collection, key, path, href, media_type, common, size, sha256, checksum"
+_OF_ITEM = f"SELECT {_FIELDS} FROM assets WHERE item_path = ? AND item_id = ? ORDER BY rowid"
 
 
 class LocalAsset(NamedTuple):
@@ -117,8 +118,7 @@ class Holdings:
         None where it is not here: what it shares with all others, such as the documentation, is
         here as soon as one of them is.
         """
-        query = f"SELECT {_FIELDS} FROM assets WHERE item_path = ? AND item_id = ? ORDER BY rowid"
-        found = [_asset(row) for row in self._table.execute(query, (item_path, item_id))]
+        found = [_asset(row) for row in self._table.execute(_OF_ITEM, (item_path, item_id))]
         return [] if all(asset.is_common for asset in found) else found
 
     def of_collections(self) -> dict[str, list[LocalAsset]]:
@@ -150,8 +150,8 @@ class Holdings:
         return candidates[0] if len(candidates) == 1 else None
 
 
-def _asset(row: tuple[object, ...]) -> LocalAsset:
-    return LocalAsset(*row)._replace(is_common=bool(row[5]))  # type: ignore[arg-type]
+def _asset(row: tuple[Any, ...]) -> LocalAsset:
+    return LocalAsset._make((*row[:5], bool(row[5]), *row[6:]))
 
 
 def collection_directory(assets: list[LocalAsset], collection_id: str) -> str:

@@ -25,6 +25,10 @@ _TYPES: dict[str, pa.DataType] = {
 }
 
 
+_PLAIN = {str: "text", bool: "bool", float: "float"}
+"""Types of values that have one kind each, whatever they are."""
+
+
 class FieldType:
     """The type of a field, as far as its values have been seen.
 
@@ -67,6 +71,8 @@ class FieldType:
                     self.fields = {}
                     return
                 field = fields[name] = FieldType()
+            elif field.kind == _PLAIN.get(type(one), ""):
+                continue  # nearly all, of millions
             field.see(one)
 
     def to_arrow(self) -> pa.DataType | None:

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,8 @@ import pyarrow as pa
 
 from mlhub_core.exceptions import StorageError, storage_errors
 from mlhub_core.index.hrefs import linked_id, linked_items
-from mlhub_core.index.items import Item, links_of, read_collection_id, read_item
+from mlhub_core.index.items import Item, links_of, read_collection_id, read_item, read_item_id
+from mlhub_core.index.places import AT_ONCE, read_places
 from mlhub_core.paths import (
     COMMON_DIRECTORY,
     PRODUCTS_NAME,
@@ -224,30 +226,51 @@ class _Writing:
         self._documents: dict[str, tuple[JsonObject, str | None]] = {}
         self._summaries: dict[str, CollectionSummary] = {}
         self._common = list(holdings.common())
+        self._listed: dict[str, bytearray] = defaultdict(bytearray)
         self.items = self.without_time = 0
         place.part.mkdir(parents=True)
 
     def read(self, catalog: Catalog, limits: ArchiveLimits, stop: StopFlag | None) -> None:
         """Write the items of a catalog that are here, and note its collections."""
+        waiting: list[tuple[Document, int]] = []
         for document in catalog.read(limits, stop):
             if document.kind is Kind.ITEMS:
-                for number, item in enumerate(document.objects):
-                    self._item(document, item, number)
+                for number in range(len(document.objects)):
+                    waiting.append((document, number))
+                    if len(waiting) == AT_ONCE:
+                        self._items(waiting)
+                        waiting.clear()
             elif document.kind is Kind.COLLECTION:
                 collection = document.objects[0]
                 found = read_collection_id(collection, document.path, _ignore)
                 self._documents[found] = (_without_structure(collection), document.base)
             elif document.kind is Kind.CATALOG and (self._root is None or "/" not in document.path):
                 self._root = _without_structure(document.objects[0])
+        self._items(waiting)
 
-    def _item(self, document: Document, item: JsonObject, number: int) -> None:
-        try:
-            read = read_item(item, document.path, _ignore, number, document.base)
-        except RecursionError:
-            return  # the index has none of it, and the run has said so
-        assets = self._holdings.of_item(document.path, read.item_id)
-        if not assets:
-            return
+    def _items(self, waiting: list[tuple[Document, int]]) -> None:
+        """Write those of some items that are here; their places are read together."""
+        here = []
+        for document, number in waiting:
+            item = document.objects[number]
+            item_id = read_item_id(item, document.path, _ignore, number)
+            if assets := self._holdings.of_item(document.path, item_id):
+                here.append((document, number, item, assets))
+        places = read_places([item for _, _, item, _ in here])
+        for (document, number, item, assets), place in zip(here, places, strict=True):
+            try:
+                read = read_item(item, document.path, _ignore, number, document.base, place)
+            except RecursionError:
+                continue  # the index has none of it, and the run has said so
+            self._item(document, item, read, assets)
+        for listing, links in self._listed.items():
+            with open(listing, "ab") as file:
+                file.write(links)
+        self._listed.clear()
+
+    def _item(
+        self, document: Document, item: JsonObject, read: Item, assets: list[LocalAsset]
+    ) -> None:
         read = read._replace(collection_id=assets[0].collection)
         place = self._place(assets, read)
         base = document.base or next(iter(links_of(item, "self")), None)
@@ -326,8 +349,7 @@ class _Writing:
         listing = f"{self._made(place.rpartition('/')[0])}/items.part"
         href = relative(f"{place}/{name}.json", place.rpartition("/")[0])
         link = {"rel": "item", "href": href, "type": GEOJSON_TYPE}
-        with open(listing, "ab") as file:
-            file.write(orjson.dumps(link) + b"\n")
+        self._listed[listing] += orjson.dumps(link) + b"\n"
 
     def _write(self, place: str, value: JsonObject) -> None:
         with open(self._made(place), "wb") as file:
