@@ -17,7 +17,6 @@ from typing import Any
 import pyarrow as pa
 
 from mlhub_core.exceptions import StorageError
-from mlhub_core.index.schema import BOX_FIELDS
 from mlhub_core.selection.engine import Query
 from mlhub_core.sqlite_files import connect
 from mlhub_core.state import read_state, write_state
@@ -102,20 +101,22 @@ def _load(path: Path, query: Query) -> None:
 
 
 def _rows(batch: pa.RecordBatch, filtered: list[bool]) -> Iterator[tuple[Any, ...]]:
-    columns = {name: batch.column(name).to_pylist() for name in _COLUMNS}
+    columns = {name: batch.column(name).to_pylist() for name in _COLUMNS if name != "item_bbox"}
+    boxes = [side.to_pylist() for side in batch.column("item_bbox").flatten()]
     return zip(
         *(columns[name] for name in _TEXTS),
         filtered,
         columns["common_asset"],
-        map(_box_text, columns["item_bbox"]),
+        map(_box_text, zip(*boxes, strict=True)),
         map(_shape_text, columns["geometry"]),
         *(map(_moment_text, columns[name]) for name in _MOMENTS),
         strict=True,
     )
 
 
-def _box_text(box: dict[str, float] | None) -> str | None:
-    return None if box is None else json.dumps([box[name] for name in BOX_FIELDS])
+@lru_cache(maxsize=1024)
+def _box_text(box: tuple[float | None, ...]) -> str | None:
+    return None if None in box else json.dumps(box)
 
 
 @lru_cache(maxsize=1024)
