@@ -16,16 +16,18 @@ from mlhub_core.cli.arguments import OneLineParser, add_options
 from mlhub_core.cli.downloads import add_download_options, add_sync_options, download_options
 from mlhub_core.cli.hub import demo_hub
 from mlhub_core.cli.process import reporting_errors
-from mlhub_core.console import echo, set_verbosity, show
+from mlhub_core.cli.results import show_plan, show_report
+from mlhub_core.console import echo, set_verbosity
 from mlhub_core.paths import user_path
 from mlhub_core.signals import leave
 
 if TYPE_CHECKING:
     from mlhub_core.options import DownloadOptions
     from mlhub_core.request import DownloadRequest
+    from mlhub_core.selection.plan import Plan
 
 DOWNLOAD, SYNC = "download_dataset", "sync_dataset"
-_DESCRIPTIONS = {
+DESCRIPTIONS = {
     DOWNLOAD: "Download a dataset, or part of it, as a Prefect flow run.",
     SYNC: "Make a download what the catalog says today, as a Prefect flow run.",
 }
@@ -33,12 +35,17 @@ _DESCRIPTIONS = {
 
 def build_parser(flow: str = DOWNLOAD) -> argparse.ArgumentParser:
     """The parser of ``python -m flows.download_dataset``, or of ``…sync_dataset``."""
+    parser = OneLineParser(prog=f"python -m flows.{flow}", description=DESCRIPTIONS[flow])
+    add_flow_options(parser, flow)
+    return parser
+
+
+def add_flow_options(parser: argparse.ArgumentParser, flow: str = DOWNLOAD) -> None:
+    """Add the options of a flow: those of the command that does the same, and who runs it."""
     from mlhub_core.options import WhereOptions
 
-    parser = OneLineParser(prog=f"python -m flows.{flow}", description=_DESCRIPTIONS[flow])
     (add_sync_options if flow == SYNC else add_download_options)(parser)
     add_options(parser, WhereOptions, ["runner", "dask_address"])
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None, flow: str = DOWNLOAD) -> int:
@@ -52,17 +59,29 @@ def main(arguments: Sequence[str] | None = None, flow: str = DOWNLOAD) -> int:
         The exit status; see :class:`~mlhub_core.cli.process.ExitStatus`.
     """
     with reporting_errors(flow) as status:
-        given = build_parser(flow).parse_args(arguments)
-        from mlhub_core.sources import resolved
-
-        options = download_options(given, demo=False)
-        options.check_public()
-        set_verbosity(quiet=given.quiet, verbose=given.verbose)
-        # A flow run started here and one retried elsewhere must mean the same places.
-        here = {"output_dir": str(user_path(options.output_dir or "."))}
-        here["dataset"] = resolved(options.request().source).text
-        (_run_sync if flow == SYNC else _run)(given, options.model_copy(update=here))
+        run(build_parser(flow).parse_args(arguments), flow)
     return status()
+
+
+def run(given: argparse.Namespace, flow: str = DOWNLOAD) -> None:
+    """Run a flow, by what a command line gives.
+
+    Args:
+        given: What the parser has read.
+        flow: Which one, by the name of its module.
+
+    Raises:
+        MLHubException: all that the flow raises.
+    """
+    from mlhub_core.sources import resolved
+
+    options = download_options(given, demo=False)
+    options.check_public()
+    set_verbosity(quiet=given.quiet, verbose=given.verbose)
+    # A flow run started here and one retried elsewhere must mean the same places.
+    here = {"output_dir": str(user_path(options.output_dir or "."))}
+    here["dataset"] = resolved(options.request().source).text
+    (_run_sync if flow == SYNC else _run)(given, options.model_copy(update=here))
 
 
 def run_and_exit(flow: str = DOWNLOAD) -> NoReturn:
@@ -76,13 +95,13 @@ def _run(given: argparse.Namespace, options: DownloadOptions) -> None:
     with demo_hub() if "demo" in given else nullcontext():
         _ask_hub(request, options)
         if given.dry_run:
-            _dry_run(request, options)
+            _dry_run(given, request, options)
             return
         with _prefect(given):
             from flows.download_dataset import download_dataset
 
             report = download_dataset(options)
-    show(*report.summary().split("\n"))
+    show_report(given, report)
 
 
 def _run_sync(given: argparse.Namespace, options: DownloadOptions) -> None:
@@ -100,7 +119,7 @@ def _run_sync(given: argparse.Namespace, options: DownloadOptions) -> None:
             from flows.sync_dataset import sync_dataset
 
             report = sync_dataset(options, prune=given.prune)
-    show(*report.summary().split("\n"))
+    show_report(given, report)
 
 
 def _ask_hub(request: DownloadRequest, options: DownloadOptions) -> None:
@@ -128,16 +147,15 @@ def _prefect(given: argparse.Namespace) -> Iterator[None]:
             yield
 
 
-def _dry_run(request: DownloadRequest, options: DownloadOptions) -> None:
+def _dry_run(given: argparse.Namespace, request: DownloadRequest, options: DownloadOptions) -> None:
     """Show the plan; a flow run that downloads nothing would only clutter the dashboard."""
     from mlhub_core.pipeline import download
     from mlhub_core.runner import InProcess
 
-    download(
-        request,
-        InProcess(profile=options.profile),
-        on_plan=lambda plan: show(*plan.describe(), *plan.details()),
-    )
+    plans: list[Plan] = []
+    download(request, InProcess(profile=options.profile), on_plan=plans.append)
+    for plan in plans:
+        show_plan(given, plan)
 
 
 def _echo(line: str, quiet: bool) -> None:

@@ -11,7 +11,8 @@ import os
 from collections.abc import Sequence
 
 from mlhub_core._version import __version__
-from mlhub_core.cli.arguments import OneLineParser
+from mlhub_core.cli.arguments import OneLineParser, show_help
+from mlhub_core.cli.completion import add_completion_command
 from mlhub_core.cli.downloads import add_download_commands, add_existing_commands
 from mlhub_core.cli.exports import add_export_command
 from mlhub_core.cli.hub import add_datasets_command, add_hub_commands
@@ -25,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="mlhub", description="Find, download and host geospatial machine-learning datasets."
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     add_datasets_command(commands)
     add_download_commands(commands)
     add_index_command(commands)
@@ -33,6 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_export_command(commands)
     add_query_command(commands)
     add_hub_commands(commands)
+    add_completion_command(commands, parser)
+    parser.set_defaults(run=lambda _: show_help(parser))
     return parser
 
 

@@ -9,9 +9,12 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
+from mlhub_core.cli.help import epilog
+from mlhub_core.console import show
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.paths import user_path
 from mlhub_core.redact import redact_url
@@ -62,7 +65,12 @@ class OneLineParser(argparse.ArgumentParser):
     def __init__(
         self, *, fill: Callable[[OneLineParser], None] | None = None, **settings: Any
     ) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(**settings)
+        if self.description:
+            self.description = textwrap.fill(self.description, 79)
+        # % stands for something in the texts of argparse.
+        self.epilog = (epilog(self.prog) or "").replace("%", "%%") or None
         self._fill = fill
 
     def take_no_secret(self) -> None:
@@ -81,10 +89,14 @@ class OneLineParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Read the arguments, once they are there to be read."""
+        self.complete()
+        return super().parse_known_args(args, namespace)
+
+    def complete(self) -> None:
+        """Add the arguments that are only added when they are needed."""
         if self._fill is not None:
             fill, self._fill = self._fill, None
             fill(self)
-        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments.
@@ -116,6 +128,11 @@ def _join_values(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
+def show_help(parser: argparse.ArgumentParser) -> None:
+    """Write the help of a command that was given nothing to do."""
+    show(*parser.format_help().rstrip().split("\n"))
+
+
 def add_options(
     parser: argparse.ArgumentParser,
     group: type[Options],
@@ -140,8 +157,22 @@ def add_options(
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how much is told."""
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="neither progress nor summary, errors only"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="every request and file")
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--json``.
+
+    Args:
+        parser: The parser.
+        what: What is written as JSON.
+    """
+    parser.add_argument(
+        "--json", action="store_true", help=f"{what} as JSON, on standard output and nothing else"
+    )
 
 
 def _add(container: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:

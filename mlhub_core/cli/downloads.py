@@ -8,8 +8,9 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core._version import __version__
-from mlhub_core.cli.arguments import add_options, add_verbosity, option_fields
+from mlhub_core.cli.arguments import add_json, add_options, add_verbosity, option_fields
 from mlhub_core.cli.process import showing
+from mlhub_core.cli.results import show_plan, show_report
 from mlhub_core.console import show
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.paths import user_path
@@ -25,17 +26,25 @@ _OF_FORMS = ("intersects_sha256", "api_key_block", "runner", "dask_address")
 """Options that people do not type, or only for a flow."""
 
 
+_OF_DOWNLOADS = ("catalog_only", "dry_run", "plan")
+"""Options that a sync cannot have."""
+
+
 def add_download_commands(commands: Any) -> None:
     """Add those that make a download to the subcommands of a parser."""
     download = commands.add_parser(
-        "download", help="download a dataset, or part of it", fill=add_download_options
+        "download",
+        help="download a dataset, or part of it",
+        description="Download a dataset, or the part of it that matches: every file verified, and "
+        "continued where it was left. What is here already is not asked for again.",
+        fill=add_download_options,
     )
     download.set_defaults(run=_download)
     sync = commands.add_parser(
         "sync",
         help="fetch what is new or different in the catalog",
-        description="Make a download what the catalog says today. If nothing has changed, that is "
-        "one request.",
+        description="Make a download what the catalog says today: fetch what is new or different, "
+        "and nothing else. If nothing has changed, that is one request of a hub.",
         fill=add_sync_options,
     )
     sync.set_defaults(run=_sync)
@@ -76,15 +85,25 @@ def add_download_options(parser: argparse.ArgumentParser) -> None:
     for group in reversed(DownloadOptions.__bases__):
         add_options(parser, group, without=_OF_FORMS)
     parser.add_argument(
-        "--dry-run", action="store_true", help="show and save the plan, fetch nothing"
+        "--dry-run",
+        action="store_true",
+        help="show the plan and fetch nothing; the last line is the plan's path",
     )
+    add_json(parser, "what the run came to, or the plan of a dry run,")
     add_verbosity(parser)
     parser.add_argument("--version", action="version", version=__version__)
 
 
 def add_sync_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a sync."""
+    """Add the options of a sync: those of a download, without what only a download does."""
     add_download_options(parser)
+    for action in parser._actions:
+        if action.dest in _OF_DOWNLOADS:
+            action.help = argparse.SUPPRESS  # refused with what to do instead
+        elif action.dest == "if_exists":
+            action.metavar = "{resume,skip}"
+        elif action.dest == "json":
+            action.help = "what the run came to as JSON, on standard output and nothing else"
     parser.add_argument(
         "--prune", action="store_true", help="move what the catalog no longer has into the trash"
     )
@@ -97,6 +116,7 @@ def _add_existing_options(parser: argparse.ArgumentParser) -> None:
         "directory", metavar="DIR", help="the dataset's directory, such as data/demo_crops"
     )
     add_options(parser, TransferOptions)
+    add_json(parser, "what was found or fetched")
     add_verbosity(parser)
 
 
@@ -157,15 +177,15 @@ def _download(given: argparse.Namespace) -> None:
     from mlhub_core.pipeline import download
     from mlhub_core.selection.plan import Plan
 
-    def show_plan(plan: Plan) -> None:
-        if given.dry_run:
-            show(*plan.describe(), *plan.details())
-
+    plans: list[Plan] = []
     with _running(given, options) as runner:
-        report = download(options.request(dry_run=given.dry_run), runner, on_plan=show_plan)
-    if not given.dry_run:
-        show(*report.summary().split("\n"))
-        report.raise_for_failures(strict=options.strict)
+        report = download(options.request(dry_run=given.dry_run), runner, on_plan=plans.append)
+    if given.dry_run and plans:
+        # Now, not when it is made: nothing of the progress comes after its path, or breaks it.
+        show_plan(given, plans[0])
+        return
+    show_report(given, report)
+    report.raise_for_failures(strict=options.strict)
 
 
 def _sync(given: argparse.Namespace) -> None:
@@ -174,7 +194,7 @@ def _sync(given: argparse.Namespace) -> None:
 
     with _running(given, options) as runner:
         report = sync(options.request(dry_run=given.dry_run), runner, prune=given.prune)
-    show(*report.summary().split("\n"))
+    show_report(given, report)
     report.raise_for_failures(strict=options.strict)
 
 
@@ -203,7 +223,7 @@ def _verify(given: argparse.Namespace) -> None:
 
     with _running(given) as runner:
         report = verify(given.directory, runner, repair=given.repair, settings=settings)
-    show(*report.summary().split("\n"))
+    show_report(given, report)
     report.raise_for_findings()
 
 
@@ -213,10 +233,11 @@ def _retry(given: argparse.Namespace) -> None:
 
     with _running(given) as runner:
         report = retry(given.directory, runner, settings=settings)
-    if not report.files:
-        show(f"Nothing to retry: no file of {report.dataset_id} failed.")
+    if not report.files and not given.json:
+        if not given.quiet:
+            show(f"Nothing to retry: no file of {report.dataset_id} failed.")
         return
-    show(*report.summary().split("\n"))
+    show_report(given, report)
     report.raise_for_failures()
 
 
@@ -225,4 +246,5 @@ def _stac(given: argparse.Namespace) -> None:
 
     with _running(given) as runner:
         made = write_product(given.directory, "stac", runner, mode=given.stac)
-    show(f"{made.path}: {made.contents}, {'unchanged' if made.reused else 'written'}")
+    if not given.quiet:
+        show(f"{made.path}: {made.contents}, {'unchanged' if made.reused else 'written'}")

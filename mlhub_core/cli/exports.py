@@ -80,4 +80,5 @@ def _export(given: argparse.Namespace) -> None:
             max_size=given.max_size,
             on_progress=on_progress,
         )
-    show(*found.describe())
+    if not given.quiet:
+        show(*found.describe())

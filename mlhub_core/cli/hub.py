@@ -10,20 +10,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mlhub_core.cli.arguments import show_help
 from mlhub_core.console import echo, show, show_json
 from mlhub_core.exceptions import InvalidArgument
 
 
 def add_datasets_command(commands: Any) -> None:
     """Add ``datasets`` to the subcommands of a parser."""
-    datasets = commands.add_parser("datasets", help="find datasets").add_subparsers(
-        dest="verb", metavar="VERB", required=True
+    parser = commands.add_parser(
+        "datasets", help="find datasets", description="Find the datasets of a hub."
     )
-    listing = datasets.add_parser("list", help="list the datasets of the hub")
+    parser.set_defaults(run=lambda _: show_help(parser))
+    datasets = parser.add_subparsers(dest="verb", metavar="VERB")
+    listing = datasets.add_parser(
+        "list", help="list the datasets of the hub", description="List the datasets of the hub."
+    )
     listing.add_argument("--tag", action="append", metavar="TAG", help="exact; all of those given")
     listing.add_argument("--text", action="append", metavar="PHRASE", help="all of those given")
     listing.set_defaults(run=_list_datasets)
-    one = datasets.add_parser("show", help="show one dataset")
+    one = datasets.add_parser(
+        "show", help="show one dataset", description="Show what the hub says of a dataset."
+    )
     one.add_argument("dataset", metavar="ID_OR_DOI")
     one.set_defaults(run=_show_dataset)
     for command in (listing, one):
@@ -33,13 +40,23 @@ def add_datasets_command(commands: Any) -> None:
 
 def add_hub_commands(commands: Any) -> None:
     """Add ``configure`` and ``serve``."""
-    configure = commands.add_parser("configure", help="store an API key in a profile")
+    configure = commands.add_parser(
+        "configure",
+        help="store an API key in a profile",
+        description="Store an API key in a profile that only you can read. It is asked for and not "
+        "shown, or read from standard input.",
+    )
     configure.add_argument("--profile", default="default", metavar="NAME")
     configure.add_argument("--force", action="store_true", help="replace a key without asking")
     configure.take_no_secret()
     configure.set_defaults(run=_configure)
 
-    host = commands.add_parser("serve", help="host a hub from a directory")
+    host = commands.add_parser(
+        "serve",
+        help="host a hub from a directory",
+        description="Answer the routes of the MLHub API from a directory. The two lines that "
+        "point a client at it are printed.",
+    )
     host.add_argument("directory", nargs="?", metavar="DIR")
     host.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     host.add_argument("--port", type=int, default=8765, help="default: 8765; 0 takes a free one")

@@ -112,13 +112,15 @@ def _index(given: argparse.Namespace) -> None:
             on_progress=on_progress,
         )
     state = "unchanged" if index.reused else "written"
-    show(f"{index.path}: {index.items:,} items, {index.assets:,} assets, {state}")
+    lines = [f"{index.path}: {index.items:,} items, {index.assets:,} assets, {state}"]
     for collection, items, assets in index.collections:
-        show(f"collection {collection}: {items:,} items, {assets:,} assets")
+        lines.append(f"collection {collection}: {items:,} items, {assets:,} assets")
     if index.missing:
-        show(lacking(index.missing))
-        if "strict" in given:
-            raise DownloadIncomplete(f"{index.path}: {lacking(index.missing)} (strict).")
+        lines.append(lacking(index.missing))
+    if not given.quiet:
+        show(*lines)
+    if index.missing and "strict" in given:
+        raise DownloadIncomplete(f"{index.path}: {lacking(index.missing)} (strict).")
 
 
 def _transfer(given: argparse.Namespace) -> TransferSettings:
@@ -132,6 +134,7 @@ def _query(given: argparse.Namespace) -> None:
         raise InvalidArgument("--json and --output - both want standard output: give one of them.")
     from mlhub_core.datasets.indexes import query_source
     from mlhub_core.options import FilterOptions
+    from mlhub_core.selection.plan import counted
 
     wanted = FilterOptions.create(**option_fields(given, FilterOptions)).wanted
     with showing(given) as on_progress:
@@ -147,5 +150,9 @@ def _query(given: argparse.Namespace) -> None:
         )
     if given.json:
         show_json(found.to_dict())
-    elif given.output != "-":
+    elif given.output and given.output != "-":
+        if not given.quiet:
+            written = f"{counted(found.rows, 'row')} written to {given.output}"
+            show(*found.describe(), written)
+    elif not given.output:
         show(*found.describe())

@@ -156,7 +156,6 @@ class Plan:
             lines.append(f"  … and {counted(self.files - len(paths), 'file')} more")
         free = shutil.disk_usage(self.directory).free
         lines.append(f"{format_bytes(free)} free in {self.asset_output_dir or self.directory}")
-        lines.append(f"saved as {self.path}")
         return lines
 
     def _size(self) -> str:

@@ -104,7 +104,9 @@ def check_request(request: DownloadRequest) -> None:
     if request.catalog_only:
         raise InvalidArgument("catalog_only: a sync is about assets; use download for the catalog.")
     if request.dry_run:
-        raise InvalidArgument("dry_run: a sync has to index the new catalog; use download for it.")
+        raise InvalidArgument(
+            "dry_run: a sync has to index the new catalog; use download, which shows a plan."
+        )
     if request.plan is not None:
         raise InvalidArgument("plan: a sync makes its own; use download to run a saved one.")
     if request.if_exists is DownloadIfExistsOpts.overwrite:
