@@ -32,6 +32,7 @@ COMMANDS = {
     "retry": ["retry", "{}"],
     "query": ["query", "{}"],
     "query, output": ["query", "i.parquet", "--output", "{}.csv"],
+    "query, plot": ["query", "i.parquet", "--plot", "{}.svg"],
     "index": ["index", "{}", "--output", "i.parquet"],
     "index, output": ["index", "archive.tar.gz", "--output", "{}.parquet"],
     "serve": ["serve", "{}"],

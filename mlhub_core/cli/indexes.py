@@ -80,6 +80,11 @@ def _add_query_options(query: argparse.ArgumentParser) -> None:
         metavar="OUT.parquet|OUT.csv|-",
         help="the matching rows: an asset index again, or CSV; - for CSV on standard output",
     )
+    query.add_argument(
+        "--plot",
+        metavar="FILE.svg|FILE.png",
+        help="a map of the matching items; as PNG it takes Pillow (mlhub-flows[plot])",
+    )
     query.add_argument("--json", action="store_true", help="the counts as JSON")
     add_verbosity(query)
 
@@ -142,6 +147,7 @@ def _query(given: argparse.Namespace) -> None:
             given.source,
             wanted,
             output=given.output,
+            plot=given.plot,
             source_type=getattr(given, "source_type", None),
             profile=getattr(given, "profile", None),
             allow_empty="allow_empty" in given,

@@ -149,6 +149,7 @@ def query_source(
     wanted: AssetFilter,
     *,
     output: str | None = None,
+    plot: str | Path | None = None,
     source_type: str | None = None,
     allow_empty: bool = False,
     limits: ArchiveLimits | None = None,
@@ -162,6 +163,7 @@ def query_source(
         source: An asset index, or what :func:`index_source` takes.
         wanted: The filter.
         output: As for :func:`~mlhub_core.selection.query.query_index`.
+        plot: Likewise.
         source_type: The kind of source, where ``source`` does not show it.
         allow_empty: Whether it is fine that nothing matches.
         limits: As for :func:`index_source`.
@@ -177,15 +179,24 @@ def query_source(
     from mlhub_core.request import DownloadRequest
     from mlhub_core.selection.query import check_output, query_index
     from mlhub_core.sources import resolved
+    from mlhub_core.views.map import check_picture
 
     def ask(index: Path) -> Found:
         return query_index(
-            index, wanted, output=output, allow_empty=allow_empty, on_progress=on_progress
+            index,
+            wanted,
+            output=output,
+            plot=plot,
+            title=str(source),
+            allow_empty=allow_empty,
+            on_progress=on_progress,
         )
 
     if source_type is None and _is_index(str(source)):
         return ask(user_path(source))
     check_output(user_path(source) if "://" not in str(source) else Path(), output)
+    if plot is not None:
+        check_picture("--plot", plot)
     settings = RunSettings(transfer or TransferSettings())
     request = DownloadRequest(
         str(source), wanted=wanted, source_type=source_type, settings=settings
@@ -217,13 +228,21 @@ def _is_index(text: str) -> bool:
         return not user_path(text).is_dir()
 
 
-def query_index(source: str | Path, *, output: str | Path | None = None, **filters: Any) -> Found:
+def query_index(
+    source: str | Path,
+    *,
+    output: str | Path | None = None,
+    plot: str | Path | None = None,
+    **filters: Any,
+) -> Found:
     """Ask what of an asset index, or of whatever holds STAC, matches.
 
     Args:
         source: An asset index, or what :func:`index_source` takes.
         output: Where matching rows go: a ``.parquet`` file, which is an asset index again, or a
             ``.csv`` file.
+        plot: Where a map of the matching items goes: an ``.svg`` file, or a ``.png`` file, which
+            takes Pillow (``pip install 'mlhub-flows[plot]'``).
         **filters: Those of :meth:`Dataset.download <mlhub_core.datasets.dataset.Dataset.download>`.
 
     Returns:
@@ -237,4 +256,5 @@ def query_index(source: str | Path, *, output: str | Path | None = None, **filte
     from mlhub_core.selection.filters import AssetFilter
 
     wanted = AssetFilter.create(**filters)
-    return query_source(source, wanted, output=None if output is None else str(output))
+    told = None if output is None else str(output)
+    return query_source(source, wanted, output=told, plot=plot)

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,21 @@ from mlhub_core.index.schema import FACTS_KEY, IDENTITY_KEY, index_schema
 from mlhub_core.paths import user_path
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.asset_db import is_current, write_asset_db
-from mlhub_core.selection.engine import Query
+from mlhub_core.selection.engine import IDS, Query
 from mlhub_core.selection.filters import AssetFilter
+from mlhub_core.selection.footprints import among, footprints_of, item_hashes
 from mlhub_core.selection.index_reader import IndexReader, open_index, telling
 from mlhub_core.selection.partition import Partition, gathered
 from mlhub_core.selection.plan import (
     PLAN_NAME,
     SHOWN_PATHS,
     Plan,
+    counted,
     reusable,
     seal,
 )
 from mlhub_core.threads import StopFlag
+from mlhub_core.views.map import check_picture, save
 
 PLAN_VERSION = 1
 """Raised whenever the same index and filter give another plan: older ones are then made anew."""
@@ -244,6 +248,8 @@ def query_index(
     wanted: AssetFilter,
     *,
     output: str | None = None,
+    plot: str | Path | None = None,
+    title: str | None = None,
     allow_empty: bool = False,
     stop: StopFlag | None = None,
     on_progress: ProgressSink = ignore,
@@ -255,6 +261,8 @@ def query_index(
         wanted: The filter.
         output: Where the rows go: a ``.parquet`` file, which is an asset index again, a ``.csv``
             file, ``-`` for CSV on standard output, or None.
+        plot: Where a map of the matching items goes, ``.svg`` or ``.png``.
+        title: Above the map; by default the path of the index.
         allow_empty: Whether it is fine that nothing matches.
         stop: Stops the query when set.
         on_progress: Gets rows of the index.
@@ -266,12 +274,24 @@ def query_index(
         Interrupted: if stopped.
     """
     check_output(index, output)
+    picture = None if plot is None else check_picture("--plot", plot)
     with open_index(index, stop) as reader:
         query = Query(reader, wanted, on_progress)
         query.run(allow_empty=allow_empty)
         if output is not None:
             _write(query, output)
+        if picture is not None:
+            _draw(query, picture, title or str(index))
         return _found(query)
+
+
+def _draw(query: Query, picture: Path, title: str) -> None:
+    """A map of the matching items among all of them."""
+    chosen = array("q")
+    for rows in query.rows(IDS):
+        chosen.extend(item_hashes(rows))
+    prints = footprints_of(query.index, among(chosen))
+    save(picture, prints, title, f"{counted(query.summary.items, 'item')} selected", "all items")
 
 
 def check_output(index: Path, output: str | None) -> None:

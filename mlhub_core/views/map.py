@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlhub_core.exceptions import InvalidArgument, storage_errors
+from mlhub_core.paths import user_path
 from mlhub_core.redact import redact
-from mlhub_core.views.canvas import Canvas, PngCanvas, SvgCanvas
+from mlhub_core.views.canvas import Canvas, PngCanvas, SvgCanvas, pillow
 from mlhub_core.views.coastlines import Land, land_in
 from mlhub_core.views.extent import (
     WORLD,
@@ -136,6 +140,50 @@ def draw_png(prints: Footprints | None, title: str, chosen: str, everything: str
     canvas = PngCanvas(_WIDTH, _height(prints))
     _paint(canvas, prints, title, chosen, everything)
     return canvas.document()
+
+
+ENDINGS = (".png", ".svg")
+
+
+def check_picture(option: str, given: str | Path) -> Path:
+    """Where a picture is to go.
+
+    Args:
+        option: What asks for it, such as ``--plot``.
+        given: The file.
+
+    Raises:
+        InvalidArgument: if it has no ending of a picture, lies in no directory, or is a PNG and
+            Pillow is not installed.
+    """
+    path = user_path(given)
+    if path.suffix not in ENDINGS or path.is_dir():
+        raise InvalidArgument(f"{option} {given}: name a file that ends in .svg or .png.")
+    if not path.parent.is_dir():
+        raise InvalidArgument(f"{option} {given}: there is no directory {path.parent}; make it.")
+    if path.suffix == ".png":
+        pillow()
+    return path
+
+
+def save(path: Path, prints: Footprints | None, title: str, chosen: str, everything: str) -> None:
+    """Write the picture, by the ending of its name; the other arguments are those of :func:`draw`.
+
+    Raises:
+        InvalidArgument: if Pillow is needed and not installed.
+        StorageError: if the disk refuses.
+    """
+    if path.suffix == ".png":
+        content = draw_png(prints, title, chosen, everything)
+    else:
+        content = draw(prints, title, chosen, everything).encode()
+    part = path.with_name(f".{path.name}.part")
+    with storage_errors(f"write {path}"):
+        try:
+            part.write_bytes(content)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def data_url(svg: str) -> str:
