@@ -23,7 +23,8 @@ def test_a_map_of_what_matches(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "1 item selected" in texts
     assert "1.5°E" in texts
     assert main([*query, "--plot", str(tmp_path / "map.png")]) == ExitStatus.OK
-    assert Image.open(tmp_path / "map.png").size[0] == 1440
+    with Image.open(tmp_path / "map.png") as image:
+        assert image.size[0] == 1440
     found = mlhub_core.query_index(index, plot=picture)
     assert found.plan.items == 2
     assert "2 items selected" in texts_of(picture.read_text())
