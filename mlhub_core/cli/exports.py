@@ -15,9 +15,9 @@ def add_export_command(commands: Any) -> None:
     export = commands.add_parser(
         "export",
         help="write a download in a form that training code reads",
-        description="Write what is here in a form that training code reads: WebDataset shards, or "
-        "a table. Nothing is asked over the network. The same command goes on where it was "
-        "stopped.",
+        description="Write what is here in a form that training code reads: WebDataset shards, a "
+        "table, or a Croissant description. Nothing is asked over the network. The same command "
+        "goes on where it was stopped.",
         fill=_add_export_options,
     )
     export.set_defaults(run=_export)
@@ -32,7 +32,12 @@ def _add_export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0], help="(default: %(default)s)"
     )
-    parser.add_argument("--output", required=True, metavar="OUT", help="a directory of its own")
+    parser.add_argument(
+        "--output",
+        metavar="OUT",
+        help="of shards, a directory of its own; of csv, a file, or - for standard output; of "
+        "croissant, nothing: croissant.json lies beside the data",
+    )
     parser.add_argument(
         "--label",
         metavar="KEY",
@@ -80,5 +85,5 @@ def _export(given: argparse.Namespace) -> None:
             max_size=given.max_size,
             on_progress=on_progress,
         )
-    if not given.quiet:
+    if not given.quiet and given.output != "-":
         show(*found.describe())

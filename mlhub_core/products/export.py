@@ -5,24 +5,27 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core.exceptions import InvalidArgument, NothingMatches, StorageError
-from mlhub_core.paths import check_directory_name, user_path
+from mlhub_core.paths import PRODUCTS_NAME, check_directory_name, user_path
 from mlhub_core.products.splits import read_splits
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.filters import suggest
-from mlhub_core.state import directory_lock
+from mlhub_core.settings import ArchiveLimits
+from mlhub_core.state import directory_lock, read_state
 from mlhub_core.threads import StopFlag
-from mlhub_core.workspace import missing_directories, remove_made
+from mlhub_core.workspace import missing_directories, remove_made, workspace
 
 if TYPE_CHECKING:
     from mlhub_core.products.local import LocalDataset
+    from mlhub_core.products.samples import Samples
     from mlhub_core.products.shards import Exported
 
-FORMATS = ("webdataset", "csv")
+FORMATS = ("webdataset", "csv", "croissant")
 DEFAULT_SIZE = "1GB"
 
 _SAMPLES_NAME = "samples.sqlite"
@@ -50,7 +53,7 @@ def parse_size(value: str | int) -> int:
 
 def export_local(
     dataset: LocalDataset,
-    output: str | Path,
+    output: str | Path | None,
     *,
     format: str = "webdataset",
     label: str | None = None,
@@ -74,10 +77,9 @@ def export_local(
     if format not in FORMATS:
         raise InvalidArgument(f"format is {format!r}: use one of {', '.join(FORMATS)}.")
     size = parse_size(max_size)
-    place = _place(dataset, output)
     options = {
         "label": label,
-        "sources": None if sources is None else [sources] if isinstance(sources, str) else sources,
+        "sources": [sources] if isinstance(sources, str) else sources and list(sources),
         "split": split,
         "collection": collection,
         "by": by,
@@ -85,25 +87,96 @@ def export_local(
         "max_size": size,
     }
     told = {name: value for name, value in options.items() if value is not None}
+    stop = stop or StopFlag()
+    if format == "croissant":
+        return _croissant(dataset, output, told, stop, on_progress)
+    place = _place(dataset, output, format)
+    if format == "csv":
+        return _csv(dataset, place, told, stop)
     from mlhub_core.products.shards import check_output
 
-    check_output(place, dataset.id, told)
-    return _webdataset(dataset, place, told, size, stop or StopFlag(), on_progress)
+    check_output(Path(place), dataset.id, told)
+    return _webdataset(dataset, Path(place), told, size, stop, on_progress)
 
 
-def _place(dataset: LocalDataset, output: str | Path) -> Path:
+def _place(dataset: LocalDataset, output: str | Path | None, format: str) -> str:
     """Where an export goes.
 
     Raises:
-        InvalidArgument: if it lies among the files of the dataset.
+        InvalidArgument: if that cannot be, or lies among the files of the dataset.
     """
+    if output is None:
+        what = "a file, or - for standard output" if format == "csv" else "a directory of its own"
+        raise InvalidArgument(f"output (--output) is not given: name {what}.")
     check_directory_name("output", str(output))
+    if format == "csv" and str(output) == "-":
+        return "-"
     place = Path(os.path.abspath(user_path(output)))
+    if format == "csv" and (place.suffix.lower() != ".csv" or place.is_dir()):
+        raise InvalidArgument(
+            f"output is {output}: name a file that ends in .csv, or - for standard output."
+        )
     if place.is_relative_to(dataset.directory) or dataset.directory.is_relative_to(place):
         raise InvalidArgument(
-            f"output is {place}, among the files of {dataset.directory}: name another directory."
+            f"output is {place}, among the files of {dataset.directory}: name another place."
         )
-    return place
+    return str(place)
+
+
+def _croissant(
+    dataset: LocalDataset,
+    output: str | Path | None,
+    options: dict[str, Any],
+    stop: StopFlag,
+    on_progress: ProgressSink,
+) -> Exported:
+    """See to it that ``croissant.json``, the local STAC and the table are those of what is here."""
+    asked: list[str] = [
+        name for name in ("label", "sources", "split", "collection", "by") if name in options
+    ]
+    if output is not None:
+        asked.insert(0, "output")
+    if asked:
+        raise InvalidArgument(
+            f"{asked[0]} is given, but croissant.json is of all that is here, and lies beside it, "
+            "for its paths are relative: leave that out."
+        )
+    from mlhub_core.products import product
+    from mlhub_core.products.shards import Exported
+
+    paths, stac = dataset.paths, product("stac")
+    mode = stac.last_mode(paths) or "copy"
+    stac.check_place(mode, paths)
+    with workspace(paths):
+        limits = ArchiveLimits()
+        made = stac.write(paths, None, mode=mode, limits=limits, stop=stop, on_progress=on_progress)
+    state = read_state(paths.state_dir / PRODUCTS_NAME) or {}
+    if made is None or "croissant" not in state:
+        raise InvalidArgument(
+            f"{paths.asset_dir}: its catalog is not here any more, and the local STAC that is, "
+            "is of other files: download the dataset again, which fetches nothing that is here."
+        )
+    return Exported(paths.asset_dir / str(state["croissant"]), state.get("items", 0), of="item")
+
+
+def _csv(dataset: LocalDataset, place: str, options: dict[str, Any], stop: StopFlag) -> Exported:
+    from mlhub_core.products.csv_table import write_csv
+    from mlhub_core.products.samples import Samples
+    from mlhub_core.products.shards import Exported
+
+    splits = read_splits(dataset.paths)
+    chosen = _Chosen(dataset, options, splits)
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="mlhub-") as directory,
+            Samples(Path(directory) / _SAMPLES_NAME, dataset.paths, stop) as samples,
+        ):
+            chosen.fill(samples)
+            rows = write_csv(samples, dataset.paths, place, chosen.sources)
+            damaged = len(samples.damaged)
+    except sqlite3.Error as error:
+        raise StorageError(f"Cannot write {place}: {error}.") from error
+    return Exported(Path(place), rows, damaged=damaged, of="row")
 
 
 def _webdataset(
@@ -118,8 +191,7 @@ def _webdataset(
     from mlhub_core.products.shards import ExportPaths, write_shards
 
     paths = dataset.paths
-    splits = read_splits(paths)
-    chosen = _Chosen(dataset, options, splits)
+    chosen = _Chosen(dataset, options, read_splits(paths))
     export = ExportPaths.at(place)
     on_progress(Progress(Stage.EXPORT))
     new = [] if place.exists() else [place]
@@ -130,8 +202,6 @@ def _webdataset(
             Samples(export.state_dir / _SAMPLES_NAME, paths, stop) as samples,
         ):
             chosen.fill(samples)
-            if not samples.ready():
-                raise NothingMatches("Nothing that is here is of both split and collection.")
             return write_shards(samples, paths, export, options, size, stop, on_progress)
     except NothingMatches:
         remove_made(new, made)
@@ -148,6 +218,9 @@ class _Chosen:
         options: Those of the export.
         splits: What its splits name.
 
+    Attributes:
+        sources: The asset keys of images, for pairs; None for items.
+
     Raises:
         InvalidArgument: naming what is not here.
         NothingMatches: if nothing is chosen.
@@ -162,12 +235,13 @@ class _Chosen:
         if split is not None and split not in splits:
             raise InvalidArgument(f"split {split!r} is not here{suggest(split, splits)}")
         how: dict[str, Any] = {name: options.get(name) for name in ("collection", "split", "by")}
-        self._pairs = None
+        self._pairs = self.sources = None
         if options.get("label") is None:
             self._check_items(dataset)
             return
         how["within"] = options["within"]
         self._pairs = dataset.pairs(options["label"], options.get("sources"), **how)
+        self.sources = list(self._pairs.attrs["sources"])
         if not len(self._pairs):
             raise NothingMatches(
                 f"No file {options['label']!r} is in a pair: download its images too "
@@ -191,17 +265,27 @@ class _Chosen:
                     f"source {key!r} is not among what is here{suggest(key, here)}"
                 )
 
-    def fill(self, samples: Any) -> None:
-        """Put what is chosen into a table of samples."""
+    def fill(self, samples: Samples) -> None:
+        """Put what is chosen into a table of samples.
+
+        Raises:
+            NothingMatches: if that leaves it empty.
+        """
+        options, keys = self._options, self._options.get("sources")
         if self._pairs is not None:
             samples.add_pairs(self._pairs, self._splits)
             self._pairs = None
-            return
-        options = self._options
-        keys = options.get("sources")
-        samples.add_items(
-            self._splits,
-            keys=None if keys is None else frozenset(keys),
-            collection=options.get("collection"),
-            split=options.get("split"),
-        )
+        else:
+            samples.add_items(
+                self._splits,
+                keys=None if keys is None else frozenset(keys),
+                collection=options.get("collection"),
+                split=options.get("split"),
+            )
+        if not samples.ready():
+            told = ", ".join(
+                f"{name} {options[name]!r}"
+                for name in ("collection", "split", "sources")
+                if name in options
+            )
+            raise NothingMatches(f"No item has a file of its own here that is of {told or 'it'}.")

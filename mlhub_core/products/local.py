@@ -224,7 +224,7 @@ class LocalDataset:
 
     def export(
         self,
-        output: str | Path,
+        output: str | Path | None = None,
         *,
         format: str = "webdataset",
         label: str | None = None,
@@ -236,9 +236,11 @@ class LocalDataset:
         ``webdataset``: tar shards and an ``index.json``. A sample is a pair where ``label`` is
         given, else an item; it has a ``.json`` that says what it is. Files are compared with the
         ledger as they are read. The same call goes on where one was stopped or killed.
+        ``csv``: a row a pair, or a row a file. ``croissant``: ``croissant.json``, of all that is
+        here, if it is not what it would be.
 
         Args:
-            output: A directory of its own.
+            output: Of shards, a directory of its own; of CSV, a file.
             format: The form.
             label: The asset key of labels; None for a sample an item.
             sources: The asset keys of images; of items, of all that is taken.

@@ -130,6 +130,7 @@ def write_local_stac(
                 items.finish(stop)
             # What lies in the place is ours from now on, whatever happens next.
             ours: dict[str, Any] = {"version": 1, "stac": directory, "mode": mode, "table": table}
+            ours |= {name: state[name] for name in ("croissant",) if name in state}
             write_state(paths.state_dir / PRODUCTS_NAME, ours)
             publisher.publish(part)
         finally:

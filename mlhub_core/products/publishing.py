@@ -8,11 +8,29 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.exceptions import InvalidArgument, StorageError, storage_errors
 from mlhub_core.paths import PRODUCT_FILES_NAME, DownloadPaths
 from mlhub_core.state import open_state
 
 _OLD = "stac.old"
+
+
+def replace_file(path: Path, content: bytes) -> bool:
+    """Write a file whole, or leave it where it says that already; whether it was written.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    part = path.with_name(path.name + ".part")
+    with storage_errors(f"write {path}"):
+        if path.is_file() and path.read_bytes() == content:
+            return False
+        with open_state(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    return True
 
 
 class Swap:

@@ -24,6 +24,7 @@ import orjson
 from mlhub_core.exceptions import InvalidArgument, StorageError, storage_error, storage_errors
 from mlhub_core.net.body import digest_file
 from mlhub_core.paths import STATE_DIRECTORY, DownloadPaths, safe_name
+from mlhub_core.products.publishing import replace_file
 from mlhub_core.products.samples import Sample, SampleFile, Samples
 from mlhub_core.progress import Progress, ProgressSink, Stage
 from mlhub_core.room import not_enough, space_of
@@ -95,13 +96,14 @@ class Exported:
 
     Attributes:
         path: The directory of shards, or the file.
-        samples: Samples, or rows.
+        samples: Samples, rows or items.
         files: Files in them.
         shards: How many.
         bytes: Of all shards.
         written: Shards that this run wrote; the others were there.
         unchecked: Files whose digest the ledger does not know, which were compared by length.
         damaged: Files that are left out, for the ledger knows them as damaged.
+        of: What ``samples`` counts.
     """
 
     path: Path
@@ -112,14 +114,15 @@ class Exported:
     written: int = 0
     unchecked: int = 0
     damaged: int = 0
+    of: str = "sample"
 
     def describe(self) -> list[str]:
         """What people are told."""
-        written = f"{self.written:,} written" if self.written else "unchanged"
-        lines = [
-            f"{self.path}: {counted(self.samples, 'sample')} in {counted(self.shards, 'shard')} "
-            f"({format_bytes(self.bytes)}), {written}"
-        ]
+        lines = [f"{self.path}: {counted(self.samples, self.of)}"]
+        if self.shards:
+            written = f"{self.written:,} written" if self.written else "unchanged"
+            size = format_bytes(self.bytes)
+            lines[0] += f" in {counted(self.shards, 'shard')} ({size}), {written}"
         if self.unchecked:
             lines.append(
                 f"{counted(self.unchecked, 'file')} had no checksum to be compared with, only a "
@@ -443,7 +446,7 @@ def _append(export: ExportPaths, shard: Shard) -> None:
 def _record(export: ExportPaths, shards: Iterable[Shard]) -> None:
     """Write down which shards there are."""
     text = b"".join(orjson.dumps(shard._asdict()) + b"\n" for shard in shards)
-    _replace(export.state_dir / _SHARDS_NAME, text)
+    replace_file(export.state_dir / _SHARDS_NAME, text)
 
 
 def _write_index(output: Path, dataset_id: str, shards: list[Shard]) -> None:
@@ -464,17 +467,4 @@ def _write_index(output: Path, dataset_id: str, shards: list[Shard]) -> None:
             for shard in shards
         ],
     }
-    _replace(output / INDEX_NAME, orjson.dumps(index, option=orjson.OPT_INDENT_2) + b"\n")
-
-
-def _replace(path: Path, text: bytes) -> None:
-    """Write a file whole, or leave it where it says that already."""
-    part = path.with_name(path.name + ".part")
-    with storage_errors(f"write {path}"):
-        if path.is_file() and path.read_bytes() == text:
-            return
-        with open_state(part, "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+    replace_file(output / INDEX_NAME, orjson.dumps(index, option=orjson.OPT_INDENT_2) + b"\n")

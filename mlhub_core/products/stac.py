@@ -57,6 +57,7 @@ class StacProduct:
         """See :class:`~mlhub_core.products.base.Product`."""
         found = digest(paths, _VERSION)
         if current := _current(paths, found, mode):
+            self._describe(paths, stop)
             return current
         from mlhub_core.products.local_stac import catalog_here, write_local_stac
 
@@ -70,7 +71,18 @@ class StacProduct:
         state = write_local_stac(
             paths, catalog, found, limits=limits, mode=mode, stop=stop, on_progress=on_progress
         )
+        self._describe(paths, stop)
         return _made(paths, state, reused=False)
+
+    def _describe(self, paths: DownloadPaths, stop: StopFlag) -> None:
+        """Write ``croissant.json``, which is made of the local STAC, if it is of another one."""
+        state = read_state(paths.state_dir / PRODUCTS_NAME) or {}
+        is_current = state.get("described") == state.get("digest")
+        if is_current and (paths.asset_dir / str(state.get("croissant"))).is_file():
+            return
+        from mlhub_core.products.croissant import write_croissant
+
+        write_croissant(paths, state, stop)
 
 
 def _current(paths: DownloadPaths, found: str, mode: str) -> Made | None:

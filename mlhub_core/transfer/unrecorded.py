@@ -86,13 +86,13 @@ def check_unrecorded(
 def _made_by_us(paths: DownloadPaths) -> Callable[[str], bool]:
     """Which files are products of the download, such as its local STAC."""
     state = read_state(paths.state_dir / PRODUCTS_NAME) or {}
-    directory, table = state.get("stac"), state.get("table")
-    beside: set[str] = set()
+    directory = state.get("stac")
+    beside = {state.get("table"), state.get("croissant")}
     with suppress(FileNotFoundError), open_state(paths.state_dir / PRODUCT_FILES_NAME) as lines:
-        beside = {line.rstrip("\n") for line in lines}
+        beside.update(line.rstrip("\n") for line in lines)
 
     def is_product(path: str) -> bool:
-        return path.partition("/")[0] == directory or path == table or path in beside
+        return path.partition("/")[0] == directory or path in beside
 
     return is_product
 
