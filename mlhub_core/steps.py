@@ -28,6 +28,7 @@ from mlhub_core.sync.changes import Changes
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer import catalog_files
 from mlhub_core.transfer.ledger import merge_journals
+from mlhub_core.work import Work
 from mlhub_core.workspace import check_space
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,10 @@ class Run:
     on_progress: ProgressSink = ignore
     profile: str | None = None
     find_key: Callable[[], str | None] = _no_key
+
+    def work(self, limits: ArchiveLimits) -> Work:
+        """The work of a step within some caps."""
+        return Work(limits, self.stop, self.on_progress)
 
     def source(self, spec: SourceSpec) -> Source:
         """The source that is meant."""
@@ -82,13 +87,7 @@ def fetch_catalog(
     limits: ArchiveLimits,
 ) -> Catalog:
     """The catalog, on disk and whole."""
-    return run.source(source).acquire(
-        paths,
-        if_exists=if_exists,
-        limits=limits,
-        stop=run.stop,
-        on_progress=run.on_progress,
-    )
+    return run.source(source).acquire(paths, if_exists, run.work(limits))
 
 
 def unarchive(
@@ -100,13 +99,7 @@ def unarchive(
 ) -> Unarchived | None:
     """The catalog, out of its archive; None where there is nothing to unpack."""
     log.info("unarchive %s ...", archive.dataset_id)
-    unarchived = archive.unpack(
-        paths,
-        if_exists=if_exists,
-        limits=limits,
-        stop=run.stop,
-        on_progress=run.on_progress,
-    )
+    unarchived = archive.unpack(paths, if_exists, run.work(limits))
     if unarchived is None:
         log.info("nothing to unpack")
     return unarchived
@@ -117,9 +110,7 @@ def index_assets(
 ) -> AssetIndex:
     """The asset index, made of the catalog archive."""
     log.info("create stac asset list ...")
-    return build.index_assets(
-        archive, paths, limits=limits, stop=run.stop, on_progress=run.on_progress
-    )
+    return build.index_assets(archive, paths, run.work(limits))
 
 
 def compare_indexes(
@@ -177,14 +168,7 @@ def take_out(
     limits: ArchiveLimits,
 ) -> None:
     """The files that partitions want of an archive that the catalog stays in, out of it."""
-    catalog_files.take_out(
-        partitions,
-        paths,
-        if_exists=if_exists,
-        limits=limits,
-        stop=run.stop,
-        on_progress=run.on_progress,
-    )
+    catalog_files.take_out(partitions, paths, if_exists, run.work(limits))
 
 
 def _new_plan(run: Run, request: DownloadRequest, paths: DownloadPaths, index: AssetIndex) -> Plan:
@@ -231,9 +215,7 @@ def writing(product_name: str) -> Callable[..., Made | None]:
     ) -> Made | None:
         """See :meth:`mlhub_core.products.base.Product.write`."""
         merge_journals(paths.ledger_dir)
-        return product(product_name).write(
-            paths, catalog, mode=mode, limits=limits, stop=run.stop, on_progress=run.on_progress
-        )
+        return product(product_name).write(paths, catalog, mode, run.work(limits))
 
     write_product.__name__ = f"write_{product_name}"
     return write_product

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core.datasets.indexes import index_source
-from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog, SourceSpec
 from mlhub_core.sources.documents import Kind
 
@@ -44,7 +43,7 @@ class Opened:
         Raises:
             MLHubException: all that the source raises.
         """
-        for document in self._acquired().read(ArchiveLimits()):
+        for document in self._acquired().read():
             if document.problem:
                 log.warning("%s: %s", document.path, document.problem)
             if document.kind is Kind.ITEMS:

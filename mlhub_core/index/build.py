@@ -30,12 +30,11 @@ from mlhub_core.index.save_paths import (
 )
 from mlhub_core.index.writer import IndexWriter
 from mlhub_core.paths import INDEX_STATE_NAME, DownloadPaths, case_key, safe_name
-from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
-from mlhub_core.settings import ArchiveLimits
+from mlhub_core.progress import Progress, Stage
 from mlhub_core.sources.base import Catalog
 from mlhub_core.sources.members import lacking, shown
 from mlhub_core.state import read_state, under_new_names, write_state
-from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +81,7 @@ class AssetIndex:
 def index_assets(
     catalog: Catalog,
     paths: DownloadPaths,
-    *,
-    limits: ArchiveLimits | None = None,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
+    work: Work = UNWATCHED,
 ) -> AssetIndex:
     """Read the catalog and write the asset index, ``paths.index``.
 
@@ -94,9 +90,8 @@ def index_assets(
     Args:
         catalog: The catalog.
         paths: Where everything goes.
-        limits: Caps; the defaults of :class:`ArchiveLimits` unless given.
-        stop: Ends the work early.
-        on_progress: Told the bytes of the archive read and the assets so far.
+        work: Caps, what ends it early, and who is told the bytes of the archive read and the assets
+            so far.
 
     Raises:
         ArchiveCorrupt: if the archive is broken off or damaged.
@@ -106,12 +101,11 @@ def index_assets(
     """
     index = recall(catalog, paths)
     if index is None:
-        if stop is not None:
-            stop.check()
+        work.stop.check()
         with storage_errors(f"write the asset index {paths.index}"):
-            index = Build(catalog, paths, limits or ArchiveLimits(), stop, on_progress).run()
+            index = Build(catalog, paths, work).run()
         remember(index, catalog, paths)
-    on_progress(
+    work.on_progress(
         Progress(
             Stage.INDEX,
             done=index.assets,
@@ -212,15 +206,11 @@ class Build:
         self,
         catalog: Catalog,
         paths: DownloadPaths,
-        limits: ArchiveLimits,
-        stop: StopFlag | None,
-        on_progress: ProgressSink,
+        work: Work,
     ) -> None:
         self._catalog = catalog
         self._paths = paths
-        self._limits = limits
-        self._stop = stop
-        self._on_progress = on_progress
+        self._work = work
         self._root = safe_name(catalog.dataset_id)
 
     def run(self) -> AssetIndex:
@@ -253,7 +243,7 @@ class Build:
 
     def _read(self, reading: Reading) -> None:
         def report(packed_read: int) -> None:
-            self._on_progress(
+            self._work.on_progress(
                 Progress(
                     Stage.INDEX,
                     done=reading.findings.assets,
@@ -262,7 +252,7 @@ class Build:
                 )
             )
 
-        for document in self._catalog.read(self._limits, self._stop, report):
+        for document in self._catalog.read(self._work, report):
             reading.read(document)
         reading.finish()
 

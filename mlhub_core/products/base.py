@@ -11,11 +11,9 @@ from typing import Protocol
 
 from mlhub_core.exceptions import StorageError
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.progress import ProgressSink
-from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog
-from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.ledger import Entry, State, entries
+from mlhub_core.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +62,8 @@ class Product(Protocol):
         self,
         paths: DownloadPaths,
         catalog: Catalog | None,
-        *,
         mode: str,
-        limits: ArchiveLimits,
-        stop: StopFlag,
-        on_progress: ProgressSink,
+        work: Work,
     ) -> Made | None:
         """Write it, if what is there is not what it would be.
 
@@ -76,9 +71,7 @@ class Product(Protocol):
             paths: The download, its lock held and its journals merged.
             catalog: What describes it; None for the one that is here.
             mode: How.
-            limits: Caps on what is read of the catalog.
-            stop: Ends the work early; what was there stays.
-            on_progress: Gets the progress.
+            work: Caps on what is read of the catalog, what ends it early, who gets the progress.
 
         Returns:
             None where it cannot be made any more, which has been said.

@@ -15,9 +15,9 @@ from mlhub_core.paths import PRODUCTS_NAME, check_directory_name, user_path
 from mlhub_core.products.splits import read_splits
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.filters import suggest
-from mlhub_core.settings import ArchiveLimits
 from mlhub_core.state import directory_lock, read_state
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import Work
 from mlhub_core.workspace import missing_directories, remove_made, workspace
 
 if TYPE_CHECKING:
@@ -148,8 +148,7 @@ def _croissant(
     mode = stac.last_mode(paths) or "copy"
     stac.check_place(mode, paths)
     with workspace(paths):
-        limits = ArchiveLimits()
-        made = stac.write(paths, None, mode=mode, limits=limits, stop=stop, on_progress=on_progress)
+        made = stac.write(paths, None, mode, Work(stop=stop, on_progress=on_progress))
     state = read_state(paths.state_dir / PRODUCTS_NAME) or {}
     if made is None or "croissant" not in state:
         raise InvalidArgument(

@@ -54,7 +54,6 @@ from mlhub_core.products.local_items import (
 )
 from mlhub_core.products.publishing import InPlace, Swap
 from mlhub_core.progress import Progress, ProgressSink, Stage
-from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import source_of
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.base import Catalog
@@ -62,6 +61,7 @@ from mlhub_core.sources.document_store import StoredCatalog, store_path
 from mlhub_core.sources.documents import Document, JsonObject, Kind
 from mlhub_core.state import read_state, write_state
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +80,8 @@ def write_local_stac(
     paths: DownloadPaths,
     catalog: Catalog,
     digest: str,
-    *,
-    limits: ArchiveLimits,
     mode: str,
-    stop: StopFlag,
-    on_progress: ProgressSink,
+    work: Work,
 ) -> dict[str, Any]:
     """Write the local STAC of a download.
 
@@ -92,10 +89,9 @@ def write_local_stac(
         paths: The download, its lock held and its journals merged.
         catalog: What describes it.
         digest: What tells this state of what is here from the next.
-        limits: Caps on what is read of the catalog.
         mode: ``copy`` for a directory of its own, ``inplace`` for documents beside the files.
-        stop: Ends the work early; what was there stays.
-        on_progress: Told how many items are written.
+        work: Caps on what is read of the catalog, what ends it early, who is told how many items
+            are written.
 
     Returns:
         What was written down of it.
@@ -117,17 +113,17 @@ def write_local_stac(
     with _errors(paths):
         publisher.recover()
         shutil.rmtree(part, ignore_errors=True)
-        on_progress(Progress(Stage.STAC))
+        work.on_progress(Progress(Stage.STAC))
         try:
             with (
-                Holdings(paths.state_dir / _HOLDINGS, paths, stop) as holdings,
+                Holdings(paths.state_dir / _HOLDINGS, paths, work.stop) as holdings,
                 ItemsTable(paths.state_dir / _TABLE_PART) as items,
             ):
                 place = _Place(part, directory, table)
-                writing = _Writing(place, paths.dataset_id, holdings, items, on_progress)
-                writing.read(catalog, limits, stop)
+                writing = _Writing(place, paths.dataset_id, holdings, items, work.on_progress)
+                writing.read(catalog, work)
                 writing.finish()
-                items.finish(stop)
+                items.finish(work.stop)
             # What lies in the place is ours from now on, whatever happens next.
             ours: dict[str, Any] = {"version": 1, "stac": directory, "mode": mode, "table": table}
             ours |= {name: state[name] for name in ("croissant",) if name in state}
@@ -231,10 +227,10 @@ class _Writing:
         self.items = self.without_time = 0
         place.part.mkdir(parents=True)
 
-    def read(self, catalog: Catalog, limits: ArchiveLimits, stop: StopFlag | None) -> None:
+    def read(self, catalog: Catalog, work: Work) -> None:
         """Write the items of a catalog that are here, and note its collections."""
         waiting: list[tuple[Document, int]] = []
-        for document in catalog.read(limits, stop):
+        for document in catalog.read(work):
             if document.kind is Kind.ITEMS:
                 for number in range(len(document.objects)):
                     waiting.append((document, number))

@@ -9,11 +9,10 @@ from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.paths import PRODUCTS_NAME, DownloadPaths
 from mlhub_core.products.base import Made, digest
 from mlhub_core.products.publishing import check_in_place
-from mlhub_core.progress import ProgressSink
-from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog
 from mlhub_core.state import read_state
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -48,30 +47,25 @@ class StacProduct:
         self,
         paths: DownloadPaths,
         catalog: Catalog | None,
-        *,
         mode: str,
-        limits: ArchiveLimits,
-        stop: StopFlag,
-        on_progress: ProgressSink,
+        work: Work,
     ) -> Made | None:
         """See :class:`~mlhub_core.products.base.Product`."""
         found = digest(paths, _VERSION)
         if current := _current(paths, found, mode):
-            self._describe(paths, stop)
+            self._describe(paths, work.stop)
             return current
         from mlhub_core.products.local_stac import catalog_here, write_local_stac
 
-        catalog = catalog or catalog_here(paths, stop)
+        catalog = catalog or catalog_here(paths, work.stop)
         if catalog is None:
             log.warning(
                 "%s: its catalog is not here, so its local STAC stays as it is: download it again",
                 paths.dataset_id,
             )
             return None
-        state = write_local_stac(
-            paths, catalog, found, limits=limits, mode=mode, stop=stop, on_progress=on_progress
-        )
-        self._describe(paths, stop)
+        state = write_local_stac(paths, catalog, found, mode, work)
+        self._describe(paths, work.stop)
         return _made(paths, state, reused=False)
 
     def _describe(self, paths: DownloadPaths, stop: StopFlag) -> None:

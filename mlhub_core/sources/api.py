@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -19,15 +19,16 @@ from mlhub_core.http_errors import EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.addresses import Gate
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.progress import Progress, Stage
 from mlhub_core.redact import redact_url, without_secrets
-from mlhub_core.settings import ApiSettings, ArchiveLimits
+from mlhub_core.settings import ApiSettings
 from mlhub_core.sources.api_harvest import Harvest, id_of, key_of
 from mlhub_core.sources.api_pages import Api, Json
 from mlhub_core.sources.api_query import Query, query_of
 from mlhub_core.sources.base import CollectionInfo, DatasetInfo, SourceSpec, note_source
 from mlhub_core.sources.document_store import DocumentStore, StoredCatalog, still_in_use, store_path
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 _COLLECTION = re.compile(r"(?P<root>.*/)collections/(?P<id>[^/]+)(?:/items)?/?")
 _NAMED = 12
@@ -127,11 +128,8 @@ class StacApi:
     def acquire(
         self,
         paths: DownloadPaths,
-        *,
         if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
+        work: Work = UNWATCHED,
     ) -> StoredCatalog:
         """Have all items that are wanted here.
 
@@ -145,7 +143,7 @@ class StacApi:
             MLHubException: if it cannot be had, or only a part of it.
         """
         place = store_path(paths)
-        with self._opened(stop) as api:
+        with self._opened(work.stop) as api:
             collections = self._collections(api)
             note_source(paths, self.spec)
             query = self._query(api, collections)
@@ -156,17 +154,14 @@ class StacApi:
                 found = still_in_use(paths, key)
             if found is not None:
                 return found
-            with DocumentStore(place, limits) as store:
-                harvest = Harvest(api, store, query, self.root, stop or StopFlag(), on_progress)
+            with DocumentStore(place, work.limits) as store:
+                harvest = Harvest(api, store, query, self.root, work.stop, work.on_progress)
                 harvest.run(collections, anew=if_exists is DownloadIfExistsOpts.overwrite)
                 catalog = store.finish(
                     paths.dataset_id, query.left_out(self.spec.wanted.collections)
                 )
-        on_progress(
-            Progress(
-                Stage.CATALOG, bytes_done=catalog.size, bytes_total=catalog.size, finished=True
-            )
-        )
+        done = Progress(Stage.CATALOG, bytes_done=catalog.size, bytes_total=catalog.size)
+        work.on_progress(replace(done, finished=True))
         return catalog
 
     def _query(self, api: Api, collections: list[Json]) -> Query:

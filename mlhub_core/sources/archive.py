@@ -18,10 +18,10 @@ from mlhub_core.exceptions import (
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import digest_file
 from mlhub_core.paths import DownloadPaths, user_path
-from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.progress import Progress, Stage
 from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
-from mlhub_core.sources.base import DatasetInfo, SourceSpec, Unarchived, note_source
+from mlhub_core.sources.base import DatasetInfo, ReadInPlace, SourceSpec, Unarchived, note_source
 from mlhub_core.sources.documents import Document, Kind, is_json, parse_document
 from mlhub_core.sources.formats import open_archive
 from mlhub_core.sources.members import Member, MemberStream, shown
@@ -29,10 +29,11 @@ from mlhub_core.sources.roots import files_in, root_of
 from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.state import open_state
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 
 @dataclass(frozen=True, slots=True)
-class CatalogArchive:
+class CatalogArchive(ReadInPlace):
     """A complete, verified catalog archive on disk.
 
     Attributes:
@@ -51,22 +52,15 @@ class CatalogArchive:
     etag: str | None = None
     fetched: int = 0
 
-    @property
-    def left_out(self) -> str:
-        """Nothing: all of it is read."""
-        return ""
-
     def read(
         self,
-        limits: ArchiveLimits,
-        stop: StopFlag | None = None,
+        work: Work = UNWATCHED,
         on_read: Callable[[int], None] = lambda _: None,
     ) -> Iterator[Document]:
         """Give its documents one at a time.
 
         Args:
-            limits: Caps.
-            stop: Ends the work early.
+            work: Caps, and what ends it early.
             on_read: Called with the bytes of the archive read so far.
 
         Raises:
@@ -75,23 +69,19 @@ class CatalogArchive:
             StorageError: if it cannot be read.
             Interrupted: if ``stop`` is set.
         """
-        with open_archive(self.path, limits, stop=stop, on_read=on_read) as stream:
+        limits = work.limits
+        with open_archive(self.path, limits, stop=work.stop, on_read=on_read) as stream:
             for path, member, beyond in files_in(stream, self.dataset_id):
                 yield _document(path, member, stream, limits)._replace(beyond=beyond)
 
     def unpack(
         self,
         paths: DownloadPaths,
-        *,
         if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
+        work: Work = UNWATCHED,
     ) -> Unarchived:
         """Unarchive it, see :func:`~mlhub_core.sources.unarchive.unarchive`."""
-        return unarchive(
-            self, paths, if_exists=if_exists, limits=limits, stop=stop, on_progress=on_progress
-        )
+        return unarchive(self, paths, if_exists, work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +153,8 @@ class LocalArchive:
     def acquire(
         self,
         paths: DownloadPaths,
-        *,
         if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
+        work: Work = UNWATCHED,
     ) -> CatalogArchive:
         """Have a copy among the files of the download: who verifies it later finds it there.
 
@@ -180,15 +167,15 @@ class LocalArchive:
             Interrupted: if ``stop`` is set.
         """
         there = paths.archive
-        found = self.here(stop)
+        found = self.here(work.stop)
         keeps = if_exists is DownloadIfExistsOpts.skip and there.is_file()
         if keeps or (there.exists() and there.samefile(self.path)):
-            found = replace(self, path=there).here(stop)
+            found = replace(self, path=there).here(work.stop)
         else:
-            self._copy(found, paths, limits or ArchiveLimits())
+            self._copy(found, paths, work.limits)
         note_source(paths, SourceSpec(str(self.path), "archive", self.dataset_id))
         done = Progress(Stage.CATALOG, 1, 1, found.size, found.size)
-        on_progress(replace(done, finished=True, bytes_moved=0))
+        work.on_progress(replace(done, finished=True, bytes_moved=0))
         return replace(found, path=there)
 
     def _copy(self, found: CatalogArchive, paths: DownloadPaths, limits: ArchiveLimits) -> None:

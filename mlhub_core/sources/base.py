@@ -11,18 +11,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.addresses import noted_zones
 from mlhub_core.net.clients import without_login
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.progress import ProgressSink, ignore
+from mlhub_core.progress import Progress, Stage
 from mlhub_core.redact import redact_url
-from mlhub_core.settings import ArchiveLimits, TransferSettings
+from mlhub_core.settings import TransferSettings
 from mlhub_core.sources.documents import Document
 from mlhub_core.state import read_state, remove_state, write_state
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 SOURCE_NAME = "source.json"
 """In the state of a download: what it came from, where that is no hub."""
@@ -172,15 +173,13 @@ class Catalog(Protocol):
 
     def read(
         self,
-        limits: ArchiveLimits,
-        stop: StopFlag | None = None,
+        work: Work = UNWATCHED,
         on_read: Callable[[int], None] = lambda _: None,
     ) -> Iterator[Document]:
         """Give its documents one at a time; again from the first whenever it is called.
 
         Args:
-            limits: Caps.
-            stop: Ends the work early.
+            work: Caps, and what ends it early.
             on_read: Called with the bytes read so far.
 
         Raises:
@@ -192,24 +191,42 @@ class Catalog(Protocol):
     def unpack(
         self,
         paths: DownloadPaths,
-        *,
         if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
+        work: Work = UNWATCHED,
     ) -> Unarchived | None:
         """Put its files into ``paths.catalog_dir``; None where there are none to unpack.
 
         Args:
             paths: Where they go.
             if_exists: ``overwrite`` writes every file anew; the others keep what is the same.
-            limits: Caps; the defaults of :class:`ArchiveLimits` unless given.
-            stop: Ends the work early.
-            on_progress: Gets files and bytes, as ``Stage.UNARCHIVE``.
+            work: Caps, what ends it early, and who gets files and bytes, as ``Stage.UNARCHIVE``.
 
         Raises:
             MLHubException: if it cannot be had, or the disk refuses.
         """
+
+
+class ReadInPlace:
+    """What catalogs have in common that are read where they are, and whole if they do not say."""
+
+    __slots__ = ()
+
+    @property
+    def left_out(self) -> str:
+        """Nothing: all of it is read."""
+        return ""
+
+    def unpack(
+        self,
+        paths: DownloadPaths,
+        if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
+        work: Work = UNWATCHED,
+    ) -> Unarchived | None:
+        """None: there is nothing to unpack."""
+        return None
+
+
+AnyCatalog = TypeVar("AnyCatalog", bound=Catalog)
 
 
 class Source(Protocol):
@@ -250,24 +267,33 @@ class Source(Protocol):
     def acquire(
         self,
         paths: DownloadPaths,
-        *,
         if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
+        work: Work = UNWATCHED,
     ) -> Catalog:
         """Have the catalog here, whole.
 
         Args:
             paths: Where it goes.
             if_exists: ``skip`` takes one that is there as it is.
-            limits: Caps; the defaults of :class:`ArchiveLimits` unless given.
-            stop: Stops it when set.
-            on_progress: Gets bytes, as ``Stage.CATALOG``.
+            work: Caps, what ends it early, and who gets the bytes, as ``Stage.CATALOG``.
 
         Raises:
             MLHubException: if it cannot be had.
         """
+
+
+def found_here(
+    catalog: AnyCatalog, paths: DownloadPaths, spec: SourceSpec, work: Work
+) -> AnyCatalog:
+    """A catalog that is here, once it is written down what it comes from, and told.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    note_source(paths, spec)
+    size = catalog.size
+    work.on_progress(Progress(Stage.CATALOG, 1, 1, size, size, finished=True))
+    return catalog
 
 
 def note_source(paths: DownloadPaths, spec: SourceSpec | None) -> None:

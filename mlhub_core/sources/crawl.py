@@ -23,13 +23,13 @@ from mlhub_core.net.documents import Answer, DocumentRequest, document_url
 from mlhub_core.net.http import Loop
 from mlhub_core.net.limits import limits_for
 from mlhub_core.paths import https_url
-from mlhub_core.progress import Progress, ProgressSink, Stage
-from mlhub_core.settings import ArchiveLimits, TransferSettings
+from mlhub_core.progress import Progress, Stage
+from mlhub_core.settings import TransferSettings
 from mlhub_core.sources.document_store import DocumentStore, Fetched, Pending
 from mlhub_core.sources.documents import Document, JsonObject, Kind, parse_document
 from mlhub_core.sources.members import shown
 from mlhub_core.sources.mirrors import is_table, mirror_of
-from mlhub_core.threads import StopFlag
+from mlhub_core.work import Work
 
 _LOOK_AHEAD = 1000
 """Documents to be asked for that are in memory."""
@@ -71,9 +71,7 @@ class Crawl:
         store: Where the documents go; its harvest has begun.
         collections: Those whose items are wanted; none means all.
         settings: How to ask.
-        limits: Caps.
-        stop: Ends the work early.
-        on_progress: Gets documents, as ``Stage.CATALOG``.
+        work: Caps, what ends it early, and who gets documents, as ``Stage.CATALOG``.
         uses_mirrors: Whether items of collections that advertise a mirror are left to that.
 
     Attributes:
@@ -87,9 +85,7 @@ class Crawl:
         store: DocumentStore,
         collections: tuple[str, ...],
         settings: TransferSettings,
-        limits: ArchiveLimits,
-        stop: StopFlag,
-        on_progress: ProgressSink,
+        work: Work,
         *,
         uses_mirrors: bool,
     ) -> None:
@@ -98,9 +94,7 @@ class Crawl:
         self._store = store
         self._collections = frozenset(collections)
         self._settings = settings
-        self._limits = limits
-        self._stop = stop
-        self._on_progress = on_progress
+        self._work = work
         note = store.note
         self._top = note.get("top", "")
         self.mirrors: dict[str, tuple[str, str, int, str]] = {
@@ -133,7 +127,7 @@ class Crawl:
                 first = next(requests, None)
                 if first is None:
                     return
-                loop.run(_chain(first, requests), self._tick, self._stop)
+                loop.run(_chain(first, requests), self._tick, self._work.stop)
                 self._flush()
 
     def _requests(self) -> Iterator[DocumentRequest]:
@@ -154,7 +148,7 @@ class Crawl:
         return DocumentRequest(
             document.url,
             self._settings,
-            self._limits.max_json_bytes,
+            self._work.limits.max_json_bytes,
             lambda answer: self._take(document, answer),
             login=self._root.login_for(document.url),
             validators=(document.etag, document.modified) if document.is_stored else (None, None),
@@ -225,9 +219,9 @@ class Crawl:
             problem = "not to be had: no URL that is asked from here"
             self._fetched.append(Fetched(href, None, href, base, problem=problem))
             return
-        if depth > self._limits.max_depth:
+        if depth > self._work.limits.max_depth:
             raise ArchiveLimitExceeded(
-                f"The catalog goes on more than {self._limits.max_depth} links deep, at "
+                f"The catalog goes on more than {self._work.limits.max_depth} links deep, at "
                 f"{shown(url)}: if you trust it, raise ArchiveLimits.max_depth (--max-depth)."
             )
         self._wanted.setdefault(url, (url, path_of(url, self._top), depth))
@@ -249,7 +243,7 @@ class Crawl:
         if now - self._told >= _PROGRESS_SECONDS:
             self._told = now
             store = self._store
-            self._on_progress(Progress(Stage.CATALOG, store.answered, store.known, store.size))
+            self._work.on_progress(Progress(Stage.CATALOG, store.answered, store.known, store.size))
 
 
 def _chain(first: DocumentRequest, others: Iterator[DocumentRequest]) -> Iterator[DocumentRequest]:

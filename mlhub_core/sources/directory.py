@@ -29,9 +29,7 @@ from mlhub_core.paths import (
     is_ours,
     user_path,
 )
-from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
-from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.base import DatasetInfo, SourceSpec, note_source
+from mlhub_core.sources.base import DatasetInfo, ReadInPlace, SourceSpec, found_here
 from mlhub_core.sources.documents import (
     ROOT_FILES,
     SAY_NOTHING,
@@ -45,6 +43,7 @@ from mlhub_core.sources.members import relative_name, shown, too_many
 from mlhub_core.sources.naming import is_url
 from mlhub_core.state import read_state
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 _LIKE_PATH = re.compile(r"[/\\~]|\.{1,2}$")
 """What the id of a dataset has none of: its own download lies in a directory that is called so."""
@@ -71,7 +70,7 @@ def directory_of(text: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class CatalogDirectory:
+class CatalogDirectory(ReadInPlace):
     """A catalog that lies as files below a directory.
 
     Attributes:
@@ -91,22 +90,15 @@ class CatalogDirectory:
         """The URL of the directory: what hrefs name that leave it lies around it."""
         return f"{self.path.as_uri()}/"
 
-    @property
-    def left_out(self) -> str:
-        """Nothing: all of it is read."""
-        return ""
-
     def read(
         self,
-        limits: ArchiveLimits,
-        stop: StopFlag | None = None,
+        work: Work = UNWATCHED,
         on_read: Callable[[int], None] = lambda _: None,
     ) -> Iterator[Document]:
         """Give its documents one at a time, in order of their paths.
 
         Args:
-            limits: Caps.
-            stop: Ends the work early.
+            work: Caps, and what ends it early.
             on_read: Called with the bytes read so far.
 
         Raises:
@@ -115,8 +107,8 @@ class CatalogDirectory:
             StorageError: if it cannot be read.
             Interrupted: if ``stop`` is set.
         """
-        read, is_stac = 0, False
-        for path, status in _files(self.path, limits, stop or StopFlag()):
+        read, is_stac, limits = 0, False, work.limits
+        for path, status in _files(self.path, work):
             _, why = relative_name(path)
             if why or not is_json(path):
                 problem = f"not read: {why}" if why and is_json(path) else ""
@@ -134,17 +126,6 @@ class CatalogDirectory:
             on_read(read)
         if not is_stac:
             raise CatalogError(_no_stac(self.path))
-
-    def unpack(
-        self,
-        paths: DownloadPaths,
-        *,
-        if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
-    ) -> None:
-        """Do nothing: there is nothing to unpack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +151,7 @@ class LocalDirectory:
         path = directory_of(spec.text)
         if not path.is_dir():
             raise InvalidArgument(f"{path} is no directory: name one with a catalog in it.")
-        if next(_json_files(path, ArchiveLimits(), StopFlag()), None) is None:
+        if next(_json_files(path), None) is None:
             raise InvalidArgument(_no_stac(path))
         return cls(path, spec.dataset_id or _name(path))
 
@@ -186,7 +167,7 @@ class LocalDirectory:
     def here(self, stop: StopFlag | None = None) -> CatalogDirectory:
         """The catalog, where it lies; its files are looked at and not opened."""
         digest, size = hashlib.sha256(), 0
-        for path, status in _json_files(self.path, ArchiveLimits(), stop or StopFlag()):
+        for path, status in _json_files(self.path, Work(stop=stop or StopFlag())):
             size += status.st_size
             line = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
@@ -195,11 +176,8 @@ class LocalDirectory:
     def acquire(
         self,
         paths: DownloadPaths,
-        *,
         if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
+        work: Work = UNWATCHED,
     ) -> CatalogDirectory:
         """Note where it lies; nothing is copied.
 
@@ -207,11 +185,8 @@ class LocalDirectory:
             StorageError: if it cannot be read, or the disk refuses.
             Interrupted: if ``stop`` is set.
         """
-        found = self.here(stop)
-        note_source(paths, SourceSpec(str(self.path), "directory", self.dataset_id))
-        size = found.size
-        on_progress(Progress(Stage.CATALOG, 1, 1, size, size, finished=True))
-        return found
+        spec = SourceSpec(str(self.path), "directory", self.dataset_id)
+        return found_here(self.here(work.stop), paths, spec, work)
 
 
 def check_outside(directory: Path, place: Path) -> None:
@@ -246,23 +221,21 @@ def check_apart(directory: Path, *places: Path) -> None:
             )
 
 
-def _files(
-    root: Path, limits: ArchiveLimits, stop: StopFlag
-) -> Iterator[tuple[str, os.stat_result]]:
+def _files(root: Path, work: Work) -> Iterator[tuple[str, os.stat_result]]:
     """All files below a directory, but our own state; links to directories are not followed."""
     count = 0
     for directory, folders, names in os.walk(root, onerror=_refused):
         folders.sort()
         inside = os.path.relpath(directory, root).replace(os.sep, "/")
-        stop.check()
+        work.stop.check()
         if inside == ".":
             made = _products(root)
             folders[:] = [name for name in folders if not is_ours(name) and name not in made]
             names = [name for name in names if not is_ours(name)]
         for name in sorted(names):
             count += 1
-            if count > limits.max_members:
-                raise too_many(root, limits)
+            if count > work.limits.max_members:
+                raise too_many(root, work.limits)
             status = _status(f"{directory}/{name}")
             if status is None:
                 continue
@@ -283,10 +256,8 @@ def _status(full: str) -> os.stat_result | None:
     return None
 
 
-def _json_files(
-    root: Path, limits: ArchiveLimits, stop: StopFlag
-) -> Iterator[tuple[str, os.stat_result]]:
-    return ((path, status) for path, status in _files(root, limits, stop) if is_json(path))
+def _json_files(root: Path, work: Work = UNWATCHED) -> Iterator[tuple[str, os.stat_result]]:
+    return ((path, status) for path, status in _files(root, work) if is_json(path))
 
 
 def _refused(error: OSError) -> None:

@@ -31,15 +31,14 @@ from mlhub_core.exceptions import (
     StorageError,
     storage_errors,
 )
-from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.room import Room
 from mlhub_core.settings import ArchiveLimits
+from mlhub_core.sources.base import ReadInPlace
 from mlhub_core.sources.documents import Document, Kind, parse_document
 from mlhub_core.sqlite_files import connect, refusal, tells_of_damage
 from mlhub_core.state import read_state, remove_state, write_state
-from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 log = logging.getLogger(__name__)
 
@@ -417,7 +416,7 @@ class DocumentStore:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredCatalog:
+class StoredCatalog(ReadInPlace):
     """A harvested catalog: documents of a :class:`DocumentStore` whose harvest is finished.
 
     Attributes:
@@ -458,15 +457,13 @@ class StoredCatalog:
 
     def read(
         self,
-        limits: ArchiveLimits,
-        stop: StopFlag | None = None,
+        work: Work = UNWATCHED,
         on_read: Callable[[int], None] = lambda _: None,
     ) -> Iterator[Document]:
         """Give its documents one at a time, in the order in which they were found.
 
         Args:
-            limits: Caps.
-            stop: Ends the work early.
+            work: Caps, and what ends it early.
             on_read: Called with the bytes read so far.
 
         Raises:
@@ -474,7 +471,6 @@ class StoredCatalog:
             StorageError: if it cannot be read, or is another one by now.
             Interrupted: if ``stop`` is set.
         """
-        stop = stop or StopFlag()
         read = 0
         query = "SELECT url, path, base, body, size, problem, lacks FROM documents ORDER BY number"
         with _errors(self.path), closing(connect(self.path)) as connection:
@@ -484,26 +480,15 @@ class StoredCatalog:
                     "again."
                 )
             for url, path, base, body, size, problem, lacks in connection.execute(query):
-                stop.check()
+                work.stop.check()
                 read += size
                 on_read(read)
                 if problem or body is None:
                     problem = problem or "not read"
                     yield Document(path, Kind.FILE, base=base, problem=problem, lacks=lacks)
                     continue
-                check_size(url, size, limits)
+                check_size(url, size, work.limits)
                 yield parse_document(zlib.decompress(body), path)._replace(base=base)
-
-    def unpack(
-        self,
-        paths: DownloadPaths,
-        *,
-        if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
-    ) -> None:
-        """None: there is nothing to unpack."""
 
 
 def check_size(url: str, size: int, limits: ArchiveLimits) -> None:

@@ -26,14 +26,13 @@ from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import digest_file
 from mlhub_core.paths import DownloadPaths, user_path
-from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
-from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.base import DatasetInfo, SourceSpec, Wanted, note_source
+from mlhub_core.sources.base import DatasetInfo, ReadInPlace, SourceSpec, Wanted, found_here
 from mlhub_core.sources.documents import Document, JsonObject, Kind, called
 from mlhub_core.sources.naming import is_index, stem
 from mlhub_core.sources.stac_rows import geometries
 from mlhub_core.sources.tables import Table, telling, told
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 Row = dict[str, Any]
 Key = tuple[str, str | None]
@@ -52,7 +51,7 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 @dataclass(frozen=True, slots=True)
-class IndexedItems:
+class IndexedItems(ReadInPlace):
     """An asset index that is here, as a catalog.
 
     Attributes:
@@ -76,15 +75,13 @@ class IndexedItems:
 
     def read(
         self,
-        limits: ArchiveLimits,
-        stop: StopFlag | None = None,
+        work: Work = UNWATCHED,
         on_read: Callable[[int], None] = lambda _: None,
     ) -> Iterator[Document]:
         """Give its items one at a time, then its collections.
 
         Args:
-            limits: Caps.
-            stop: Ends the work early.
+            work: Caps, and what ends it early.
             on_read: Called with the bytes read so far, about.
 
         Raises:
@@ -94,7 +91,7 @@ class IndexedItems:
         """
         with telling(str(self.path)):
             table = IndexTable(self.path, str(self.path), self.size)
-            check = (stop or StopFlag()).check
+            check = work.stop.check
             apart = _standing_apart(table.runs(self.wanted))
             collections: dict[str, JsonObject] = {}
             with closing(_Waiting()) as waiting:
@@ -126,9 +123,6 @@ class IndexedItems:
             _add_to_collection(collections, key[0], ())["license"] = license_
         path = rows[0].get("item_path") or called(item, self.dataset_id)
         return Document(path, Kind.ITEMS, (item,), base=rows[0].get("item_url") or self._base)
-
-    def unpack(self, paths: DownloadPaths, **_: Any) -> None:
-        """Nothing: there is no catalog to unpack."""
 
 
 class IndexTable(Table):
@@ -359,11 +353,8 @@ class IndexSource:
     def acquire(
         self,
         paths: DownloadPaths,
-        *,
         if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
+        work: Work = UNWATCHED,
     ) -> IndexedItems:
         """The index, read where it lies.
 
@@ -377,8 +368,5 @@ class IndexSource:
                 f"{self.path} is the index of the download itself: name another output directory, "
                 "or the source that it was made from."
             )
-        found = self.here(stop)
-        note_source(paths, SourceSpec(str(self.path), "index", self.dataset_id))
-        size = found.size
-        on_progress(Progress(Stage.CATALOG, 1, 1, size, size, finished=True))
-        return found
+        spec = SourceSpec(str(self.path), "index", self.dataset_id)
+        return found_here(self.here(work.stop), paths, spec, work)

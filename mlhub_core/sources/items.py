@@ -26,11 +26,11 @@ from mlhub_core.net.body import digest_file
 from mlhub_core.net.fetch import FileFetcher, is_unchanged, known_file
 from mlhub_core.net.session import Session
 from mlhub_core.paths import DownloadPaths, user_path
-from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.progress import Progress, Stage
 from mlhub_core.redact import redact, redact_url
 from mlhub_core.room import Room
 from mlhub_core.settings import MIB, ArchiveLimits
-from mlhub_core.sources.base import DatasetInfo, SourceSpec, note_source
+from mlhub_core.sources.base import DatasetInfo, ReadInPlace, SourceSpec, found_here
 from mlhub_core.sources.documents import (
     Document,
     JsonObject,
@@ -45,6 +45,7 @@ from mlhub_core.sources.naming import STDIN, is_url, stem
 from mlhub_core.sources.packed import Unpacked
 from mlhub_core.state import open_state
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 _KEPT_NAME = "items.json"
 """In the directory of what sources keep: what came by a URL or standard input."""
@@ -56,7 +57,7 @@ _HOW = "name a file of STAC items: an ItemCollection (.json, .geojson), or an it
 
 
 @dataclass(frozen=True, slots=True)
-class ItemsFile:
+class ItemsFile(ReadInPlace):
     """A file of STAC items that is here.
 
     Attributes:
@@ -73,22 +74,15 @@ class ItemsFile:
     sha256: str
     base: str
 
-    @property
-    def left_out(self) -> str:
-        """Nothing: all of it is read."""
-        return ""
-
     def read(
         self,
-        limits: ArchiveLimits,
-        stop: StopFlag | None = None,
+        work: Work = UNWATCHED,
         on_read: Callable[[int], None] = lambda _: None,
     ) -> Iterator[Document]:
         """Give its items one at a time.
 
         Args:
-            limits: Caps.
-            stop: Ends the work early.
+            work: Caps, and what ends it early.
             on_read: Called with the bytes of the file read so far.
 
         Raises:
@@ -97,10 +91,10 @@ class ItemsFile:
             StorageError: if it cannot be read.
             Interrupted: if ``stop`` is set.
         """
-        check = (stop or StopFlag()).check
+        limits = work.limits
         found = self._documents(limits, on_read)
         for number, document in enumerate(found, 1):
-            check()
+            work.stop.check()
             if number > limits.max_members:
                 raise ArchiveLimitExceeded(
                     f"{self.path} holds more than {limits.max_members:,} items: if you trust it, "
@@ -158,18 +152,15 @@ class ItemsFile:
     def _problem(self, where: str, what: str) -> Document:
         return Document(f"{self.path.name}, {where}", Kind.FILE, problem=f"not read: {what}")
 
-    def first_item(self, limits: ArchiveLimits) -> JsonObject | None:
+    def first_item(self) -> JsonObject | None:
         """Its first item; None where it has none.
 
         Raises:
             CatalogError: if it is no JSON.
             StorageError: if it cannot be read.
         """
-        found = (one.objects[0] for one in self.read(limits) if one.kind is Kind.ITEMS)
+        found = (one.objects[0] for one in self.read() if one.kind is Kind.ITEMS)
         return next(found, None)
-
-    def unpack(self, paths: DownloadPaths, **_: Any) -> None:
-        """Nothing: there is no catalog to unpack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +200,7 @@ class ItemsSource:
         if not path.is_file():
             raise InvalidArgument(f"{shown} is no file: {_HOW}.")
         try:
-            found = self._file(path, 0, "").first_item(ArchiveLimits())
+            found = self._file(path, 0, "").first_item()
         except CatalogError as error:
             raise InvalidArgument(f"{shown} holds no STAC items: {error}") from error
         if found is None:
@@ -256,11 +247,8 @@ class ItemsSource:
     def acquire(
         self,
         paths: DownloadPaths,
-        *,
         if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
+        work: Work = UNWATCHED,
     ) -> ItemsFile:
         """Have the items here. A local file is read where it lies.
 
@@ -271,28 +259,19 @@ class ItemsSource:
             Interrupted: if ``stop`` is set.
             MLHubException: all that the session raises.
         """
-        limits = limits or ArchiveLimits()
+        text = self.text
         if self._is_local:
-            found = self._digested(Path(self.text), stop)
-            note_source(paths, SourceSpec(self.text, "items", self.dataset_id))
-        elif self.text == STDIN:
-            found = self._from_stdin(_kept(paths), limits, stop, on_progress)
+            found = self._digested(Path(text), work.stop)
+        elif text == STDIN:
+            found = self._from_stdin(_kept(paths), work)
             # Who looks after the download later has no such standard input any more.
-            note_source(paths, SourceSpec(str(found.path), "items", self.dataset_id))
+            text = str(found.path)
         else:
-            found = self._fetched(paths, if_exists, limits, stop, on_progress)
-            note_source(paths, SourceSpec(self.text, "items", self.dataset_id))
-        size = found.size
-        on_progress(Progress(Stage.CATALOG, 1, 1, size, size, finished=True))
-        return found
+            found = self._fetched(paths, if_exists, work)
+        return found_here(found, paths, SourceSpec(text, "items", self.dataset_id), work)
 
     def _fetched(
-        self,
-        paths: DownloadPaths,
-        if_exists: DownloadIfExistsOpts,
-        limits: ArchiveLimits,
-        stop: StopFlag | None,
-        on_progress: ProgressSink,
+        self, paths: DownloadPaths, if_exists: DownloadIfExistsOpts, work: Work
     ) -> ItemsFile:
         kept = _kept(paths)
         with Session() as session:
@@ -301,17 +280,15 @@ class ItemsSource:
                 self.text,
                 kept,
                 kept.parent,
-                stop=stop,
-                on_progress=on_progress,
-                limits=limits,
+                stop=work.stop,
+                on_progress=work.on_progress,
+                limits=work.limits,
             )
             file = fetcher.run(if_exists)
         self._check(file.path, redact_url(self.text))
         return self._file(file.path, file.size, file.sha256)
 
-    def _from_stdin(
-        self, kept: Path, limits: ArchiveLimits, stop: StopFlag | None, on_progress: ProgressSink
-    ) -> ItemsFile:
+    def _from_stdin(self, kept: Path, work: Work) -> ItemsFile:
         if sys.stdin is None or sys.stdin.isatty():
             raise InvalidArgument(
                 "The source is -, and nothing is piped into standard input: write "
@@ -323,31 +300,25 @@ class ItemsSource:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 part.unlink(missing_ok=True)  # of a killed run; or a link, never followed
                 with open_state(part, "xb") as file:
-                    _copy(sys.stdin.buffer, file, kept.parent, limits, stop, on_progress)
+                    _copy(sys.stdin.buffer, file, kept.parent, work)
             self._check(part, "Standard input")
             with storage_errors(f"write {kept}"):
                 os.replace(part, kept)
         finally:
             part.unlink(missing_ok=True)
-        return self._digested(kept, stop)
+        return self._digested(kept, work.stop)
 
 
 def _kept(paths: DownloadPaths) -> Path:
     return paths.state_dir / "source" / _KEPT_NAME
 
 
-def _copy(
-    source: Any,
-    file: Any,
-    directory: Path,
-    limits: ArchiveLimits,
-    stop: StopFlag | None,
-    on_progress: ProgressSink,
-) -> None:
+def _copy(source: Any, file: Any, directory: Path, work: Work) -> None:
     """Copy standard input, as much as is allowed and fits."""
-    check, room, size = (stop or StopFlag()).check, Room(directory, limits.keep_free), 0
+    limits, size = work.limits, 0
+    room = Room(directory, limits.keep_free)
     while piece := source.read1(MIB):
-        check()
+        work.stop.check()
         size += len(piece)
         if size > limits.max_bytes:
             raise ArchiveLimitExceeded(
@@ -356,7 +327,7 @@ def _copy(
             )
         room.take(len(piece))
         file.write(piece)
-        on_progress(Progress(Stage.CATALOG, 0, 1, size))
+        work.on_progress(Progress(Stage.CATALOG, 0, 1, size))
 
 
 def _is_a_line(head: bytes) -> bool:

@@ -14,13 +14,13 @@ from urllib.parse import urljoin
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.net.documents import document_url
-from mlhub_core.paths import DownloadPaths, https_url
-from mlhub_core.settings import ArchiveLimits
+from mlhub_core.paths import https_url
+from mlhub_core.sources.base import ReadInPlace
 from mlhub_core.sources.document_store import StoredCatalog
 from mlhub_core.sources.documents import Document, JsonObject, Kind
 from mlhub_core.sources.naming import file_name
 from mlhub_core.sources.parquet import ParquetItems
-from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 _MEDIA_TYPES = ("application/vnd.apache.parquet", "application/x-parquet")
 _MIRROR = "collection-mirror"
@@ -68,7 +68,7 @@ def is_table(named: JsonObject) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class MirroredCatalog:
+class MirroredCatalog(ReadInPlace):
     """A crawled catalog, the items of some of whose collections come from their mirrors.
 
     Attributes:
@@ -103,25 +103,21 @@ class MirroredCatalog:
 
     def read(
         self,
-        limits: ArchiveLimits,
-        stop: StopFlag | None = None,
+        work: Work = UNWATCHED,
         on_read: Callable[[int], None] = lambda _: None,
     ) -> Iterator[Document]:
         """Give its documents one at a time; collections are the crawled ones.
 
         Errors are those of :meth:`StoredCatalog.read` and :meth:`ParquetItems.read`.
         """
-        yield from self.crawled.read(limits, stop, on_read)
+        yield from self.crawled.read(work, on_read)
         before = self.crawled.size
 
         def report(read: int) -> None:
             on_read(before + read)
 
         for one in self.mirrors:
-            for document in one.read(limits, stop, report):
+            for document in one.read(work, report):
                 if document.kind is not Kind.COLLECTION:
                     yield document
             before += one.size
-
-    def unpack(self, paths: DownloadPaths, **_: Any) -> None:
-        """Nothing: there is no catalog to unpack."""

@@ -15,13 +15,13 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.addresses import Gate, zones_from
 from mlhub_core.net.fetch import FileFetcher, is_unchanged, known_file
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.redact import without_secrets
 from mlhub_core.session import get_session
-from mlhub_core.settings import ApiSettings, ArchiveLimits, root_url
+from mlhub_core.settings import ApiSettings, root_url
 from mlhub_core.sources.archive import CatalogArchive, is_archive
 from mlhub_core.sources.base import CollectionInfo, DatasetInfo, SourceSpec, note_source
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 log = logging.getLogger(__name__)
 
@@ -84,11 +84,8 @@ class HubDataset:
     def acquire(
         self,
         paths: DownloadPaths,
-        *,
         if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
+        work: Work = UNWATCHED,
     ) -> CatalogArchive:
         """Have the catalog archive on disk (``GET /catalog/{dataset_id}``).
 
@@ -109,9 +106,9 @@ class HubDataset:
                 _place(paths),
                 paths.archive,
                 paths.state_dir,
-                stop=stop,
-                on_progress=on_progress,
-                limits=limits or ArchiveLimits(),
+                stop=work.stop,
+                on_progress=work.on_progress,
+                limits=work.limits,
                 is_sound=is_archive,
             )
             try:

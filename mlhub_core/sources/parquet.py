@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlhub_core.exceptions import CatalogError, InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
@@ -20,18 +19,17 @@ from mlhub_core.net.fetch import FileFetcher, is_unchanged, known_file
 from mlhub_core.net.ranged import NoRanges, RangedFile, remove_ranges
 from mlhub_core.net.session import Session
 from mlhub_core.paths import DownloadPaths, user_path
-from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.redact import redact_url
-from mlhub_core.settings import ArchiveLimits
-from mlhub_core.sources.base import DatasetInfo, SourceSpec, Wanted, note_source
+from mlhub_core.sources.base import DatasetInfo, ReadInPlace, SourceSpec, Wanted, found_here
 from mlhub_core.sources.documents import Document
 from mlhub_core.sources.naming import is_url, stem
 from mlhub_core.sources.tables import HOW, Table, documents, files_of, telling, told
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 
 @dataclass(frozen=True, slots=True)
-class ParquetItems:
+class ParquetItems(ReadInPlace):
     """Tables of STAC items, on this machine or read by ranges.
 
     Attributes:
@@ -62,15 +60,13 @@ class ParquetItems:
 
     def read(
         self,
-        limits: ArchiveLimits,
-        stop: StopFlag | None = None,
+        work: Work = UNWATCHED,
         on_read: Callable[[int], None] = lambda _: None,
     ) -> Iterator[Document]:
         """Give its collections and items one at a time.
 
         Args:
-            limits: Caps.
-            stop: Ends the work early.
+            work: Caps, and what ends it early.
             on_read: Called with the bytes read so far, about.
 
         Raises:
@@ -81,28 +77,24 @@ class ParquetItems:
             StorageError: if it cannot be read.
             Interrupted: if ``stop`` is set.
         """
-        found = documents(
-            self._tables(limits), self.dataset_id, self.base, self.wanted, limits, stop, on_read
-        )
+        tables = self._tables(work.limits.keep_free)
+        found = documents(tables, self.dataset_id, self.base, self.wanted, work, on_read)
         with telling(redact_url(self.place) if is_url(self.place) else self.place):
             yield from found
 
-    def _tables(self, limits: ArchiveLimits) -> Iterator[Table]:
+    def _tables(self, keep_free: int) -> Iterator[Table]:
         if not is_url(self.place):
             root = Path(self.place)
             yield from (Table.of(file, root) for file in files_of(root))
             return
         with _session(self.zones) as session:
-            file = _ranged(session, self.place, self.ranges, limits.keep_free)
+            file = _ranged(session, self.place, self.ranges, keep_free)
             if file is None or _identity(file, self.wanted) != self.sha256:
                 raise CatalogError(
                     f"{redact_url(self.place)} has changed since it was asked for: run the same "
                     "command again."
                 )
             yield Table(file, redact_url(self.place), file.size)
-
-    def unpack(self, paths: DownloadPaths, **_: Any) -> None:
-        """Nothing: there is no catalog to unpack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +196,8 @@ class ParquetSource:
     def acquire(
         self,
         paths: DownloadPaths,
-        *,
         if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
+        work: Work = UNWATCHED,
     ) -> ParquetItems:
         """The tables: read where they lie, by ranges, or fetched.
 
@@ -219,19 +208,15 @@ class ParquetSource:
             Interrupted: if ``stop`` is set.
             MLHubException: all that the session raises.
         """
-        limits = limits or ArchiveLimits()
-        found = self.here(stop)
+        found = self.here(work.stop)
         if found is None:
             ranges = _ranges(self._kept(paths))
             if if_exists is DownloadIfExistsOpts.overwrite:
                 remove_ranges(ranges)
-            found = self._by_ranges(ranges, limits.keep_free)
+            found = self._by_ranges(ranges, work.limits.keep_free)
         if found is None:
-            found = self._fetched(paths, if_exists, limits, stop, on_progress)
-        note_source(paths, SourceSpec(self.place, "parquet", self.dataset_id))
-        size = found.size
-        on_progress(Progress(Stage.CATALOG, 1, 1, size, size, finished=True))
-        return found
+            found = self._fetched(paths, if_exists, work)
+        return found_here(found, paths, SourceSpec(self.place, "parquet", self.dataset_id), work)
 
     def _by_ranges(self, ranges: Path, keep_free: int) -> ParquetItems | None:
         """The table where it is, on its server; None where all of it is wanted, or must be had."""
@@ -246,12 +231,7 @@ class ParquetSource:
             return self._items(self.place, file.size, _identity(file, self.wanted), ranges)
 
     def _fetched(
-        self,
-        paths: DownloadPaths,
-        if_exists: DownloadIfExistsOpts,
-        limits: ArchiveLimits,
-        stop: StopFlag | None,
-        on_progress: ProgressSink,
+        self, paths: DownloadPaths, if_exists: DownloadIfExistsOpts, work: Work
     ) -> ParquetItems:
         kept, shown = self._kept(paths), redact_url(self.place)
 
@@ -265,15 +245,15 @@ class ParquetSource:
                 self.place,
                 kept,
                 kept.parent,
-                stop=stop,
-                on_progress=on_progress,
-                limits=limits,
+                stop=work.stop,
+                on_progress=work.on_progress,
+                limits=work.limits,
                 is_sound=is_sound,
             ).run(if_exists)
         if file.path.is_file():
             Table(file.path, shown, 0)
             remove_ranges(_ranges(kept))
-        return self._local(file.path, stop)
+        return self._local(file.path, work.stop)
 
     def _kept(self, paths: DownloadPaths) -> Path:
         return paths.state_dir / "source" / self.kept

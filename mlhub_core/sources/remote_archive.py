@@ -14,14 +14,13 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.fetch import FileFetcher, is_unchanged, known_file
 from mlhub_core.net.session import Session
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.redact import redact_url
-from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.archive import CatalogArchive, is_archive
 from mlhub_core.sources.base import DatasetInfo, SourceSpec, note_source
 from mlhub_core.sources.documents import SAY_NOTHING
 from mlhub_core.sources.roots import root_of
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +60,8 @@ class RemoteArchive:
     def acquire(
         self,
         paths: DownloadPaths,
-        *,
         if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
+        work: Work = UNWATCHED,
     ) -> CatalogArchive:
         """Have the archive among the files of the download.
 
@@ -79,20 +75,19 @@ class RemoteArchive:
             Interrupted: if stopped; the partial file is kept.
             MLHubException: all that the session raises.
         """
-        limits = limits or ArchiveLimits()
         with Session() as session:
             file = FileFetcher(
                 session,
                 self.url,
                 paths.archive,
                 paths.state_dir,
-                stop=stop,
-                on_progress=on_progress,
-                limits=limits,
+                stop=work.stop,
+                on_progress=work.on_progress,
+                limits=work.limits,
                 is_sound=is_archive,
             ).run(if_exists)
         note_source(paths, SourceSpec(self.url, "archive", self.dataset_id))
-        if not root_of(file.path, self.dataset_id, limits, stop).is_stac:
+        if not root_of(file.path, self.dataset_id, work.limits, work.stop).is_stac:
             raise CatalogError(
                 f"The archive at {redact_url(self.url)} holds no STAC, neither a catalog nor a "
                 "collection nor an item: name the URL of a catalog archive."

@@ -21,9 +21,9 @@ from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.clients import without_login
 from mlhub_core.net.documents import document_url, login_for
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.progress import Progress, Stage, ignore
 from mlhub_core.redact import redact_url
-from mlhub_core.settings import ArchiveLimits, TransferSettings
+from mlhub_core.settings import TransferSettings
 from mlhub_core.sources import web
 from mlhub_core.sources.base import CollectionInfo, DatasetInfo, SourceSpec, note_source
 from mlhub_core.sources.crawl import Crawl, Root
@@ -37,6 +37,7 @@ from mlhub_core.sources.documents import JsonObject
 from mlhub_core.sources.mirrors import MirroredCatalog
 from mlhub_core.sources.parquet import ParquetItems, ParquetSource
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +90,8 @@ class StaticCatalog:
     def acquire(
         self,
         paths: DownloadPaths,
-        *,
         if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
+        work: Work = UNWATCHED,
     ) -> StoredCatalog | MirroredCatalog:
         """Crawl it, or go on with a crawl that did not get done.
 
@@ -108,29 +106,28 @@ class StaticCatalog:
             StorageError: if the disk refuses.
             Interrupted: if asked to stop; what has been read is kept.
         """
-        limits, stop = limits or ArchiveLimits(), stop or StopFlag()
         if (here := self._here(paths, if_exists)) is not None:
             return here
         look = web.look(self.spec, again=True)
         root = Root(self._url, login_for(self.spec.text), look.answer)
         collections = self.spec.wanted.collections
-        with DocumentStore(store_path(paths), limits) as store:
+        with DocumentStore(store_path(paths), work.limits) as store:
             store.begin(self._key, anew=if_exists is DownloadIfExistsOpts.overwrite)
             crawl = Crawl(
                 root,
                 store,
                 collections,
                 TransferSettings(self.spec.concurrency, zones=look.zones),
-                limits,
-                stop,
-                on_progress,
+                work,
                 uses_mirrors=self._uses_mirrors,
             )
             crawl.run()
-            mirrors = self._mirrors(crawl, paths, look.zones, if_exists, limits, stop)
+            mirrors = self._mirrors(crawl, paths, look.zones, if_exists, work)
             said = f"collections {', '.join(sorted(collections))}" if collections else ""
             known, found = store.known, store.finish(paths.dataset_id, said)
-        on_progress(Progress(Stage.CATALOG, known, known, found.size, found.size, finished=True))
+        work.on_progress(
+            Progress(Stage.CATALOG, known, known, found.size, found.size, finished=True)
+        )
         note_source(paths, replace(self.spec, zones=look.zones))
         return MirroredCatalog(found, mirrors) if mirrors else found
 
@@ -166,8 +163,7 @@ class StaticCatalog:
         paths: DownloadPaths,
         zones: tuple[str, ...] | None,
         if_exists: DownloadIfExistsOpts,
-        limits: ArchiveLimits,
-        stop: StopFlag,
+        work: Work,
     ) -> tuple[ParquetItems, ...]:
         """The mirrors of collections; items of those that are of no use are asked for instead."""
         found = []
@@ -176,7 +172,7 @@ class StaticCatalog:
             source = ParquetSource(url, paths.dataset_id, self.spec.wanted, zones, name)
             try:
                 log.info("the mirror %s ...", redact_url(url))
-                found.append(source.acquire(paths, if_exists=if_exists, limits=limits, stop=stop))
+                found.append(source.acquire(paths, if_exists, replace(work, on_progress=ignore)))
             except (ArchiveLimitExceeded, Interrupted, StorageError):
                 raise
             except MLHubException as error:

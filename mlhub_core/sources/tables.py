@@ -29,13 +29,12 @@ from mlhub_core.exceptions import (
     StorageError,
 )
 from mlhub_core.net.ranged import RangedFile
-from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Wanted
 from mlhub_core.sources.documents import Document, JsonObject, Kind, called, self_url
 from mlhub_core.sources.naming import is_index
 from mlhub_core.sources.pruning import Box, left_in
 from mlhub_core.sources.stac_rows import items_of, missing_columns
-from mlhub_core.threads import StopFlag
+from mlhub_core.work import Work
 
 HOW = "name a file of stac-geoparquet, or a directory of such files"
 _METADATA_KEY = "stac-geoparquet"
@@ -208,8 +207,7 @@ def documents(
     dataset_id: str,
     base: str,
     wanted: Wanted,
-    limits: ArchiveLimits,
-    stop: StopFlag | None,
+    work: Work,
     on_read: Callable[[int], None],
 ) -> Iterator[Document]:
     """The collections and items of tables, one at a time.
@@ -219,15 +217,14 @@ def documents(
         dataset_id: The dataset.
         base: The URL that relative hrefs of items resolve against which have no self link.
         wanted: What may be left out.
-        limits: Caps.
-        stop: Ends the work early.
+        work: Caps, and what ends it early.
         on_read: Called with the bytes read so far, about.
 
     Raises:
         ArchiveLimitExceeded: if they hold more than the caps allow.
         Interrupted: if ``stop`` is set.
     """
-    check, count, read = (stop or StopFlag()).check, 0, 0
+    limits, count, read = work.limits, 0, 0
     for table in tables:
         for collection in table.collections:
             if not wanted.collections or collection["id"] in wanted.collections:
@@ -236,7 +233,7 @@ def documents(
                 whole = ({**collection, "links": []},)
                 yield Document(path, Kind.COLLECTION, whole, base=self_url(collection) or base)
         for rows in table.batches(wanted):
-            check()
+            work.stop.check()
             count += rows.num_rows
             if count > limits.max_members:
                 raise ArchiveLimitExceeded(

@@ -24,9 +24,9 @@ from typing import Any, Protocol
 from mlhub_core.exceptions import FETCH_ANEW, ArchiveLimitExceeded, CatalogError, StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import UNARCHIVED_NAME, DownloadPaths
-from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.progress import Progress, Stage
 from mlhub_core.room import Room
-from mlhub_core.settings import MIB, ArchiveLimits
+from mlhub_core.settings import MIB
 from mlhub_core.sources.base import Catalog, Unarchived
 from mlhub_core.sources.documents import ROOT_FILES
 from mlhub_core.sources.formats import open_archive
@@ -34,7 +34,7 @@ from mlhub_core.sources.members import Member, MemberKind, MemberStream, Placeme
 from mlhub_core.sources.roots import root_of
 from mlhub_core.sources.tree import Outcome, Tree
 from mlhub_core.state import read_state, remove_state, under_new_names, write_state
-from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +60,8 @@ class ArchivedCatalog(Catalog, Protocol):
 def unarchive(
     archive: ArchivedCatalog,
     paths: DownloadPaths,
-    *,
     if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-    limits: ArchiveLimits | None = None,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
+    work: Work = UNWATCHED,
 ) -> Unarchived:
     """Extract the catalog archive into ``paths.catalog_dir``.
 
@@ -72,9 +69,8 @@ def unarchive(
         archive: The archive.
         paths: Where everything goes.
         if_exists: ``overwrite`` writes every file anew; the others keep what is the same.
-        limits: Caps; the defaults of :class:`ArchiveLimits` unless given.
-        stop: Ends the work early.
-        on_progress: Told the bytes of the archive read and the members so far.
+        work: Caps, what ends it early, and who is told the bytes of the archive read and the
+            members so far.
 
     Raises:
         ArchiveCorrupt: if the archive is broken off or damaged.
@@ -88,12 +84,12 @@ def unarchive(
     done = None if overwrite else _already_done(marker, archive, paths)
     if done is None:
         remove_state(marker)
-        extraction = Extraction(archive, paths, limits or ArchiveLimits(), keep_same=not overwrite)
-        done = extraction.run(stop, on_progress)
+        extraction = Extraction(archive, paths, work, keep_same=not overwrite)
+        done = extraction.run()
         _check(done, archive, paths)
         facts = {name: getattr(done, name) for name in _FACTS}
         write_state(marker, _marker(archive, paths) | facts | {"root": _root_file(paths)})
-    on_progress(
+    work.on_progress(
         Progress(
             Stage.UNARCHIVE,
             done=done.files,
@@ -146,7 +142,8 @@ class Extraction:
     Args:
         archive: The archive.
         paths: Where everything goes.
-        limits: Caps.
+        work: Caps, what ends it early, and who is told the bytes of the archive read and the files
+            so far.
         keep_same: Leave files alone that have their content already.
         is_wanted: Which files to extract, by their paths in the directory; None takes all.
     """
@@ -155,27 +152,23 @@ class Extraction:
         self,
         archive: ArchivedCatalog,
         paths: DownloadPaths,
-        limits: ArchiveLimits,
+        work: Work,
         *,
         keep_same: bool = True,
         is_wanted: Callable[[str], bool] | None = None,
     ) -> None:
         self._archive = archive
         self._directory = paths.catalog_dir
-        self._limits = limits
+        self._work = work
         self._keep_same = keep_same
         self._is_wanted = is_wanted
         self._tree = Tree(paths.catalog_dir, paths.output_dir)
-        self._room = Room(paths.catalog_dir, limits.keep_free)
+        self._room = Room(paths.catalog_dir, work.limits.keep_free)
         self._remarks = Remarks(_REMARKS_KEPT)
         self._written = self._kept = self._bytes = 0
 
-    def run(self, stop: StopFlag | None = None, on_progress: ProgressSink = ignore) -> Unarchived:
+    def run(self) -> Unarchived:
         """Extract.
-
-        Args:
-            stop: Ends the work early.
-            on_progress: Told the bytes of the archive read and the files so far.
 
         Raises:
             ArchiveCorrupt: if the archive is broken off or damaged.
@@ -185,7 +178,7 @@ class Extraction:
         """
 
         def report(packed_read: int) -> None:
-            on_progress(
+            self._work.on_progress(
                 Progress(
                     Stage.UNARCHIVE,
                     done=self._written + self._kept,
@@ -194,11 +187,12 @@ class Extraction:
                 )
             )
 
-        if stop is not None:
-            stop.check()
-        path, limits = self._archive.path, self._limits
+        work = self._work
+        work.stop.check()
         try:
-            with open_archive(path, limits, stop=stop, on_read=report) as stream:
+            with open_archive(
+                self._archive.path, work.limits, stop=work.stop, on_read=report
+            ) as stream:
                 self._extract(stream)
         except (ArchiveLimitExceeded, StorageError) as error:
             if isinstance(error, ArchiveLimitExceeded) or error.errno == errno.ENOSPC:
@@ -215,7 +209,7 @@ class Extraction:
         )
 
     def _extract(self, stream: MemberStream) -> None:
-        root = root_of(self._archive.path, self._archive.dataset_id, self._limits)
+        root = root_of(self._archive.path, self._archive.dataset_id, self._work.limits)
         placement = Placement(root.folder)
         for member in stream:
             if member.kind is not MemberKind.FILE:

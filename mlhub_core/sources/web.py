@@ -23,13 +23,13 @@ from mlhub_core.net.documents import Answer, DocumentRequest, document_url, logi
 from mlhub_core.net.http import Loop
 from mlhub_core.net.limits import limits_for
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.progress import ProgressSink, ignore
 from mlhub_core.redact import redact_url
 from mlhub_core.settings import ArchiveLimits, TransferSettings
 from mlhub_core.sources.base import SOURCE_NAME, Catalog, DatasetInfo, Source, SourceSpec
 from mlhub_core.sources.documents import JsonObject
 from mlhub_core.state import read_state
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import UNWATCHED, Work
 
 _BEGINNING = 1024
 """Bytes that tell an archive or a page from JSON."""
@@ -299,16 +299,11 @@ class WebSource:
     def acquire(
         self,
         paths: DownloadPaths,
-        *,
         if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-        limits: ArchiveLimits | None = None,
-        stop: StopFlag | None = None,
-        on_progress: ProgressSink = ignore,
+        work: Work = UNWATCHED,
     ) -> Catalog:
         """Have the catalog here, by the source that it is found to be."""
-        return self._found().acquire(
-            paths, if_exists=if_exists, limits=limits, stop=stop, on_progress=on_progress
-        )
+        return self._found().acquire(paths, if_exists, work)
 
     def _found(self, kind: str | None = None) -> Source:
         from mlhub_core.sources import KINDS

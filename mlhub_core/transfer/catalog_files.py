@@ -16,7 +16,7 @@ from mlhub_core.exceptions import CatalogError, StorageError
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.body import digest_file
 from mlhub_core.paths import UNARCHIVED_NAME, DownloadPaths
-from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.progress import Progress, Stage
 from mlhub_core.selection.partition import Partition
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import spec_of
@@ -30,6 +30,7 @@ from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.findings import Findings, Part, look_at
 from mlhub_core.transfer.ledger import LedgerReader
 from mlhub_core.transfer.names import NameSet, index_batches
+from mlhub_core.work import UNWATCHED, Work
 
 log = logging.getLogger(__name__)
 
@@ -150,11 +151,8 @@ def _read_exactly(descriptor: int, count: int) -> bytes:
 def take_out(
     partitions: Iterable[Partition],
     paths: DownloadPaths,
-    *,
     if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume,
-    limits: ArchiveLimits | None = None,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
+    work: Work = UNWATCHED,
 ) -> int:
     """Extract the files that partitions want from the archive, where it has something newer.
 
@@ -165,9 +163,8 @@ def take_out(
         partitions: What is wanted.
         paths: Where everything goes.
         if_exists: ``overwrite`` takes them out again though they are here.
-        limits: Caps on the archive.
-        stop: Ends the work early.
-        on_progress: Told the bytes of the archive read and the files so far.
+        work: Caps, what ends it early, and who is told the bytes of the archive read and the files
+            so far.
 
     Returns:
         How many files were taken out.
@@ -184,7 +181,7 @@ def take_out(
     wanted = NameSet()
     count = 0
     written = _written(paths.archive)
-    for href, save_path in _carried(partitions, stop or StopFlag()):
+    for href, save_path in _carried(partitions, work.stop):
         if overwrite or _written(paths.asset_dir / save_path) < written:
             wanted.add([href.partition("/")[2]])
             count += 1
@@ -198,12 +195,12 @@ def take_out(
     extraction = Extraction(
         CatalogArchive(paths.archive, paths.dataset_id, size, ""),
         paths,
-        limits or ArchiveLimits(),
+        work,
         keep_same=not overwrite,
         is_wanted=lambda path: wanted.holds([path])[0],
     )
-    done = extraction.run(stop, on_progress)
-    on_progress(Progress(Stage.UNARCHIVE, done.files, bytes_done=size, finished=True))
+    done = extraction.run()
+    work.on_progress(Progress(Stage.UNARCHIVE, done.files, bytes_done=size, finished=True))
     return done.files
 
 

@@ -26,6 +26,7 @@ from mlhub_core.progress import Progress, Stage
 from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import Work
 from tests.index.kit import (
     DATASET,
     asset,
@@ -448,9 +449,9 @@ def test_state_that_calls_remarks_as_they_were_called(tmp_path: Path) -> None:
 def test_caps(tmp_path: Path) -> None:
     archive, paths = write_archive(tmp_path, tree(item("a"))), paths_in(tmp_path)
     with pytest.raises(ArchiveLimitExceeded, match=r"ArchiveLimits\.max_json_bytes"):
-        index_assets(archive, paths, limits=ArchiveLimits(max_json_bytes=100))
+        index_assets(archive, paths, Work(ArchiveLimits(max_json_bytes=100)))
     with pytest.raises(ArchiveLimitExceeded, match=r"ArchiveLimits\.max_members"):
-        index_assets(archive, paths, limits=ArchiveLimits(max_members=1))
+        index_assets(archive, paths, Work(ArchiveLimits(max_members=1)))
     assert sorted(found.name for found in paths.state_dir.iterdir()) == []
 
 
@@ -469,8 +470,8 @@ def test_stop_and_progress(tmp_path: Path) -> None:
     heard: list[Progress] = []
     stop.set()
     with pytest.raises(Interrupted):
-        index_assets(archive, paths, stop=stop)
-    index_assets(archive, paths, on_progress=heard.append)
+        index_assets(archive, paths, Work(stop=stop))
+    index_assets(archive, paths, Work(on_progress=heard.append))
     assert {message.stage for message in heard} == {Stage.INDEX}
     assert heard[-1].finished
     assert heard[-1].bytes_done == archive.size

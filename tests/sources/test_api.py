@@ -9,7 +9,7 @@ import pytest
 
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.settings import ApiSettings, ArchiveLimits
+from mlhub_core.settings import ApiSettings
 from mlhub_core.sources.api import StacApi
 from mlhub_core.sources.base import SourceSpec, Wanted
 from tests.acceptance.kit import collection, item
@@ -34,7 +34,7 @@ def opened(api: StacServer, settings: ApiSettings = QUICK, **wanted: str) -> Sta
 def acquired(source: StacApi, place: Path) -> tuple[str, list[str]]:
     paths = DownloadPaths.of("pictures", place)
     catalog = source.acquire(paths)
-    documents = [document.path for document in catalog.read(ArchiveLimits())]
+    documents = [document.path for document in catalog.read()]
     return catalog.sha256, documents
 
 

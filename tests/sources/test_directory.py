@@ -21,6 +21,7 @@ from mlhub_core.sources import open_source, source_of
 from mlhub_core.sources.base import SourceSpec
 from mlhub_core.sources.directory import LocalDirectory
 from mlhub_core.sources.mlhub import HubDataset
+from mlhub_core.work import Work
 from tests.index.kit import item, rows_of
 
 NO_HUB = "http://127.0.0.1:9/mlhub/v1/"
@@ -185,9 +186,9 @@ def test_caps(tmp_path: Path) -> None:
     found = source.here()
     assert found is not None
     with pytest.raises(ArchiveLimitExceeded, match="--max-members"):
-        list(found.read(ArchiveLimits(max_members=3)))
+        list(found.read(Work(ArchiveLimits(max_members=3))))
     with pytest.raises(ArchiveLimitExceeded, match="--max-json-bytes"):
-        list(found.read(ArchiveLimits(max_json_bytes=30)))
+        list(found.read(Work(ArchiveLimits(max_json_bytes=30))))
 
 
 def test_one_that_is_not_there(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_one_that_is_not_there(tmp_path: Path) -> None:
     found = open_source(f"{nothing}/").here()
     assert found is not None
     with pytest.raises(CatalogError, match="holds no STAC"):
-        list(found.read(ArchiveLimits()))
+        list(found.read())
 
 
 def test_what_cannot_be_read_is_named_and_stops_nothing(tmp_path: Path) -> None:

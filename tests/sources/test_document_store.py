@@ -31,6 +31,7 @@ from mlhub_core.sources.document_store import (
     store_path,
 )
 from mlhub_core.sources.documents import Kind
+from mlhub_core.work import Work
 
 
 def fetched(name: str, **more: str) -> Fetched:
@@ -40,7 +41,7 @@ def fetched(name: str, **more: str) -> Fetched:
 
 
 def ids(catalog: StoredCatalog) -> list[str]:
-    return [one.objects[0]["id"] for one in catalog.read(ArchiveLimits()) if one.objects]
+    return [one.objects[0]["id"] for one in catalog.read() if one.objects]
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def harvested(path: Path, *documents: Fetched, key: str = "k") -> StoredCatalog:
 
 def test_what_is_added_is_read_in_order_with_its_base(path: Path) -> None:
     catalog = harvested(path, fetched("b"), fetched("a"), fetched("c"))
-    found = list(catalog.read(ArchiveLimits()))
+    found = list(catalog.read())
     assert [one.path for one in found] == ["b.json", "a.json", "c.json"]
     assert [one.base for one in found] == [f"http://x.test/{name}" for name in "bac"]
     assert {one.kind for one in found} == {Kind.ITEMS}
@@ -113,7 +114,7 @@ def test_what_is_as_it_was_stays_and_what_is_gone_goes(path: Path) -> None:
     assert ids(again) == ["a"]
     assert again.size == first.size // 2
     with pytest.raises(StorageError, match="run the same command again"):
-        list(first.read(ArchiveLimits()))
+        list(first.read())
 
 
 def test_what_cannot_be_had_is_told_and_asked_for_again(path: Path) -> None:
@@ -125,7 +126,7 @@ def test_what_cannot_be_had_is_told_and_asked_for_again(path: Path) -> None:
         assert store.begin("k")
         assert [one.url[-1] for one in store.pending(0, 9)] == ["b"]
         store.add([lacking])
-        told = list(store.finish("d").read(ArchiveLimits()))
+        told = list(store.finish("d").read())
     assert [one.problem for one in told] == ["", "it answered 404"]
 
 
@@ -180,7 +181,7 @@ def test_caps(path: Path) -> None:
             store.add([fetched("a"), fetched("b")])
     catalog = harvested(path, fetched("a"))
     with pytest.raises(ArchiveLimitExceeded, match="--max-json-bytes"):
-        list(catalog.read(ArchiveLimits(max_json_bytes=10)))
+        list(catalog.read(Work(ArchiveLimits(max_json_bytes=10))))
 
 
 def test_a_file_of_a_later_version_is_refused_in_one_line(path: Path) -> None:

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import open_source
 from mlhub_core.sources.base import SourceSpec, Wanted
 from mlhub_core.sources.documents import Document, Kind
@@ -33,7 +32,7 @@ def documents(path: Path, wanted: Wanted | None = None) -> list[Document]:
     source = open_source(SourceSpec(str(path), wanted=wanted or Wanted()))
     catalog = source.here()
     assert catalog is not None
-    return list(catalog.read(ArchiveLimits()))
+    return list(catalog.read())
 
 
 def items(path: Path, wanted: Wanted | None = None) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ from mlhub_core.sources.base import Unarchived
 from mlhub_core.sources.tree import Tree
 from mlhub_core.sources.unarchive import unarchive
 from mlhub_core.threads import StopFlag
+from mlhub_core.work import Work
 from tests.index.kit import described, item, paths_in, place, tar_bytes, tree, write_archive
 
 
@@ -63,7 +64,7 @@ def test_extracts_everything_and_says_so(tmp_path: Path) -> None:
     paths = paths_in(tmp_path)
     heard: list[Progress] = []
     archive = write_archive(tmp_path, FILES)
-    got = unarchive(archive, paths, on_progress=heard.append)
+    got = unarchive(archive, paths, work=Work(on_progress=heard.append))
     files = expected(FILES)
     assert everything_below(paths.catalog_dir) == files
     assert got == Unarchived(
@@ -124,7 +125,7 @@ def test_an_interrupted_run_is_repaired(tmp_path: Path, choice: DownloadIfExists
             stop.set()
 
     with pytest.raises(Interrupted):
-        unarchive(archive, paths, stop=stop, on_progress=stop_halfway)
+        unarchive(archive, paths, work=Work(stop=stop, on_progress=stop_halfway))
     assert not (paths.state_dir / UNARCHIVED_NAME).exists()
     half = everything_below(paths.catalog_dir)
     assert 0 < len(half) < len(FILES) + 1
@@ -310,9 +311,9 @@ def test_no_catalog_json(tmp_path: Path) -> None:
 def test_caps(tmp_path: Path) -> None:
     archive, paths = write_archive(tmp_path, FILES), paths_in(tmp_path)
     with pytest.raises(ArchiveLimitExceeded):
-        unarchive(archive, paths, limits=ArchiveLimits(max_members=5))
+        unarchive(archive, paths, work=Work(ArchiveLimits(max_members=5)))
     with pytest.raises(ArchiveLimitExceeded):
-        unarchive(archive, paths, limits=ArchiveLimits(max_bytes=5000))
+        unarchive(archive, paths, work=Work(ArchiveLimits(max_bytes=5000)))
 
 
 def test_a_broken_archive_leaves_no_marker(tmp_path: Path) -> None:
