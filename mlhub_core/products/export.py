@@ -8,10 +8,10 @@ import sqlite3
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mlhub_core.exceptions import InvalidArgument, NothingMatches, StorageError
-from mlhub_core.paths import PRODUCTS_NAME, check_directory_name, user_path
+from mlhub_core.paths import PRODUCTS_NAME, DownloadPaths, check_directory_name, user_path
 from mlhub_core.products.splits import read_splits
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
 from mlhub_core.selection.filters import suggest
@@ -21,9 +21,36 @@ from mlhub_core.work import Work
 from mlhub_core.workspace import missing_directories, remove_made, workspace
 
 if TYPE_CHECKING:
-    from mlhub_core.products.local import LocalDataset
     from mlhub_core.products.samples import Samples
     from mlhub_core.products.shards import Exported
+
+
+class Opened(Protocol):
+    """What is asked of a ``LocalDataset``, which offers this and so cannot be imported here."""
+
+    @property
+    def paths(self) -> DownloadPaths: ...  # noqa: D102
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+
+    @property
+    def directory(self) -> Path: ...  # noqa: D102
+
+    @property
+    def keys(self) -> dict[str, list[str]]: ...  # noqa: D102
+
+    def pairs(  # noqa: D102
+        self,
+        label: str = "labels",
+        sources: Sequence[str] | None = None,
+        *,
+        collection: str | None = None,
+        split: str | None = None,
+        by: str | None = None,
+        within: str = "1D",
+    ) -> Any: ...
+
 
 FORMATS = ("webdataset", "csv", "croissant")
 DEFAULT_SIZE = "1GB"
@@ -52,7 +79,7 @@ def parse_size(value: str | int) -> int:
 
 
 def export_local(
-    dataset: LocalDataset,
+    dataset: Opened,
     output: str | Path | None,
     *,
     format: str = "webdataset",
@@ -99,7 +126,7 @@ def export_local(
     return _webdataset(dataset, Path(place), told, size, stop, on_progress)
 
 
-def _place(dataset: LocalDataset, output: str | Path | None, format: str) -> str:
+def _place(dataset: Opened, output: str | Path | None, format: str) -> str:
     """Where an export goes.
 
     Raises:
@@ -124,7 +151,7 @@ def _place(dataset: LocalDataset, output: str | Path | None, format: str) -> str
 
 
 def _croissant(
-    dataset: LocalDataset,
+    dataset: Opened,
     output: str | Path | None,
     options: dict[str, Any],
     stop: StopFlag,
@@ -158,7 +185,7 @@ def _croissant(
     return Exported(paths.asset_dir / str(state["croissant"]), state.get("items", 0), of="item")
 
 
-def _csv(dataset: LocalDataset, place: str, options: dict[str, Any], stop: StopFlag) -> Exported:
+def _csv(dataset: Opened, place: str, options: dict[str, Any], stop: StopFlag) -> Exported:
     from mlhub_core.products.csv_table import write_csv
     from mlhub_core.products.samples import Samples
     from mlhub_core.products.shards import Exported
@@ -179,7 +206,7 @@ def _csv(dataset: LocalDataset, place: str, options: dict[str, Any], stop: StopF
 
 
 def _webdataset(
-    dataset: LocalDataset,
+    dataset: Opened,
     place: Path,
     options: dict[str, Any],
     size: int,
@@ -226,7 +253,7 @@ class _Chosen:
     """
 
     def __init__(
-        self, dataset: LocalDataset, options: dict[str, Any], splits: dict[str, dict[str, None]]
+        self, dataset: Opened, options: dict[str, Any], splits: dict[str, dict[str, None]]
     ) -> None:
         self._splits = splits
         self._options = options
@@ -247,7 +274,7 @@ class _Chosen:
                 "(--with-sources), or leave --label out for a sample an item."
             )
 
-    def _check_items(self, dataset: LocalDataset) -> None:
+    def _check_items(self, dataset: Opened) -> None:
         """Check what is asked of items, whose assets need not all be in memory for that."""
         if self._options.get("by") is not None:
             raise InvalidArgument("by is of pairs: give a label too, or leave it out.")
