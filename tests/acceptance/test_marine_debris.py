@@ -250,6 +250,7 @@ def test_the_reference_clients_table(
     assert rows == 3530
 
 
+@pytest.mark.slow  # all filters together show it in short, as for a place and a year
 def test_one_asset_of_one_collection(truth: Truth, assets: FaultServer, tmp_path: Path) -> None:
     wanted = {"nasa_marine_debris_labels": ["labels"]}
     report = _download(assets, tmp_path, collection_filter=wanted)
@@ -258,6 +259,7 @@ def test_one_asset_of_one_collection(truth: Truth, assets: FaultServer, tmp_path
     _check(report, tmp_path, truth, files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "when", ["2016", (datetime(2016, 1, 1), datetime(2016, 12, 31, tzinfo=UTC))]
 )
@@ -272,7 +274,6 @@ def test_one_year(when: Any, truth: Truth, assets: FaultServer, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("filters", "shape"),
     [
-        # In short form all filters together show it.
         pytest.param({"bbox": BOX}, shapely.box(*BOX), marks=pytest.mark.slow),
         ({"intersects": TRIANGLE}, shapely.geometry.shape(TRIANGLE)),
     ],

@@ -7,8 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 import yaml
-from prefect.server.events.schemas.automations import EventTrigger
-from prefect.server.events.schemas.events import ReceivedEvent
 
 from tests.prefect_site import ROOT
 
@@ -32,6 +30,10 @@ def event(name: str, run_id: str, tags: list[str]) -> dict[str, Any]:
 
 
 def test_whom_it_watches_and_what_it_takes_for_a_sign() -> None:
+    # Prefect's server takes a second to import, which all processes would pay.
+    from prefect.server.events.schemas.automations import EventTrigger
+    from prefect.server.events.schemas.events import ReceivedEvent
+
     (automation,) = yaml.safe_load(FILE.read_text("utf-8"))["automations"]
     trigger = EventTrigger.model_validate(automation["trigger"])
     signs = [

@@ -26,9 +26,6 @@ from tasks.runtime import new_run
 from tests.faultserver import stall, status
 from tests.flows.conftest import Files, Mirror
 
-distributed = pytest.importorskip("distributed")
-distributed_settings = pytest.importorskip("dask.config").set
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("prefect_server")]
 
 CONNECTIONS = 8
@@ -36,6 +33,7 @@ CONNECTIONS = 8
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
+    distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
     ) as running:
@@ -54,6 +52,7 @@ def parameters(root: Path, mirror: Mirror, cluster: Any = None) -> DownloadOptio
 
 
 def pids(cluster: Any) -> set[int]:
+    distributed = pytest.importorskip("distributed")
     with distributed.Client(cluster, set_as_default=False) as client:
         return set(client.run(os.getpid).values())
 
@@ -171,6 +170,7 @@ def test_leaving_early_stops_the_partitions_wherever_they_run(
     INSIDE.append(leave)
     with pytest.raises(Left):
         around()
+    distributed = pytest.importorskip("distributed")
     with distributed.Client(cluster, set_as_default=False) as client:
         assert sum(client.run(running_in, str(paths.asset_dir)).values()) == 0
 
@@ -186,7 +186,7 @@ def test_a_cluster_that_is_not_there_is_one_line(mirror: Mirror, tmp_path: Path)
         update={"runner": "dask", "dask_address": "tcp://127.0.0.1:1"}
     )
     with (
-        distributed_settings({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.importorskip("dask.config").set({"distributed.comm.timeouts.connect": "1s"}),
         pytest.raises(ClusterError, match="dask_address") as caught,
     ):
         download_dataset(wanted)

@@ -21,7 +21,13 @@ _KINDS = {
 }
 
 
-@pytest.mark.parametrize("form", list(FORMS))
+# One of each way that they come on: unpacked, document by document, pages, columns.
+FAST = ("tar_gz", "static", "api", "index")
+
+
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=() if form in FAST else pytest.mark.slow) for form in FORMS]
+)
 def test_it_is_valid_and_leads_to_every_file(form: str, offered: Any) -> None:
     forms = offered(COUNT)
     assert have(form, forms) == 0
