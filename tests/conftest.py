@@ -45,6 +45,7 @@ def _have_a_directory() -> None:
     `--basetemp` keeps what tests wrote.
     """
     ours, pid = tempfile.mkdtemp(prefix="mlhub-tests-", dir=_room()), os.getpid()
+    os.chmod(ours, 0o711)  # servers that run as another user have their files below it
     os.environ["TMPDIR"] = ours
     tempfile.tempdir = None  # which was found out before
     atexit.register(lambda: os.getpid() == pid and shutil.rmtree(ours, ignore_errors=True))
