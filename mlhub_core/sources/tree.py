@@ -76,35 +76,11 @@ class Tree:
             StorageError: if the disk refuses.
         """
         full = f"{self._root}/{path}"
-        outcome = Outcome.WRITTEN
-        parent = path.rpartition("/")[0]
         try:
-            if parent not in self._directories:
-                self._make_directory(parent)
-            is_new = True
-            try:
-                descriptor = os.open(full, _CREATE, 0o666)
-            except FileExistsError:
-                if path in self._directories:
-                    return Outcome.IN_THE_WAY
-                if same_as is not None and _same_content(full, same_as):
-                    self._written.add(path)
-                    return Outcome.KEPT
-                if path in self._written:
-                    outcome = Outcome.REPLACED
-                # Unlinked, not emptied: the same inode may have other names by now, such as that
-                # of a downloaded asset.
-                os.unlink(full)
-                descriptor = os.open(full, _CREATE, 0o666)
-                is_new = False
-            try:
-                for piece in pieces:
-                    _write_all(descriptor, piece)
-            except BaseException:
-                os.unlink(full)  # half of it
-                raise
-            finally:
-                os.close(descriptor)
+            outcome, descriptor = self._open(path, full, same_as)
+            if descriptor is None:
+                return outcome
+            _write_whole(descriptor, full, pieces)
         except StorageError:
             raise
         except OSError as error:
@@ -114,9 +90,30 @@ class Tree:
                 return Outcome.IN_THE_WAY
             raise storage_error(f"write {full}", error) from error
         self._written.add(path)
-        if is_new:
-            self._new.add(path)
         return outcome
+
+    def _open(self, path: str, full: str, same_as: bytes | None) -> tuple[Outcome, int | None]:
+        """Open a file to be written; no descriptor where it is not to be."""
+        parent = path.rpartition("/")[0]
+        if parent not in self._directories:
+            self._make_directory(parent)
+        try:
+            descriptor = os.open(full, _CREATE, 0o666)
+        except FileExistsError:
+            pass
+        else:
+            self._new.add(path)
+            return Outcome.WRITTEN, descriptor
+        if path in self._directories:
+            return Outcome.IN_THE_WAY, None
+        if same_as is not None and _same_content(full, same_as):
+            self._written.add(path)
+            return Outcome.KEPT, None
+        outcome = Outcome.REPLACED if path in self._written else Outcome.WRITTEN
+        # Unlinked, not emptied: the same inode may have other names by now, such as that of a
+        # downloaded asset.
+        os.unlink(full)
+        return outcome, os.open(full, _CREATE, 0o666)
 
     def has_written(self, path: str) -> bool:
         """Whether a file of this run lies in a place, in whatever case its name is written."""
@@ -205,10 +202,18 @@ class _Paths:
         return wanted in self._latest or self._sorted[at : at + 1] == array("q", [wanted])
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    written = os.write(descriptor, data)
-    while written < len(data):
-        written += os.write(descriptor, memoryview(data)[written:])
+def _write_whole(descriptor: int, full: str, pieces: Iterable[bytes]) -> None:
+    """Write all of a file and close it; half of it is removed."""
+    try:
+        for piece in pieces:
+            written = os.write(descriptor, piece)
+            while written < len(piece):
+                written += os.write(descriptor, memoryview(piece)[written:])
+    except BaseException:
+        os.unlink(full)
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def _same_content(full: str, data: bytes) -> bool:
@@ -224,12 +229,13 @@ def _same_content(full: str, data: bytes) -> bool:
         status = os.fstat(descriptor)
         if status.st_size != len(data) or not stat.S_ISREG(status.st_mode):
             return False
-        return _read_exactly(descriptor, len(data)) == data
+        return read_exactly(descriptor, len(data)) == data
     finally:
         os.close(descriptor)
 
 
-def _read_exactly(descriptor: int, count: int) -> bytes:
+def read_exactly(descriptor: int, count: int) -> bytes:
+    """Read so many bytes of a file, fewer only at its end."""
     data = os.read(descriptor, count)
     while len(data) < count and (more := os.read(descriptor, count - len(data))):
         data += more

@@ -24,6 +24,7 @@ from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.formats import open_archive
 from mlhub_core.sources.members import MemberStream, shown
 from mlhub_core.sources.roots import files_in
+from mlhub_core.sources.tree import read_exactly
 from mlhub_core.sources.unarchive import Extraction
 from mlhub_core.state import read_state, under_new_names
 from mlhub_core.threads import StopFlag
@@ -130,7 +131,7 @@ def _compare(
 
             def same(descriptor: int) -> bool:
                 pieces = stream.pieces()
-                return all(_read_exactly(descriptor, len(piece)) == piece for piece in pieces)
+                return all(read_exactly(descriptor, len(piece)) == piece for piece in pieces)
 
             full = f"{paths.catalog_dir}/{path}"
             finding = look_at(full, path, member.size, "in the archive", same)
@@ -139,13 +140,6 @@ def _compare(
             if not (same_place and ledger.find([path])):
                 place = os.path.relpath(full, paths.asset_dir)
                 findings.add(finding._replace(path=place, part=Part.CATALOG))
-
-
-def _read_exactly(descriptor: int, count: int) -> bytes:
-    data = os.read(descriptor, count)
-    while len(data) < count and (more := os.read(descriptor, count - len(data))):
-        data += more
-    return data
 
 
 def take_out(
