@@ -74,19 +74,10 @@ def _runner(
         return
     processes = processes_for(partitions, paths, settings, if_exists)
     apart = processes > 1
-    with side_by_side(processes if apart else settings.workers) as threads:
-        yield threads, share(settings.transfer, processes), apart
-
-
-@contextmanager
-def side_by_side(workers: int) -> Iterator[ThreadPoolTaskRunner[Any]]:
-    """A task runner for the length of the block.
-
-    Leaving it waits for its tasks. When it is left by an exception, the stop flag is set first, or
-    the wait would be as long as the tasks are.
-    """
-    with ThreadPoolTaskRunner[Any](max_workers=workers) as runner, run_hooks():
-        yield runner
+    threads = ThreadPoolTaskRunner[Any](max_workers=processes if apart else settings.workers)
+    # Leaving it waits for its tasks: left by an exception, they are asked to stop before.
+    with threads as runner, run_hooks():
+        yield runner, share(settings.transfer, processes), apart
 
 
 def results_of(futures: Iterable[PrefectFuture[T]]) -> tuple[T, ...]:
