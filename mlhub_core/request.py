@@ -30,7 +30,7 @@ class DownloadRequest:
         if_exists: What to do where a file already lies.
         wanted: The filter.
         settings: How to transfer.
-        products: How each product is written that there is, ``none`` for not at all.
+        products: How products are written, ``none`` for not at all; those not named as by default.
         allow_empty: Whether a filter that leaves nothing is fine.
         strict: Whether it is a failure that the catalog lacks something that it names.
         dry_run: Stop when the plan is made and saved.
@@ -48,7 +48,7 @@ class DownloadRequest:
     if_exists: DownloadIfExistsOpts = DownloadIfExistsOpts.resume
     wanted: AssetFilter = field(default_factory=AssetFilter)
     settings: RunSettings = field(default_factory=RunSettings)
-    products: Mapping[str, str] = field(default_factory=default_modes)
+    products: Mapping[str, str] = field(default_factory=dict)
     allow_empty: bool = False
     strict: bool = False
     dry_run: bool = False
@@ -106,7 +106,8 @@ class DownloadRequest:
         """Names of the products to write, and how."""
         if self.catalog_only or self.dry_run:
             return []
-        return [(name, mode) for name, mode in self.products.items() if mode != NONE]
+        modes = default_modes() | dict(self.products)
+        return [(name, mode) for name, mode in modes.items() if mode != NONE]
 
     def check(self) -> None:
         """Check what can be checked before the hub is asked.
