@@ -60,5 +60,5 @@ for _name in (
 def __getattr__(name: str) -> Any:
     # What downloads a dataset is made on top of this package, and loaded when it is asked for.
     if name in ("CatalogDownloader", "CatalogDownloaderConfig", "COMMON_ASSET_NAMES"):
-        return getattr(importlib.import_module("mlhub_core.datasets.dataset"), name)
+        return getattr(importlib.import_module("mlhub_core.datasets.downloader"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

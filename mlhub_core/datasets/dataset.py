@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
-import requests
-
 from mlhub_core import client
 from mlhub_core.client.endpoints import count_of, identified, types_of
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.if_exists import DownloadIfExistsOpts
-from mlhub_core.paths import COMMON_ASSET_KEYS, DownloadPaths, user_path
+from mlhub_core.paths import user_path
 from mlhub_core.redact import without_secrets
-from mlhub_core.session import Login, Session, given_or_known
+from mlhub_core.session import Login, given_or_known
 from mlhub_core.settings import RunSettings
 from mlhub_core.threads import Pool
 
@@ -35,9 +33,6 @@ if TYPE_CHECKING:
 _TEXTS = ("title", "registry", "doi", "citation")
 _FETCH_THREADS = 8
 """Collections of one dataset fetched at a time; most datasets have two."""
-
-COMMON_ASSET_NAMES = sorted(COMMON_ASSET_KEYS)
-"""Assets that go to ``_common`` where they are one file."""
 
 
 class CollectionType(StrEnum):
@@ -499,82 +494,3 @@ def _with_transfer(settings: RunSettings, **given: Any) -> RunSettings:
     """Settings with those of the transfer that are asked for; none is switched off."""
     asked = {name: value for name, value in given.items() if value}
     return replace(settings, transfer=replace(settings.transfer, **asked))
-
-
-@dataclass(kw_only=True)
-class CatalogDownloaderConfig:
-    """What a :class:`CatalogDownloader` downloads.
-
-    Attributes:
-        dataset_id: Id of the dataset.
-        output_dir: Where archive and catalog go.
-        mlhub_api_session: Its key is used where neither ``api_key`` nor ``profile`` is given.
-        asset_output_dir: Where assets go; None means ``output_dir``.
-        temporal_query: What :meth:`Dataset.download` calls ``datetime``.
-
-    All others are as for :meth:`Dataset.download <mlhub_core.datasets.dataset.Dataset.download>`.
-    """
-
-    dataset_id: str
-    output_dir: str | Path
-    mlhub_api_session: requests.Session | None = None
-    api_key: str | None = None
-    profile: str | None = None
-    asset_output_dir: str | Path | None = None
-    catalog_only: bool = False
-    if_exists: DownloadIfExistsOpts | str = DownloadIfExistsOpts.resume
-    bbox: Sequence[float] | None = None
-    intersects: Any = None
-    temporal_query: Any = None
-    collection_filter: Mapping[str, Iterable[str]] | None = None
-
-    def __post_init__(self) -> None:
-        """Check what can be checked at once.
-
-        Raises:
-            InvalidArgument: if ``if_exists`` is no option.
-        """
-        self.if_exists = DownloadIfExistsOpts.of(self.if_exists)
-
-
-class CatalogDownloader:
-    """Downloads the catalog of a dataset and all assets that match, when it is called.
-
-    Args:
-        config: What to download, and where to.
-
-    Attributes:
-        config: As given.
-        work_dir: Where the catalog goes.
-        asset_dir: Where the assets go.
-        err_report_path: Where that lists what failed; no such file where nothing did.
-
-    Raises:
-        InvalidArgument: if both ``bbox`` and ``intersects`` are given.
-    """
-
-    def __init__(self, config: CatalogDownloaderConfig) -> None:
-        if config.bbox is not None and config.intersects is not None:
-            raise InvalidArgument("bbox and intersects exclude each other: give one of them.")
-        paths = DownloadPaths.of(config.dataset_id, config.output_dir, config.asset_output_dir)
-        self.config = config
-        self.work_dir = paths.catalog_dir
-        self.asset_dir = paths.asset_dir
-        self.err_report_path = paths.err_report
-
-    def __call__(self) -> None:
-        """Download; errors are those of :meth:`Dataset.download`."""
-        c = self.config
-        api_key = c.api_key
-        if not (api_key or c.profile) and isinstance(c.mlhub_api_session, Session):
-            api_key = c.mlhub_api_session.api_key
-        Dataset(c.dataset_id, api_key=api_key, profile=c.profile).download(
-            c.output_dir,
-            asset_output_dir=c.asset_output_dir,
-            catalog_only=c.catalog_only,
-            if_exists=c.if_exists,
-            bbox=c.bbox,
-            intersects=c.intersects,
-            datetime=c.temporal_query,
-            collection_filter=c.collection_filter,
-        )
