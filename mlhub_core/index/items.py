@@ -20,7 +20,7 @@ from mlhub_core.index.hrefs import (
 )
 from mlhub_core.index.places import Bounds, Place, Shape, read_places
 from mlhub_core.index.save_paths import stem_of, suffix_of
-from mlhub_core.sources.documents import JsonObject, as_json, self_url
+from mlhub_core.sources.documents import JsonObject, as_json, self_url, text_of
 
 Complain = Callable[[str], None]
 """Takes a few words about what is wrong."""
@@ -167,11 +167,6 @@ def _named(href: str, path: str, url: str | None) -> list[str]:
     names = [*linked_items(href, path, url)]
     found = joined(url, href)
     return names if found is None else [*names, found]
-
-
-def text_of(value: Any) -> str | None:
-    """A text that says something; whatever else there is says nothing."""
-    return value if isinstance(value, str) and value.strip() else None
 
 
 def read_item_id(item: JsonObject, path: str, complain: Complain, number: int = 0) -> str:

@@ -13,7 +13,6 @@ from mlhub_core.index.items import (
     read_assets,
     read_collection_id,
     read_item,
-    text_of,
 )
 from mlhub_core.index.places import AT_ONCE, Place, read_places
 from mlhub_core.index.rows import ItemBatch
@@ -28,7 +27,7 @@ from mlhub_core.index.save_paths import (
 )
 from mlhub_core.index.writer import IndexWriter
 from mlhub_core.paths import COMMON_ASSET_KEYS, case_key, item_name
-from mlhub_core.sources.documents import Document, JsonObject, Kind
+from mlhub_core.sources.documents import Document, JsonObject, Kind, text_of
 
 
 class Reading:

@@ -24,6 +24,7 @@ from mlhub_core.index.items import Item
 from mlhub_core.index.places import Bounds
 from mlhub_core.index.schema import box_array, box_type, geo_metadata
 from mlhub_core.products.item_fields import FieldType
+from mlhub_core.products.local_collections import around
 from mlhub_core.sources.documents import JsonObject, as_json
 from mlhub_core.threads import StopFlag
 
@@ -101,7 +102,7 @@ class ItemsTable:
         if shape is not None:
             self._kinds.add(read.shape.kind if read.shape is not None else "Polygon")
         if read.cover is not None:
-            self._bounds = _around(self._bounds, read.cover)
+            self._bounds = around(self._bounds, read.cover)
         times = {name: row.pop(name) for name in _TIMES if name in row}
         self._times |= times.keys()
         own = {"id": local["id"], "collection": local["collection"]}
@@ -192,10 +193,3 @@ def _box(box: Bounds | None) -> bytes | None:
 
     found: bytes = shapely.to_wkb(shapely.box(west, south, east if east >= west else 180.0, north))
     return found
-
-
-def _around(one: Bounds | None, other: Bounds) -> Bounds:
-    if one is None:
-        return other
-    least, most = map(min, one[:2], other[:2]), map(max, one[2:], other[2:])
-    return (*least, *most)  # type: ignore[return-value]

@@ -14,7 +14,7 @@ from mlhub_core.products.local_items import (
     extensions,
     other_links,
 )
-from mlhub_core.sources.documents import JsonObject
+from mlhub_core.sources.documents import JsonObject, text_of
 
 _OF_ITEMS = ("href", "alternate", "created", "updated", "checksum:multihash")
 _PREFIXES = ("file:", "proj:")
@@ -49,7 +49,7 @@ class CollectionSummary:
         """Take an item into account."""
         self.items += 1
         if read.cover is not None:
-            self.box = read.cover if self.box is None else _around(self.box, read.cover)
+            self.box = around(self.box, read.cover)
         known = [one for one in (read.moment, read.start, read.end) if one is not None]
         if known:
             first, last = min(known), max(known)
@@ -69,13 +69,12 @@ class CollectionSummary:
                 del known_fields[name]
 
 
-def _around(one: Bounds, other: Bounds) -> Bounds:
-    return (
-        min(one[0], other[0]),
-        min(one[1], other[1]),
-        max(one[2], other[2]),
-        max(one[3], other[3]),
-    )
+def around(one: Bounds | None, other: Bounds) -> Bounds:
+    """The box around two; around the other where there is no first."""
+    if one is None:
+        return other
+    least, most = map(min, one[:2], other[:2]), map(max, one[2:], other[2:])
+    return (*least, *most)  # type: ignore[return-value]
 
 
 def local_collection(
@@ -97,10 +96,10 @@ def local_collection(
     left_out = ("links", "assets", "item_assets", "extent", "type", "stac_version")
     local = {name: value for name, value in collection.items() if name not in left_out}
     local["id"] = collection_id
-    local["description"] = _text(collection.get("description")) or (
-        _text(collection.get("title")) or collection_id
+    local["description"] = text_of(collection.get("description")) or (
+        text_of(collection.get("title")) or collection_id
     )
-    local["license"] = _text(collection.get("license")) or "other"
+    local["license"] = text_of(collection.get("license")) or "other"
     local["extent"] = _extent(collection.get("extent"), summary)
     if summary.assets and len(summary.assets) <= _MAX_KEYS:
         told = {key: one for key, one in summary.assets.items() if len(one) >= _LEAST_FIELDS}
@@ -118,10 +117,6 @@ def local_collection(
         "stac_extensions": named,
         **local,
     }
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
 
 
 def _extent(told: Any, summary: CollectionSummary) -> JsonObject:
@@ -144,7 +139,7 @@ def local_catalog(
         children: Links to the collections.
         mirror: Where the table of all items is.
     """
-    found = {name: catalog[name] for name in ("title",) if _text(catalog.get(name))}
+    found = {name: catalog[name] for name in ("title",) if text_of(catalog.get(name))}
     links: list[JsonObject] = [{"rel": "root", "href": "./catalog.json", "type": JSON_TYPE}]
     if mirror is not None:
         links.append(
@@ -158,8 +153,8 @@ def local_catalog(
     return {
         "type": "Catalog",
         "stac_version": STAC_VERSION,
-        "id": _text(catalog.get("id")) or dataset_id,
-        "description": _text(catalog.get("description")) or found.get("title") or dataset_id,
+        "id": text_of(catalog.get("id")) or dataset_id,
+        "description": text_of(catalog.get("description")) or found.get("title") or dataset_id,
         **found,
         "links": [*links, *children, *other_links(catalog, None)],
     }

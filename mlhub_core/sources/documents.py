@@ -172,3 +172,8 @@ def _is_untyped_collection(value: JsonObject, name: str) -> bool:
     if "id" not in value:
         return False
     return name == "collection.json" or ("extent" in value and "license" in value)
+
+
+def text_of(value: object) -> str | None:
+    """A value that is a text with anything in it; None for any other."""
+    return value if isinstance(value, str) and value.strip() else None

@@ -20,6 +20,7 @@ from mlhub_core.session import get_session
 from mlhub_core.settings import ApiSettings, root_url
 from mlhub_core.sources.archive import CatalogArchive, is_archive
 from mlhub_core.sources.base import CollectionInfo, DatasetInfo, SourceSpec, note_source
+from mlhub_core.sources.documents import text_of
 from mlhub_core.threads import StopFlag
 from mlhub_core.work import UNWATCHED, Work
 
@@ -159,7 +160,7 @@ def read_info(dataset: dict[str, Any], sizes: dict[str, Any] | None = None) -> D
     Raises:
         APIError: if the object has no id.
     """
-    dataset_id = _text(dataset.get("id"))
+    dataset_id = text_of(dataset.get("id"))
     if dataset_id is None:
         raise APIError("The hub answered with a dataset that has no id.")
     listed = dataset.get("collections")
@@ -167,9 +168,9 @@ def read_info(dataset: dict[str, Any], sizes: dict[str, Any] | None = None) -> D
     return DatasetInfo(
         dataset_id,
         _words(dataset.get("title")),
-        _text(dataset.get("doi")),
+        text_of(dataset.get("doi")),
         _words(dataset.get("citation")),
-        _text(dataset.get("registry")),
+        text_of(dataset.get("registry")),
         tuple(
             CollectionInfo(
                 entry["id"],
@@ -177,20 +178,16 @@ def read_info(dataset: dict[str, Any], sizes: dict[str, Any] | None = None) -> D
                 _plain(_words(entry.get("license"))),
             )
             for entry in (listed if isinstance(listed, list) else ())
-            if isinstance(entry, dict) and _text(entry.get("id"))
+            if isinstance(entry, dict) and text_of(entry.get("id"))
         ),
         count_of(sizes.get("stac_catalog_size")),
         count_of(sizes.get("estimated_dataset_size")),
     )
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
-
-
 def _words(value: Any) -> str | None:
     """A text for people; some hubs repeat in it what was asked, the key included."""
-    text = _text(value)
+    text = text_of(value)
     return text and without_secrets(text)
 
 

@@ -29,6 +29,7 @@ from mlhub_core.sources.documents import (
     Document,
     is_json,
     parse_document,
+    text_of,
 )
 from mlhub_core.sources.formats import open_archive
 from mlhub_core.sources.members import Member, MemberKind, MemberStream, Placement, relative_name
@@ -228,8 +229,4 @@ def common_folder(one: str, other: str) -> str:
 def _id_and_title(document: Document) -> tuple[str | None, str | None]:
     found: dict[str, Any] = document.objects[0]
     title = found.get("title")
-    return _text(found.get("id")), _text(title)
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
+    return text_of(found.get("id")), text_of(title)

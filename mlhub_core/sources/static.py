@@ -33,7 +33,7 @@ from mlhub_core.sources.document_store import (
     still_in_use,
     store_path,
 )
-from mlhub_core.sources.documents import JsonObject
+from mlhub_core.sources.documents import text_of
 from mlhub_core.sources.mirrors import MirroredCatalog
 from mlhub_core.sources.parquet import ParquetItems, ParquetSource
 from mlhub_core.threads import StopFlag
@@ -77,9 +77,11 @@ class StaticCatalog:
         root = web.look(self.spec).document()
         collections: tuple[CollectionInfo, ...] = ()
         if root.get("type") == "Collection":
-            collections = (CollectionInfo(str(root.get("id")), license=_text(root, "license")),)
+            collections = (
+                CollectionInfo(str(root.get("id")), license=text_of(root.get("license"))),
+            )
         dataset_id = self.spec.dataset_id or web.id_of(root, self.spec.text)
-        return DatasetInfo(dataset_id, _text(root, "title"), collections=collections)
+        return DatasetInfo(dataset_id, text_of(root.get("title")), collections=collections)
 
     def here(self, stop: StopFlag | None = None) -> None:
         """None: it has to be acquired."""
@@ -179,8 +181,3 @@ class StaticCatalog:
                 log.warning("%s Its items are asked for one by one.", error)
                 crawl.do_without(url)
         return tuple(found)
-
-
-def _text(raw: JsonObject, name: str) -> str | None:
-    value = raw.get(name)
-    return value if isinstance(value, str) and value.strip() else None
