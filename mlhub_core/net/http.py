@@ -78,11 +78,13 @@ class Loop:
         self._exhausted = False
         self._looked = 0.0
 
-    def run(self, source: Iterator[Exchange], tick: Callable[[], None], stop: StopFlag) -> None:
+    def run(
+        self, source: Iterator[Exchange | None], tick: Callable[[], None], stop: StopFlag
+    ) -> None:
         """Run all exchanges of a source, which is pulled from as connections get free.
 
         Args:
-            source: What to do.
+            source: What to do; None where there is nothing until something else has been answered.
             tick: Called at least four times a second.
             stop: Looked at several times a second.
 
@@ -115,16 +117,19 @@ class Loop:
 
     # Starting
 
-    def _fill(self, source: Iterator[Exchange]) -> None:
+    def _fill(self, source: Iterator[Exchange | None]) -> None:
         """Start what may be started, and pull more from the source for what is left free."""
         self._queue_due()
         waiting = sum(self._start_queued(host) for host in list(self._queues))
         room = _MOST_WAITING - len(self._later) - sum(map(len, self._queues.values()))
         while not self._exhausted and waiting < _LOOK_AHEAD and room > 0 and self._free() > 0:
             room -= 1
-            following = next(source, None)
-            if following is None:
+            try:
+                following = next(source)
+            except StopIteration:
                 self._exhausted = True
+                return
+            if following is None:
                 return
             host = following.host
             if host in self._queues:

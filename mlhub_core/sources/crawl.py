@@ -1,6 +1,6 @@
 """A crawl: the documents of a catalog by URL, found by their links, as many at a time as may be.
 
-What is still to be asked for lies in the document store, and so do the answers, a fiftieth of a
+What is still to be asked for lies in the document store, and so do the answers, a hundredth of a
 second after they came. So memory does not grow with the catalog, a crawl that was killed goes on
 where it was, and documents of an earlier crawl are asked for by their validators: of what
 has not changed no body comes.
@@ -11,9 +11,11 @@ what they lead to is bounded by the caps of :class:`~mlhub_core.settings.Archive
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -34,11 +36,14 @@ from mlhub_core.work import Work
 _LOOK_AHEAD = 1000
 """Documents to be asked for that are in memory."""
 _PROGRESS_SECONDS = 0.1
-_STORE_SECONDS = 0.02
-"""Between two transactions. One for each answer would cost as much as the rest of the crawl."""
+_STORE_SECONDS = 0.01
+"""Between two transactions. One for each answer would cost as much as the rest of the crawl; one in
+a longer time holds up so many answers that the next ones come together again."""
 _STAC = (Kind.ITEMS, Kind.COLLECTION, Kind.CATALOG)
 _BEYOND = "%2E%2E"
 """A directory above that of the root, as a component of a path."""
+_BELOW = re.compile(r"(?:\./)?((?:[A-Za-z0-9_][A-Za-z0-9_.~-]*/)*[A-Za-z0-9_][A-Za-z0-9_.~-]*)")
+"""A relative href of the plain kind: what it leads to lies below, and nothing in it is encoded."""
 
 
 class Root(NamedTuple):
@@ -61,6 +66,39 @@ class Root(NamedTuple):
         own, other = urlsplit(self.url), urlsplit(url)
         secured = own.hostname == other.hostname and other.scheme == "https"
         return self.login if own[:2] == other[:2] or secured else ""
+
+
+class Links:
+    """The links of one document: where they lead.
+
+    Args:
+        base: What they resolve against.
+        top: The URL of the root.
+    """
+
+    def __init__(self, base: str, top: str) -> None:
+        self.base = base
+        self._top = top
+        self._below: tuple[str, str] | None = None
+
+    def follow(self, href: str) -> tuple[str, str]:
+        """The URL that a link leads to, and where that lies in the catalog.
+
+        Raises:
+            InvalidArgument: if it is none that can be asked.
+            ValueError: likewise.
+        """
+        plain = _BELOW.fullmatch(href)
+        if plain is None or self._below is None:
+            url = document_url(https_url(urljoin(self.base, href)))
+            path = path_of(url, self._top)
+            end = plain[1] if plain else ""
+            # The other plain ones lie beside it, unless it is above the root.
+            if end and url.endswith(end) and path.endswith(end) and not path.startswith(_BEYOND):
+                self._below = url.removesuffix(end), path.removesuffix(end)
+            return url, path
+        url, path = self._below
+        return url + plain[1], path + plain[1]
 
 
 class Crawl:
@@ -101,7 +139,7 @@ class Crawl:
             url: tuple(place) for url, place in note.get("mirrors", {}).items()
         }
         self._refused: set[str] = set()
-        self._has_new_mirror = False
+        self._has_new_mirror = self._has_links = False
         self._after = 0
         self._fetched: list[Fetched] = []
         self._wanted: dict[str, tuple[str, str, int]] = {}
@@ -124,19 +162,19 @@ class Crawl:
             while True:
                 self._after = 0
                 requests = self._requests()
-                first = next(requests, None)
+                first = next(requests)
                 if first is None:
                     return
-                loop.run(_chain(first, requests), self._tick, self._work.stop)
-                self._flush()
+                loop.run(chain((first,), requests), self._tick, self._work.stop)
 
-    def _requests(self) -> Iterator[DocumentRequest]:
-        """Requests for all that is known now, in order."""
+    def _requests(self) -> Iterator[DocumentRequest | None]:
+        """Requests for all that is known, in order; None as long as that is nothing more."""
         while True:
             self._flush()  # what has just been answered may name more
+            self._has_links = False
             pending = self._store.pending(self._after, _LOOK_AHEAD)
-            if not pending:
-                return
+            while not (pending or self._has_links):
+                yield None
             for document in pending:
                 self._after = max(self._after, document.number)
                 if document.url == self._root.url:
@@ -179,17 +217,17 @@ class Crawl:
         self, document: Document, body: bytes, base: str, place: tuple[str, str, int]
     ) -> None:
         """Note the links of a document."""
-        depth = place[2]
+        depth, links = place[2], Links(base, self._top)
         if document.kind is not Kind.ITEMS:
             relations = _relations(document, self._collections)
             if len(relations) > 1 and self._has_mirror(document, base, place):
                 relations = ("child",)
             for href in hrefs_of(document.objects[0], relations):
-                self._want(href, base, depth + 1)
+                self._want(href, links, depth + 1)
         elif document.objects and b'"next"' in body:  # items may come in pages
             page = parse_json(body)
             for href in hrefs_of(page, ("next",)) if page.get("type") != "Feature" else ():
-                self._want(href, base, depth)
+                self._want(href, links, depth)
 
     def _has_mirror(self, document: Document, base: str, place: tuple[str, str, int]) -> bool:
         """Whether the items of a collection are left to its mirror, which is then noted."""
@@ -212,19 +250,20 @@ class Crawl:
             self._follow(parse_document(body, path), body, base, (url, path, depth))
         self.run()
 
-    def _want(self, href: str, base: str, depth: int) -> None:
+    def _want(self, href: str, links: Links, depth: int) -> None:
         try:
-            url = document_url(https_url(urljoin(base, href)))
+            url, path = links.follow(href)
         except (ValueError, InvalidArgument):
             problem = "not to be had: no URL that is asked from here"
-            self._fetched.append(Fetched(href, None, href, base, problem=problem))
+            self._fetched.append(Fetched(href, None, href, links.base, problem=problem))
             return
         if depth > self._work.limits.max_depth:
             raise ArchiveLimitExceeded(
                 f"The catalog goes on more than {self._work.limits.max_depth} links deep, at "
                 f"{shown(url)}: if you trust it, raise ArchiveLimits.max_depth (--max-depth)."
             )
-        self._wanted.setdefault(url, (url, path_of(url, self._top), depth))
+        self._has_links = True
+        self._wanted.setdefault(url, (url, path, depth))
 
     def _flush(self) -> None:
         """Store what has come: from here on a kill does not cost it."""
@@ -244,11 +283,6 @@ class Crawl:
             self._told = now
             store = self._store
             self._work.on_progress(Progress(Stage.CATALOG, store.answered, store.known, store.size))
-
-
-def _chain(first: DocumentRequest, others: Iterator[DocumentRequest]) -> Iterator[DocumentRequest]:
-    yield first
-    yield from others
 
 
 def _relations(document: Document, collections: frozenset[str]) -> tuple[str, ...]:

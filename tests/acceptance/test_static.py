@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pystac
@@ -135,6 +136,16 @@ def test_a_kill_costs_nothing_that_was_read(server: FaultServer) -> None:
     asked = documents(server)
     assert set(asked) & here == {ROOT}  # which says what the dataset is called
     assert set(asked.values()) == {1}
+
+
+def test_a_late_document_holds_up_no_other(server: FaultServer) -> None:
+    publish(server, "a", "b")
+    others, waited = Event(), []
+    server.when_asked("/cat/b/b0/b0.json", others.set)
+    server.when_asked("/cat/a/collection.json", lambda: waited.append(others.wait(30)))
+    assert main(["download", *words(server, "--strict")]) == 0
+    assert waited == [True]
+    assert images().keys() == {"a0", "b0"}
 
 
 def test_what_is_missing_is_named(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
