@@ -76,7 +76,7 @@ def test_the_commands(
 ) -> None:
     path = Path(name)
     path.write_bytes(write(items(server, "a", "b")))
-    words = [name, "--output-dir", "out", "-q"]
+    words = [name, "--output-dir", "out"]
     assert main(["download", *words]) == 0
     assert images("found") == {one: content(one) for one in "ab"}
     capsys.readouterr()
@@ -108,7 +108,7 @@ def test_standard_input(server: FaultServer, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_url(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
     server.put("/found/items.ndjson", by_line(items(server, "a", "b")))
-    words = [server.url("/found/items.ndjson"), "--output-dir", "out", "-q"]
+    words = [server.url("/found/items.ndjson"), "--output-dir", "out"]
     assert main(["download", *words, "--dataset-id", "mine"]) == 0
     assert images("mine") == {one: content(one) for one in "ab"}
     assert main(["sync", *words, "--dataset-id", "mine"]) == 0
@@ -151,7 +151,7 @@ def test_what_cannot_be_read_is_counted(
 ) -> None:
     a, b = items(server, "a", "b")
     Path("found.ndjson").write_bytes(by_line([a]) + b'{"type": "Feat\n[1]\n' + by_line([b]))
-    words = ["download", "found.ndjson", "--output-dir", "out", "-q"]
+    words = ["download", "found.ndjson", "--output-dir", "out"]
     assert main([*words, "--strict"]) == 1
     told = capsys.readouterr()
     assert images("found") == {one: content(one) for one in "ab"}
@@ -164,7 +164,7 @@ def test_collections_among_the_items(
 ) -> None:
     about = {**stac_collection(), "license": "MIT", "links": [{"rel": "item", "href": "./a.json"}]}
     Path("found.ndjson").write_bytes(by_line([about, *items(server, "a")]))
-    assert main(["download", "found.ndjson", "--output-dir", "out", "-q", "--strict"]) == 0
+    assert main(["download", "found.ndjson", "--output-dir", "out", "--strict"]) == 0
     assert "License: MIT" in capsys.readouterr().out
 
 

@@ -99,7 +99,7 @@ def test_a_sync_asks_whether_it_has_changed(
     publish(server)
     assert download(server) == 0
     server.forget()
-    words = ["sync", server.url(ROOT), "--output-dir", "out", "-q"]
+    words = ["sync", server.url(ROOT), "--output-dir", "out"]
     assert main(words) == 0
     assert {one.status for one in server.requests if one.path != ROOT} == {304}
     publish(server, "a link", "a0", "a1", "a2")

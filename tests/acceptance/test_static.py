@@ -70,7 +70,7 @@ def images(directory: str = "out") -> dict[str, bytes]:
 
 
 def words(server: FaultServer, *more: str, path: str = ROOT) -> list[str]:
-    return [server.url(path), "--output-dir", "out", "-q", *more]
+    return [server.url(path), "--output-dir", "out", *more]
 
 
 def test_the_commands(

@@ -46,7 +46,7 @@ def images(directory: str) -> dict[str, bytes]:
 
 def test_the_commands(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
     write(Path("scenes.parquet"), server, "a", "b")
-    words = ["scenes.parquet", "--output-dir", "out", "-q"]
+    words = ["scenes.parquet", "--output-dir", "out"]
     assert main(["download", *words, "--bbox=11,50,12,51"]) == 0
     assert images("scenes") == {"b": content("b")}
     assert server.paths() == ["/b.tif"]
@@ -155,7 +155,7 @@ def test_a_url(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
     write(Path("scenes.parquet"), server, "a", "b")
     table = Path("scenes.parquet").read_bytes()
     server.put("/scenes.parquet", table)
-    words = [server.url("/scenes.parquet"), "--output-dir", "out", "-q"]
+    words = [server.url("/scenes.parquet"), "--output-dir", "out"]
     assert main(["download", *words]) == 0
     assert images("scenes") == {name: content(name) for name in "ab"}
     assert Path("out/scenes/.mlhub/source/items.parquet").read_bytes() == table
@@ -178,7 +178,7 @@ def test_a_url_of_which_a_part_is_wanted(
     rows = pq.read_table("scenes.parquet")
     pq.write_table(rows, "scenes.parquet", row_group_size=1)
     server.put("/scenes.parquet", Path("scenes.parquet").read_bytes())
-    words = [server.url("/scenes.parquet"), "--output-dir", "out", "-q", "--bbox=11,50,11.2,51"]
+    words = [server.url("/scenes.parquet"), "--output-dir", "out", "--bbox=11,50,11.2,51"]
     assert main(["download", *words]) == 0
     assert images("scenes") == {"b": content("b")}
     assert not Path("out/scenes/.mlhub/source/items.parquet").exists()
