@@ -7,9 +7,6 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-# What docs/performance.md tells of; `python -m benchmarks` knows more.
-BENCH_SHAPES := small https-0-32 https-20-32 https-50-128 https-0-large
-
 PRODUCT := mlhub_core tasks flows deployments
 
 .PHONY: help demo test test-all test-slow check house format bench clean
@@ -68,9 +65,7 @@ bench: $(READY)
 	@$(BIN)/python scripts/reference_venv.py
 	@$(BIN)/python scripts/install_nginx.py
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	@$(BIN)/python -m benchmarks --runs 3 $(addprefix --shape ,$(BENCH_SHAPES))
-	@$(BIN)/python -m benchmarks.index --runs 3 --directory .
-	@$(BIN)/python -m benchmarks.query --runs 3 --duckdb-runs 3 --rows 1000000
+	@$(BIN)/python -m benchmarks.floors
 
 clean:
 	rm -rf $(VENV) .venv-reference .venv-pgstac demo-output build *.egg-info

@@ -15,11 +15,12 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from benchmarks.figures import note
 from benchmarks.generate import HUB_RULES, generate
 from benchmarks.nginx import Nginx, can_delay, is_there
 from benchmarks.rivals import TITLES, Course, compile_ours, run
 from benchmarks.shapes import SHAPES, Shape
-from benchmarks.table import Results, table, verdicts
+from benchmarks.table import Results, figures, table, verdicts
 
 _QUICK = 10
 _MEMORY = Path("/dev/shm")
@@ -49,11 +50,16 @@ def main() -> int:
             if rival in shape.rivals and (rival != "reference" or reference.exists())
         ]
         with tempfile.TemporaryDirectory(dir=directory, prefix="mlhub-bench-") as scratch:
-            print("\n" + _measure(Path(scratch), shape, rivals, runs, reference), flush=True)
+            cold, text = _measure(Path(scratch), shape, rivals, runs, reference)
+        print("\n" + text, flush=True)
+        note(options.figures, figures(shape, cold))
     return 0
 
 
-def _measure(work: Path, shape: Shape, rivals: list[str], runs: int, reference: Path) -> str:
+def _measure(
+    work: Path, shape: Shape, rivals: list[str], runs: int, reference: Path
+) -> tuple[Results, str]:
+    """Let all run by turns: what they took into an empty directory, and all of it in words."""
     served_dir = work / "served"
     with (
         Nginx(work / "hub", served_dir / "api", rules=HUB_RULES) as hub,
@@ -82,7 +88,7 @@ def _measure(work: Path, shape: Shape, rivals: list[str], runs: int, reference: 
         parts += verdicts(shape, again, again=True)
         parts += [table("The same again, 1 % of the files missing", missing, served)]
         parts += verdicts(shape, missing, again=True)
-    return "\n\n".join(parts)
+    return cold, "\n\n".join(parts)
 
 
 def _remove_some(target: Path) -> None:
@@ -103,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rival", action="append", choices=TITLES, help="only this one; repeat")
     parser.add_argument("--runs", type=int, help="of each, by turns; default: 5")
     parser.add_argument("--divide", type=int, metavar="N", help="an N-th of the files")
+    parser.add_argument("--figures", type=Path, help="add the ratios to this file")
     parser.add_argument("--quick", action="store_true", help="a tenth of the files, two runs")
     parser.add_argument("--directory", help="where to work; default: /dev/shm where there is one")
     parser.add_argument(

@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from pathlib import Path
 
+from benchmarks.figures import note
 from benchmarks.late_catalog import LateCatalog
 from mlhub_core.index.build import index_assets
 from mlhub_core.paths import DownloadPaths
@@ -26,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.crawl", description=__doc__)
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--late", type=float, default=20.0, help="milliseconds")
+    parser.add_argument("--figures", type=Path, help="add the figures to this file")
     given = parser.parse_args()
     with LateCatalog(given.items, given.late) as server, tempfile.TemporaryDirectory() as place:
         paths = DownloadPaths.of("late", place)
@@ -40,6 +43,7 @@ def main() -> None:
                 f"{what}: {asked:,} documents in {seconds:.1f} s, {asked / seconds:,.0f} a second, "
                 f"{cpu / asked * 1e6:.0f} us of CPU each; {limit / seconds:.2f} of the limit"
             )
+            note(given.figures, {what: limit / seconds})
         began = time.monotonic()
         index = index_assets(catalog, paths)
         print(f"index: {index.assets:,} assets in {time.monotonic() - began:.1f} s")

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks.catalogs import write_catalog
+from benchmarks.figures import note
 from benchmarks.memory import Peak
 from mlhub_core.index.build import index_assets
 from mlhub_core.net.body import digest_file
@@ -67,6 +68,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--assets", type=int, default=100_000)
     parser.add_argument("--work", type=Path, required=True, help="a directory that is not there")
+    parser.add_argument("--figures", type=Path, help="add the figures to this file")
     options = parser.parse_args()
     try:
         assets = prepare(options.work, options.assets)
@@ -82,6 +84,7 @@ def main() -> int:
             assert process.returncode == 0
             assert told.strip().endswith(phase)
             seconds = time.monotonic() - started
+            note(options.figures, {f"local STAC: {phase}, MB": peak.kilobytes / 1e3})
             print(
                 f"{assets:,} assets, {phase}: {seconds:.1f} s, {seconds / assets * 1e6:.0f} µs an "
                 f"asset, peak {peak.kilobytes / 1e3:,.0f} MB"

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures import note
 from benchmarks.query_data import coast, write_index
 from benchmarks.query_rivals import COAST_VERTICES
 from benchmarks.rivals import compile_ours
@@ -45,6 +46,7 @@ def main() -> None:
                             _rival(rival, index, question, work / f"{rival}{number}")
                         )
             print(_table(question, rows, results), flush=True)
+            note(options.figures, {f"query: {question}": _ratio(results, "cpu")})
             if Path(options.reference).exists():
                 print(
                     _beside_reference(question, rows, results["ours"], work, options.reference),
@@ -55,8 +57,10 @@ def main() -> None:
 def _rival(rival: str, index: Path, question: str, out: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.query_rivals", rival, index, question, out]
     done = subprocess.run(
-        list(map(str, command)), check=True, capture_output=True, text=True, cwd=_PROJECT
+        list(map(str, command)), check=False, capture_output=True, text=True, cwd=_PROJECT
     )
+    if done.returncode:
+        raise SystemExit(f"{rival} failed:\n{done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -76,11 +80,14 @@ def _table(question: str, rows: int, results: dict[str, Costs]) -> str:
             f"{statistics.median(cost['cpu'] for cost in costs):.2f} s | "
             f"{max(cost['peak'] for cost in costs):,.0f} MB |"
         )
-    pairs = list(zip(results["ours"], results["duckdb"], strict=False))
     for what in ("seconds", "cpu"):
-        ratio = statistics.median(ours[what] / theirs[what] for ours, theirs in pairs)
-        lines.append(f"\nOurs takes {ratio:.3f} x DuckDB's {what}.")
+        lines.append(f"\nOurs takes {_ratio(results, what):.3f} x DuckDB's {what}.")
     return "\n".join(lines) + "\n"
+
+
+def _ratio(results: dict[str, Costs], what: str) -> float:
+    pairs = zip(results["ours"], results["duckdb"], strict=False)
+    return float(statistics.median(ours[what] / theirs[what] for ours, theirs in pairs))
 
 
 def _beside_reference(question: str, rows: int, costs: Costs, work: Path, python: str) -> str:
@@ -117,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--question", action="append", choices=_QUESTIONS, help="only this one")
     parser.add_argument("--runs", type=int, default=5, help="of ours, by turns; default: 5")
     parser.add_argument("--duckdb-runs", type=int, default=5, help="of DuckDB; default: 5")
+    parser.add_argument("--figures", type=Path, help="add the ratios to this file")
     parser.add_argument("--directory", help="where to work; default: /dev/shm where there is one")
     parser.add_argument(
         "--reference",

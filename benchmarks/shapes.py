@@ -99,6 +99,16 @@ SHAPES = {
     for shape in (
         *(_far(late, count, 6_000) for late in (0, 20, 50) for count in (32, 128)),
         *(_far_large(late) for late in (0, 20, 50)),
+        Shape(
+            "https-50-60k",
+            60_000,
+            4_000,
+            60_000,
+            tls=True,
+            delay=0.05,
+            connections=128,
+            rivals=("ours", "curl"),
+        ),
         Shape("small", 6_000, 4_000, 60_000, again=True),
         Shape("medium", 2_000, 400_000, 400_000),
         Shape("large", 60, 16_000_000, 16_000_000, per_item=2),

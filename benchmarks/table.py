@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from benchmarks.figures import Figures
 from benchmarks.generate import Served
 from benchmarks.rivals import TITLES, Cost
 from benchmarks.shapes import Shape
@@ -62,6 +63,16 @@ def verdicts(shape: Shape, results: Results, *, again: bool = False) -> list[str
                     f"{TITLES[curl]}, {shape.connections} connections."
                 )
     return lines
+
+
+def figures(shape: Shape, results: Results) -> Figures:
+    """How many times as fast ours are as others, by name, for the table of floors."""
+    return {
+        f"{shape.name}: {one} / {other}": ratio(results, one, other)
+        for one in ("ours", "transfer", "transfer-2")
+        for other in ("curl", "reference")
+        if one in results and other in results
+    }
 
 
 def _each(counts: Sequence[int], served: Served) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.figures import note, noted
+from benchmarks.floors import FLOORS, PARTS, Floor
 from benchmarks.generate import COLLECTION, generate
 from benchmarks.nginx import Nginx, can_delay, is_there
 from benchmarks.rivals import Cost
@@ -45,6 +47,20 @@ def test_a_ratio_is_the_median_over_the_turns() -> None:
         return [Cost(one, 0.0, 0) for one in seconds]
 
     assert ratio({"a": costs(1, 2, 4), "b": costs(2, 10, 12)}, "a", "b") == 3
+
+
+def test_a_floor_shows_what_was_reached(tmp_path: Path) -> None:
+    note(tmp_path / "figures", {"a": 0.5, "b": 7.0})
+    note(tmp_path / "figures", {"a": 0.75})
+    figures = noted(tmp_path / "figures")
+    assert Floor("x", "a", 0.7).row(figures) == "| x | ≥ 0.7 of `curl` | **0.75 of `curl`** |"
+    assert Floor("x", "b", 6, "s", at_most=True).row(figures) == "| x | ≤ 6 s | 7 s |"
+    assert Floor("x", "c", 6, "s").row(figures) == "| x | ≥ 6 s | not measured |"
+
+
+def test_what_a_floor_is_about_is_measured() -> None:
+    shapes = {floor.figure.partition(":")[0] for floor in FLOORS if " / " in floor.figure}
+    assert shapes <= {word for part in PARTS.values() for word in part.words.split()}
 
 
 @needs_nginx
