@@ -55,7 +55,9 @@ def files(tmp_path: Path) -> Callable[[], dict[str, bytes]]:
             for path in root.rglob("*")
             if path.is_file()
             and {".mlhub", "stac"}.isdisjoint((place := path.relative_to(root)).parts)
-            and not place.name.startswith(("mlhub_stac_assets", "err_report", "items.parquet"))
+            and not place.name.startswith(
+                ("mlhub_stac_assets", "err_report", "items.parquet", "croissant.json")
+            )
             and place.name not in ("catalog.json", "collection.json")
             and place.stem != place.parent.name
         }

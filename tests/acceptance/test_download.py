@@ -32,7 +32,9 @@ def files_below(directory: Path) -> set[str]:
 
 def assets_below(directory: Path) -> set[str]:
     """What is neither the catalog's JSON nor one of our own files."""
-    own = {"mlhub_stac_assets.parquet", "mlhub_stac_assets.db", "items.parquet"}
+    own = {
+        *("mlhub_stac_assets.parquet", "mlhub_stac_assets.db", "items.parquet", "croissant.json")
+    }
     return {
         name
         for name in files_below(directory)

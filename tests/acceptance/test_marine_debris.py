@@ -36,7 +36,7 @@ ARCHIVE_MD5 = b"80VHL7Gf663iVhNqFJoP3A=="  # as the real host gave it
 BOX = (-88.2, 15.7, -85.0, 16.5)
 TRIANGLE = {"type": "Polygon", "coordinates": [[[-89, 15], [-86, 15], [-87, 17], [-89, 15]]]}
 
-OURS = {".mlhub", "stac", "items.parquet"}
+OURS = {".mlhub", "stac", "items.parquet", "croissant.json"}
 
 Json = dict[str, Any]
 

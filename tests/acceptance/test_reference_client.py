@@ -27,7 +27,10 @@ DOI = "10.12345/demo.crops"
 LABELS = "demo_crops_labels"
 SOURCE = "demo_crops_source_sentinel_2"
 PLOTS = "demo_crops_plots"
-OWN_FILES = {"mlhub_stac_assets.db", "mlhub_stac_assets.parquet", "err_report.csv", "items.parquet"}
+OWN_FILES = {
+    *("mlhub_stac_assets.db", "mlhub_stac_assets.parquet", "err_report.csv"),
+    *("items.parquet", "croissant.json"),
+}
 OWN_DIRECTORIES = {".mlhub", "stac"}
 
 

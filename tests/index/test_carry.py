@@ -44,7 +44,7 @@ def files(directory: Path) -> set[str]:
     return {
         path.relative_to(directory).as_posix()
         for path in directory.rglob("*")
-        if path.is_file() and not {".mlhub", "stac"} & {*path.parts}  # which are of our making
+        if path.is_file() and not {".mlhub", "stac", "croissant.json"} & {*path.parts}  # our own
     }
 
 

@@ -13,6 +13,7 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from tests.acceptance.test_any_source import COUNT, FORMS, expected, have
 from tests.acceptance.test_any_source import offered as offered  # a fixture
+from tests.stac_extensions import problems
 
 _KINDS = {
     "Catalog": pystac.STACObjectType.CATALOG,
@@ -37,6 +38,7 @@ def test_it_is_valid_and_leads_to_every_file(form: str, offered: Any) -> None:
     for path in (root / "stac").rglob("*.json"):
         document = json.loads(path.read_bytes())
         validator.validate_core(document, _KINDS[document["type"]], "1.1.0")
+        assert list(problems(document)) == []
         for asset in document.get("assets", {}).values():
             found.add((path.parent / asset["href"]).resolve().relative_to(root.resolve()))
     table = Path("items.parquet")

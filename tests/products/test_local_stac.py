@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from mlhub_core.hub.server import DemoHub
 from mlhub_core.transfer.report import DownloadReport
 from tests.acceptance.kit import DATASET, collection, item
 from tests.faultserver import FaultServer, status
+from tests.stac_extensions import problems
 
 Download = Callable[..., DownloadReport]
 
@@ -64,6 +68,11 @@ def test_it_passes_the_schemas_of_stac(demo: Path) -> None:
     assert {one["stac_version"] for one in documents} == {"1.1.0"}
     for one in documents:
         validator.validate_core(one, kinds[one["type"]], "1.1.0")
+        assert list(problems(one)) == []
+    named = {url for one in documents for url in one.get("stac_extensions", [])}
+    assert {url.split("/")[3] for url in named} == {
+        *("file", "alternate-assets", "label", "eo", "scientific"),
+    }
 
 
 def test_an_asset_has_what_the_ledger_knows_and_where_it_came_from(
@@ -273,3 +282,53 @@ def test_what_a_kill_left_is_put_right(
     assert main(["stac", "-q", str(root)]) == 0
     assert (root / "stac/pictures/a/a.json").read_bytes() == before
     assert {path.name for path in (root / ".mlhub").iterdir() if "stac" in path.name} == set()
+
+
+_KILLED = """
+import os, signal, sys
+from mlhub_core.cli import main
+
+left = int(sys.argv[1])
+
+def kill(event, arguments):
+    global left
+    if event == "os.rename":
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(kill)
+sys.exit(main(["stac", "-q", sys.argv[2]]))
+"""
+
+
+@pytest.mark.parametrize(
+    "renames", [pytest.param(n, marks=[] if n == 2 else [pytest.mark.slow]) for n in range(7)]
+)
+def test_a_run_that_was_killed_at_any_rename_is_put_right_by_the_next(
+    download: Download, server: FaultServer, tmp_path: Path, renames: int
+) -> None:
+    """Killed by the system, before the state, both of the two directories, the table, …"""
+    for name in ("a", "b"):
+        server.put(f"/{name}.tif", name.encode())
+    download(*(item(name, {"image": server.url(f"/{name}.tif")}) for name in ("a", "b")), limit=1)
+    root = tmp_path / "out" / DATASET
+    old = (root / "stac/pictures/a/a.json").read_bytes()
+    download(stac="none")
+    words = [sys.executable, "-c", _KILLED, str(renames), str(root)]
+    ended = subprocess.run(words, capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert main(["stac", "-q", str(root)]) == 0
+    assert _items(root) == {"a", "b"}
+    assert (root / "stac/pictures/a/a.json").read_bytes() == old
+    layer = geopandas.read_parquet(root / "items.parquet")
+    assert set(layer["id"]) == {"a", "b"}
+    described = _read(root / "croissant.json")["distribution"][0]
+    assert described["contentSize"] == f"{(root / 'items.parquet').stat().st_size} B"
+    left = [path.name for path in (root / ".mlhub").iterdir()]
+    assert not [name for name in left if "stac" in name or "items" in name or ".part" in name]
+    assert main(["verify", "-q", str(root)]) == 0
+    before = _files(root)
+    assert main(["stac", "-q", str(root)]) == 0
+    after = _files(root)
+    assert {path for path in before if before[path] != after.get(path)} <= {root / ".mlhub/lock"}
