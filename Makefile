@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 PRODUCT := mlhub_core tasks flows deployments
 
-.PHONY: help demo test test-all test-slow check house format bench clean
+.PHONY: help demo test test-all test-slow check house docs format bench clean
 
 help:
 	@echo "make demo      download the demo dataset, then a part of it, from a hub of our own"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-all  the slow ones too: real servers, hundreds of kills, browsers"
 	@echo "make check     formatting, linting, types, and which module may import what"
 	@echo "make house     how large the code is, and how its modules hang together"
+	@echo "make docs      the site of docs/, into site/"
 	@echo "make bench     side by side with the reference client, curl, tar and DuckDB (a quarter of an hour)"
 	@echo "make clean     remove virtual environments and the demo's output"
 
@@ -58,6 +59,13 @@ check: $(READY)
 house: $(READY)
 	@$(BIN)/python scripts/house.py $(REVISION)
 
+# Strict: a link within the site that leads nowhere, or anything fetched from another host, fails it.
+docs: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@echo "Building the site ..."
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "It is in site/: open site/index.html."
+
 format: $(READY)
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
@@ -68,4 +76,4 @@ bench: $(READY)
 	@$(BIN)/python -m benchmarks.floors
 
 clean:
-	rm -rf $(VENV) .venv-reference .venv-pgstac demo-output build *.egg-info
+	rm -rf $(VENV) .venv-reference .venv-pgstac demo-output build site *.egg-info

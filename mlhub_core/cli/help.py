@@ -130,3 +130,12 @@ def _variables(names: Iterable[str]) -> str:
         else:
             lines.append(f"{name:20} {_VARIABLES[name]}")
     return _listed("environment:", lines)
+
+
+COMMON = f"{_STATUSES}\n\n{_variables(_VARIABLES)}"
+"""What all commands have in common."""
+
+
+def without_common(text: str) -> str:
+    """The help of a command without what all have in common."""
+    return text.partition(f"\n\n{_STATUSES}")[0].rstrip()
