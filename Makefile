@@ -45,6 +45,8 @@ test-slow: $(READY)
 	@$(BIN)/python scripts/install_pgstac.py
 	@echo "Running the slow tests ..."
 	@$(BIN)/python -m pytest -n 2 --dist loadscope -m slow --timeout 900
+	@echo "Running the tests of properties with more examples ..."
+	@$(BIN)/python -m pytest -n 2 -m 'hypothesis and not slow' --hypothesis-profile thorough
 
 test-all: test test-slow
 

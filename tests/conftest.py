@@ -59,10 +59,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 _SETTINGS = ("MLHUB_API_KEY", "MLHUB_PROFILE", "MLHUB_ROOT_URL", "MLHUB_SERVE_API_KEY")
 # A machine that is busy, or imports something first, fails no test by that; and the same examples
-# each time, so that what is green stays green. `--hypothesis-profile search` looks for others, and
-# for more of them: a test of costly examples takes a part of `settings.default.max_examples`.
+# each time, so that what is green stays green: few of them here, more in `make test-slow`.
+# `--hypothesis-profile search` looks for others. A test of costly examples takes a part of
+# `settings.default.max_examples`.
 _PATIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
-hypothesis.settings.register_profile("patient", derandomize=True, **_PATIENT)
+hypothesis.settings.register_profile("patient", derandomize=True, max_examples=50, **_PATIENT)
+hypothesis.settings.register_profile("thorough", derandomize=True, max_examples=300, **_PATIENT)
 hypothesis.settings.register_profile("search", max_examples=1000, **_PATIENT)
 hypothesis.settings.load_profile("patient")
 

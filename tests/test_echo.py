@@ -53,7 +53,7 @@ def test_the_command_of_the_flow_says_so_too(at_demo_hub: DemoHub, tmp_path: Pat
 def test_a_download_goes_on_when_nobody_listens_any_more(
     at_demo_hub: DemoHub, tmp_path: Path
 ) -> None:
-    words = ["download", "demo_crops", "--output-dir", "out", "--datetime", "2021-03"]
+    words = ["download", "demo_crops", "--output-dir", "out", "--limit", "20"]
     code = f"import sys; from {_MLHUB} import main; sys.exit(main({words!r}))"
     reading, writing = os.pipe()
     with subprocess.Popen(

@@ -271,10 +271,11 @@ def test_one_year(when: Any, truth: Truth, assets: FaultServer, tmp_path: Path) 
     _check(report, tmp_path, truth, files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("filters", "shape"),
     [
-        pytest.param({"bbox": BOX}, shapely.box(*BOX), marks=pytest.mark.slow),
+        ({"bbox": BOX}, shapely.box(*BOX)),
         ({"intersects": TRIANGLE}, shapely.geometry.shape(TRIANGLE)),
     ],
 )

@@ -195,7 +195,11 @@ def test_a_page_that_keeps_failing(api: StacServer, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
+    ("sent", "status"),
+    [
+        (signal.SIGKILL, -signal.SIGKILL),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_is_broken_off_goes_on(
     api: StacServer, sent: signal.Signals, status: int

@@ -102,7 +102,10 @@ def test_among_foreign_modules_behind_proxies_that_are_gone_and_without_a_home(
     assert ran_in(tmp_path) == ""
 
 
-@pytest.mark.parametrize("proxy", ["socks4://127.0.0.1:9", "http://u:s3cr3t@"])
+@pytest.mark.parametrize(
+    "proxy",
+    [pytest.param("socks4://127.0.0.1:9", marks=pytest.mark.slow), "http://u:s3cr3t@"],
+)
 def test_a_proxy_that_prefect_cannot_use_is_refused(
     at_demo_hub: DemoHub, tmp_path: Path, proxy: str
 ) -> None:

@@ -195,6 +195,7 @@ def test_the_catalog_only(at_demo_hub: object, tmp_path: Path) -> None:
     assert {entry.name.split()[0] for entry in seen.task_runs} == steps
 
 
+@pytest.mark.slow  # the flow hands on what the core's own tests show of each kind of source
 def test_the_catalog_left_in_its_archive(mirror: Mirror, tmp_path: Path, files_of: Files) -> None:
     state = run(
         tmp_path, mirrors=mirror.mirrors, collection_filter={PLOTS: []}, limit=5, unarchive=False
@@ -245,6 +246,7 @@ def test_a_catalog_archive_of_this_machine(
     assert sync_dataset(options).current
 
 
+@pytest.mark.slow
 def test_a_static_catalog_by_url(
     server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,7 +124,10 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
 @pytest.mark.parametrize(
     ("number", "arguments"),
-    [(signal.SIGINT, ["demo=True"]), (signal.SIGTERM, ["{root!r}", "api_key='canary'"])],
+    [
+        pytest.param(signal.SIGINT, ["demo=True"], marks=pytest.mark.slow),
+        (signal.SIGTERM, ["{root!r}", "api_key='canary'"]),
+    ],
 )
 def test_serve_until_a_signal(tmp_path: Path, number: int, arguments: list[str]) -> None:
     root = str(small_directory(tmp_path))

@@ -130,7 +130,7 @@ def unrecorded(kit: Kit) -> set[str]:
 
 
 def test_a_few_kills(kit: Kit, server: FaultServer) -> None:
-    kill_and_go_on(kit, server, seed=0, kills=5)
+    kill_and_go_on(kit, server, seed=0, kills=3)
 
 
 @pytest.mark.slow
