@@ -23,7 +23,7 @@ def test_an_index_that_everybody_opens(
     archive, index = tmp_path / "any-name.tar.gz", tmp_path / "out" / "index.parquet"
     written = write_catalog(archive, manner, items)
     assert (written.items, written.assets) == (items, assets)
-    command = ["index", str(archive), "--output", str(index), "--quiet"]
+    command = ["index", str(archive), "--output", str(index)]
     assert main([*command, "--no-unarchive"]) == ExitStatus.OK
     assert f"{items:,} items, {assets:,} assets, written" in capsys.readouterr().out
     assert sorted(path.name for path in index.parent.iterdir()) == [".mlhub", "index.parquet"]

@@ -100,7 +100,7 @@ def test_columns(archive: Path) -> None:
 
 
 def test_assets_by_band(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["download", str(archive), "--output-dir", "out", "-q"]
+    words = ["download", str(archive), "--output-dir", "out"]
     assert main([*words, "--band", "RED", "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert "2 files: after the band filter" in " ".join(told.split())
