@@ -88,7 +88,9 @@ def test_links_lead_somewhere() -> None:
             assert (ROOT / link).exists(), link
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/sources.md", "docs/local-stac.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/sources.md", "docs/local-stac.md", "docs/export.md"]
+)
 def test_names_in_the_code_exist(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
     for name in set(re.findall(r"`(mlhub_core(?:\.\w+)+)`", text)):
