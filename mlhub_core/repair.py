@@ -211,7 +211,7 @@ def _take_out(runner: Runner, picked: Picked, paths: DownloadPaths, settings: Ru
 
 
 def _check(run: Run, paths: DownloadPaths, settings: RunSettings) -> VerifyReport:
-    return check_download(paths, limits=settings.limits, stop=run.stop, on_progress=run.on_progress)
+    return check_download(paths, run.work(settings.limits))
 
 
 def _restore_catalog(run: Run, paths: DownloadPaths, settings: RunSettings) -> None:

@@ -28,6 +28,8 @@ from mlhub_core.paths import (
     ASSET_DB_NAME,
     ERR_REPORT_NAME,
     INDEX_NAME,
+    PRODUCT_NAMES,
+    PRODUCTS_NAME,
     STATE_DIRECTORY,
     DownloadPaths,
 )
@@ -318,3 +320,15 @@ def descriptor_of(paths: DownloadPaths) -> int | None:
     another process inherits it.
     """
     return _HELD.get(str(paths.lock))
+
+
+def product_names(state_dir: Path) -> set[str]:
+    """What our products of a download are called that lie beside its data, if there are any.
+
+    Raises:
+        StorageError: if our state cannot be read.
+    """
+    noted = (read_state(state_dir / PRODUCTS_NAME) or {}).values()
+    return {
+        name for name in noted if isinstance(name, str) and name.removeprefix("_") in PRODUCT_NAMES
+    }

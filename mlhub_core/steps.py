@@ -121,7 +121,7 @@ def compare_indexes(
     limits: ArchiveLimits,
 ) -> tuple[AssetIndex, Changes | None]:
     """What a new index changes, on record, and the index in its place."""
-    return changes.adopt_index(paths, archive, index, limits=limits, stop=run.stop)
+    return changes.adopt_index(paths, archive, index, run.work(limits))
 
 
 def filter_assets(
@@ -223,4 +223,4 @@ def writing(product_name: str) -> Callable[..., Made | None]:
 
 def prune_files(run: Run, paths: DownloadPaths, limits: ArchiveLimits) -> int:
     """Files that the catalog no longer has, moved into the trash; how many."""
-    return prune.prune(paths, limits=limits, stop=run.stop)
+    return prune.prune(paths, run.work(limits))

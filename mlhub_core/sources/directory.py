@@ -23,7 +23,6 @@ from mlhub_core.exceptions import (
 )
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.paths import (
-    PRODUCTS_NAME,
     STATE_DIRECTORY,
     DownloadPaths,
     is_ours,
@@ -41,7 +40,7 @@ from mlhub_core.sources.documents import (
 )
 from mlhub_core.sources.members import relative_name, shown, too_many
 from mlhub_core.sources.naming import is_url
-from mlhub_core.state import read_state
+from mlhub_core.state import product_names
 from mlhub_core.threads import StopFlag
 from mlhub_core.work import UNWATCHED, Work
 
@@ -229,7 +228,7 @@ def _files(root: Path, work: Work) -> Iterator[tuple[str, os.stat_result]]:
         inside = os.path.relpath(directory, root).replace(os.sep, "/")
         work.stop.check()
         if inside == ".":
-            made = _products(root)
+            made = product_names(root / STATE_DIRECTORY)
             folders[:] = [name for name in folders if not is_ours(name) and name not in made]
             names = [name for name in names if not is_ours(name)]
         for name in sorted(names):
@@ -240,12 +239,6 @@ def _files(root: Path, work: Work) -> Iterator[tuple[str, os.stat_result]]:
             if status is None:
                 continue
             yield name if inside == "." else f"{inside}/{name}", status
-
-
-def _products(root: Path) -> set[str]:
-    """What we made of a download that lies there: the same items once more."""
-    state = read_state(root / STATE_DIRECTORY / PRODUCTS_NAME) or {}
-    return {name for name in state.values() if isinstance(name, str)}
 
 
 def _status(full: str) -> os.stat_result | None:

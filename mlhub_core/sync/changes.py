@@ -28,7 +28,6 @@ from mlhub_core.exceptions import storage_errors
 from mlhub_core.index.build import AssetIndex, left_out_of, recall, remember
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.redact import redact_url
-from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.base import Catalog
 from mlhub_core.state import open_state, read_state, write_state
 from mlhub_core.stores.local import is_safe
@@ -39,6 +38,7 @@ from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.ledger import Entry, LedgerReader, LedgerWriter, State, merge_journals
 from mlhub_core.transfer.names import index_batches
 from mlhub_core.transfer.report import DownloadReport
+from mlhub_core.work import Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -175,9 +175,7 @@ def adopt_index(
     paths: DownloadPaths,
     archive: Catalog,
     index: AssetIndex,
-    *,
-    limits: ArchiveLimits | None = None,
-    stop: StopFlag | None = None,
+    work: Work,
 ) -> tuple[AssetIndex, Changes | None]:
     """Put a new index into its place, once what it changes is on record.
 
@@ -185,8 +183,7 @@ def adopt_index(
         paths: The download, its lock held.
         archive: What the index was made of.
         index: The index, built where :func:`index_place` said.
-        limits: Caps on what is read of archives.
-        stop: Looked at now and then.
+        work: Caps on what is read of archives, and what ends it early.
 
     Returns:
         The index in its place, and what is new in it. Where it was in place already, what an
@@ -198,11 +195,11 @@ def adopt_index(
         Interrupted: if stopped.
     """
     directory = paths.state_dir / _DIRECTORY
-    note_gone(paths, directory, limits or ArchiveLimits(), stop)
+    note_gone(paths, directory, work)
     if index.path == paths.index:
         return index, _unfinished(directory)
-    diff = compare(paths.index, index.path, stop=stop)
-    changes = record(diff, paths.index, index.path, paths, stop)
+    diff = compare(paths.index, index.path, stop=work.stop)
+    changes = record(diff, paths.index, index.path, paths, work.stop)
     # The counts are for the report of a run that goes on after a crash.
     write_state(directory / _STATE_NAME, {**asdict(changes), "table": changes.table.name})
     placed = replace(index, path=paths.index)

@@ -18,16 +18,15 @@ from pathlib import Path
 from mlhub_core.exceptions import storage_errors
 from mlhub_core.net.fetch import known_file
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources.formats import open_archive
 from mlhub_core.sources.roots import files_in
 from mlhub_core.state import TRASH_NAME, open_state
 from mlhub_core.stores.local import is_safe
 from mlhub_core.sync.current import indexed_archive
-from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.catalog_files import names_in
 from mlhub_core.transfer.ledger import entries, forget, merge_journals
 from mlhub_core.transfer.names import NameSet, save_paths
+from mlhub_core.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -61,16 +60,14 @@ def hold_archive(paths: DownloadPaths, directory: Path) -> None:
 def note_gone(
     paths: DownloadPaths,
     directory: Path,
-    limits: ArchiveLimits,
-    stop: StopFlag | None = None,
+    work: Work,
 ) -> None:
     """Put the files that only the held archive has on the list, and let go of it.
 
     Args:
         paths: The download, its lock held.
         directory: Where a sync keeps what it has not finished.
-        limits: Caps.
-        stop: Looked at now and then.
+        work: Caps, and what ends it early.
 
     Raises:
         CatalogError: if an archive cannot be read.
@@ -82,10 +79,10 @@ def note_gone(
         if not held.exists():
             return
         if not held.samefile(paths.archive):
-            now = names_in(paths.archive, paths.dataset_id, limits, stop)
+            now = names_in(paths.archive, paths.dataset_id, work)
             with (
                 open_state(paths.state_dir / _CATALOG_LIST, "a") as file,
-                open_archive(held, limits, stop=stop) as stream,
+                open_archive(held, work.limits, stop=work.stop) as stream,
             ):
                 names = (one.path for one in files_in(stream, paths.dataset_id))
                 gone = _missing(names, now)
@@ -93,12 +90,7 @@ def note_gone(
         held.unlink()
 
 
-def prune(
-    paths: DownloadPaths,
-    *,
-    limits: ArchiveLimits | None = None,
-    stop: StopFlag | None = None,
-) -> int:
+def prune(paths: DownloadPaths, work: Work) -> int:
     """Move the files of assets that are no longer in the index into the trash.
 
     Those of the catalog that are no longer in its archive go with them. What a filter leaves out of
@@ -106,8 +98,7 @@ def prune(
 
     Args:
         paths: The download, its lock held.
-        limits: Caps on what is read of the archive.
-        stop: Looked at now and then.
+        work: Caps on what is read of the archive, and what ends it early.
 
     Returns:
         How many files of assets were moved.
@@ -117,38 +108,35 @@ def prune(
         StorageError: if the disk refuses.
         Interrupted: if ``stop`` is set; the next time goes on.
     """
-    stop = stop or StopFlag()
     merge_journals(paths.ledger_dir)
     assets = paths.state_dir / _ASSET_LIST
     trash = paths.state_dir / TRASH_NAME / time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime())
     moved = 0
     with storage_errors(f"move files into {trash}"):
-        wanted = save_paths(paths.index, stop)
+        wanted = save_paths(paths.index, work.stop)
         with open_state(assets, "w") as file:
             recorded = (entry.path for entry in entries(paths.ledger_dir))
-            file.writelines(f"{path}\n" for path in _missing(recorded, wanted, stop.check))
+            file.writelines(f"{path}\n" for path in _missing(recorded, wanted, work.stop.check))
         for batch in _listed(assets):
-            stop.check()
+            work.stop.check()
             moved += sum(_move(paths.asset_dir, path, trash) for path in batch)
             # Only now: after a crash in between, the next time finds an entry without a file.
             forget(paths.ledger_dir, batch)
         assets.unlink()
-        _prune_catalog(paths, trash, wanted, limits or ArchiveLimits(), stop)
+        _prune_catalog(paths, trash, wanted, work)
     if moved:
         log.info("%d files that the catalog no longer has moved to %s", moved, trash)
     return moved
 
 
-def _prune_catalog(
-    paths: DownloadPaths, trash: Path, wanted: NameSet, limits: ArchiveLimits, stop: StopFlag
-) -> None:
+def _prune_catalog(paths: DownloadPaths, trash: Path, wanted: NameSet, work: Work) -> None:
     """Move the files that the catalog had once and has no longer."""
     listed = paths.state_dir / _CATALOG_LIST
     if not listed.exists():
         return
-    now = names_in(paths.archive, paths.dataset_id, limits, stop)
+    now = names_in(paths.archive, paths.dataset_id, work)
     for batch in _listed(listed):
-        stop.check()
+        work.stop.check()
         for path in _missing(_missing(iter(batch), now), wanted):
             _move(paths.catalog_dir, path, trash)
     listed.unlink()

@@ -18,7 +18,6 @@ from mlhub_core.net.body import digest_file
 from mlhub_core.paths import UNARCHIVED_NAME, DownloadPaths
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.selection.partition import Partition
-from mlhub_core.settings import ArchiveLimits
 from mlhub_core.sources import spec_of
 from mlhub_core.sources.archive import CatalogArchive
 from mlhub_core.sources.formats import open_archive
@@ -38,9 +37,7 @@ log = logging.getLogger(__name__)
 _ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]+:")
 
 
-def names_in(
-    archive: Path, dataset_id: str, limits: ArchiveLimits, stop: StopFlag | None = None
-) -> NameSet:
+def names_in(archive: Path, dataset_id: str, work: Work) -> NameSet:
     """The places of all files of an archive.
 
     Raises:
@@ -49,7 +46,7 @@ def names_in(
         Interrupted: if ``stop`` is set.
     """
     names = NameSet()
-    with open_archive(archive, limits, stop=stop) as stream:
+    with open_archive(archive, work.limits, stop=work.stop) as stream:
         names.add(one.path for one in files_in(stream, dataset_id))
     return names
 
@@ -57,9 +54,7 @@ def names_in(
 def check_catalog(
     paths: DownloadPaths,
     findings: Findings,
-    *,
-    limits: ArchiveLimits | None = None,
-    stop: StopFlag | None = None,
+    work: Work,
 ) -> NameSet | None:
     """Hold the unarchived catalog against its archive.
 
@@ -69,8 +64,7 @@ def check_catalog(
     Args:
         paths: The download, its journals merged.
         findings: Gets files of the catalog that are missing or not as in the archive.
-        limits: Caps on what is read of the archive.
-        stop: Looked at now and then.
+        work: Caps on what is read of the archive, and what ends it early.
 
     Returns:
         The names of the catalog's files, relative to its directory; None where they are not known.
@@ -79,7 +73,6 @@ def check_catalog(
         Interrupted: if ``stop`` is set.
         StorageError: if the disk refuses.
     """
-    limits, stop = limits or ArchiveLimits(), stop or StopFlag()
     if paths.origin is not None:
         return NameSet()  # it lies elsewhere, and nothing of it here
     if not paths.archive.is_file():
@@ -89,10 +82,10 @@ def check_catalog(
         log.warning("%s is not here: files named .json count as the catalog's", paths.archive)
         return None
     try:
-        names = names_in(paths.archive, paths.dataset_id, limits, stop)
-        left_out = _not_extracted(paths, stop)
+        names = names_in(paths.archive, paths.dataset_id, work)
+        left_out = _not_extracted(paths, work.stop)
         if left_out is not None:
-            with open_archive(paths.archive, limits, stop=stop) as stream:
+            with open_archive(paths.archive, work.limits, stop=work.stop) as stream:
                 _compare(paths, stream, left_out, names.duplicates(), findings)
     except CatalogError as error:
         log.warning("%s Files named .json count as the catalog's.", error)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from itertools import islice
 
-from mlhub_core.paths import PRODUCT_FILES_NAME, PRODUCTS_NAME, DownloadPaths
-from mlhub_core.state import open_state, read_state
+from mlhub_core.paths import PRODUCT_FILES_NAME, DownloadPaths
+from mlhub_core.state import open_state, product_names
 from mlhub_core.stores import store_of
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.findings import Finding, Findings, Kind
@@ -45,8 +45,7 @@ def check_unrecorded(
     paths: DownloadPaths,
     catalog: NameSet | None,
     findings: Findings,
-    *,
-    stop: StopFlag | None = None,
+    stop: StopFlag,
 ) -> None:
     """Find the files that the ledger does not know, and say what they are.
 
@@ -62,7 +61,6 @@ def check_unrecorded(
         Interrupted: if ``stop`` is set.
         StorageError: if the disk refuses.
     """
-    stop = stop or StopFlag()
     root = str(paths.asset_dir)
     same_place = paths.catalog_dir == paths.asset_dir
     assets: NameSet | None = None
@@ -85,14 +83,13 @@ def check_unrecorded(
 
 def _made_by_us(paths: DownloadPaths) -> Callable[[str], bool]:
     """Which files are products of the download, such as its local STAC."""
-    state = read_state(paths.state_dir / PRODUCTS_NAME) or {}
-    directory = state.get("stac")
-    beside = {state.get("table"), state.get("croissant")}
+    made = product_names(paths.state_dir)
+    beside: set[str] = set()
     with suppress(FileNotFoundError), open_state(paths.state_dir / PRODUCT_FILES_NAME) as lines:
         beside.update(line.rstrip("\n") for line in lines)
 
     def is_product(path: str) -> bool:
-        return path.partition("/")[0] == directory or path in beside
+        return path.partition("/")[0] in made or path in beside
 
     return is_product
 

@@ -18,9 +18,8 @@ from mlhub_core.exceptions import StorageError
 from mlhub_core.net.body import digest_file, first_bytes
 from mlhub_core.net.checksums import parse_checksum
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
+from mlhub_core.progress import Progress, ProgressSink, Stage
 from mlhub_core.selection.partition import COLUMNS, Asset
-from mlhub_core.settings import ArchiveLimits
 from mlhub_core.threads import Pool, StopFlag
 from mlhub_core.transfer.catalog_files import check_catalog
 from mlhub_core.transfer.contents import LOOKED_AT, Answer, cause_against
@@ -29,6 +28,7 @@ from mlhub_core.transfer.ledger import Entry, LedgerReader, State, entries, tota
 from mlhub_core.transfer.names import index_batches
 from mlhub_core.transfer.sources import is_unchanged
 from mlhub_core.transfer.unrecorded import check_unrecorded
+from mlhub_core.work import UNWATCHED, Work
 
 FINDINGS_NAME = "findings.csv"
 
@@ -44,18 +44,14 @@ _PROGRESS_SECONDS = 0.1
 
 def check_download(
     paths: DownloadPaths,
-    *,
-    limits: ArchiveLimits | None = None,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
+    work: Work = UNWATCHED,
 ) -> VerifyReport:
     """Check every file that the ledger knows, and every file that it does not.
 
     Args:
         paths: The download, its lock held and its journals merged.
-        limits: Caps on what is read of the catalog archive.
-        stop: Stops the work when set.
-        on_progress: Gets ``Stage.VERIFY``.
+        work: Caps on what is read of the catalog archive, what ends it early, and who gets
+            ``Stage.VERIFY``.
 
     Raises:
         StorageError: if the disk refuses.
@@ -63,12 +59,10 @@ def check_download(
     """
     started = time.monotonic()
     with Findings(paths.state_dir / FINDINGS_NAME) as findings:
-        files, size, sizes_only = check_recorded(
-            paths, findings, stop=stop, on_progress=on_progress
-        )
-        catalog = check_catalog(paths, findings, limits=limits, stop=stop)
-        uncompared, example = check_outdated(paths, findings, stop=stop)
-        check_unrecorded(paths, catalog, findings, stop=stop)
+        files, size, sizes_only = check_recorded(paths, findings, work)
+        catalog = check_catalog(paths, findings, work)
+        uncompared, example = check_outdated(paths, findings, work.stop)
+        check_unrecorded(paths, catalog, findings, work.stop)
     counts: dict[str, Any] = {kind.value: findings.counts[kind] for kind in Kind}
     return VerifyReport(
         dataset_id=paths.dataset_id,
@@ -90,10 +84,7 @@ def check_download(
 def check_recorded(
     paths: DownloadPaths,
     findings: Findings,
-    *,
-    threads: int | None = None,
-    stop: StopFlag | None = None,
-    on_progress: ProgressSink = ignore,
+    work: Work = UNWATCHED,
 ) -> tuple[int, int, int]:
     """Check every file that the ledger knows: there, as long, with the same digest.
 
@@ -103,9 +94,8 @@ def check_recorded(
     Args:
         paths: The download.
         findings: Gets what is wrong.
-        threads: Files read at a time; None for one a processor, four at most.
-        stop: Looked at after every MiB.
-        on_progress: Gets files and bytes, as ``Stage.VERIFY``.
+        work: What ends it early, looked at after every MiB; and who gets files and bytes, as
+            ``Stage.VERIFY``.
 
     Returns:
         How many files the ledger knows, their sizes together, and how many of them have no digest
@@ -115,9 +105,9 @@ def check_recorded(
         Interrupted: if ``stop`` is set.
         StorageError: if the ledger cannot be read, or the process may open no more files.
     """
-    threads = threads or min(4, os.cpu_count() or 1)
-    stop = StopFlag(parent=stop)
-    reader = _Reader(str(paths.asset_dir), stop, totals(paths.ledger_dir), on_progress)
+    threads = min(4, os.cpu_count() or 1)
+    stop = StopFlag(parent=work.stop)
+    reader = _Reader(str(paths.asset_dir), stop, totals(paths.ledger_dir), work.on_progress)
     waiting: deque[Future[list[Finding]]] = deque()
     files = size = sizes_only = 0
     with Pool(threads, thread_name_prefix="mlhub-verify") as pool:
@@ -217,9 +207,7 @@ class _Reader:
         )
 
 
-def check_outdated(
-    paths: DownloadPaths, findings: Findings, *, stop: StopFlag | None = None
-) -> tuple[int, str]:
+def check_outdated(paths: DownloadPaths, findings: Findings, stop: StopFlag) -> tuple[int, str]:
     """Compare what the ledger knows with what the index says.
 
     Found are files that are as they were fetched, and not what the catalog says: changed since, or
@@ -239,7 +227,6 @@ def check_outdated(
     """
     if not paths.index.is_file():
         return 0, ""
-    stop = stop or StopFlag()
     ledger = LedgerReader(paths.ledger_dir)
     uncompared, example = 0, ""
     common: dict[str, bool] = {}
