@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -213,29 +213,11 @@ def _place(
     most = _MAX_SHAPE if can.posts else _MAX_SHAPE_IN_URL
     if can.searches and len(wanted.intersects) <= most:
         return None, wanted.intersects
-    return _box_around(json.loads(wanted.intersects)), None
+    return wanted.box, None
 
 
 def _ring(west: float, south: float, east: float, north: float) -> list[list[float]]:
     return [[west, south], [east, south], [east, north], [west, north], [west, south]]
-
-
-def _box_around(geometry: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    points = list(_positions(geometry))
-    longitudes, latitudes = zip(*points, strict=True)
-    return min(longitudes), min(latitudes), max(longitudes), max(latitudes)
-
-
-def _positions(geometry: Any) -> Iterator[tuple[float, float]]:
-    if isinstance(geometry, Mapping):
-        for part in geometry.get("geometries", ()):
-            yield from _positions(part)
-        yield from _positions(geometry.get("coordinates", []))
-    elif geometry and isinstance(geometry[0], int | float):
-        yield geometry[0], geometry[1]
-    else:
-        for part in geometry:
-            yield from _positions(part)
 
 
 # Conditions

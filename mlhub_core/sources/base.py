@@ -52,6 +52,16 @@ class Wanted:
     intersects: str | None = None
     where: str | None = None
 
+    @property
+    def box(self) -> tuple[float, float, float, float] | None:
+        """The box around the places that are wanted; None where any is."""
+        if self.bbox is not None or self.intersects is None:
+            return self.bbox
+        import shapely  # seldom needed, and takes long to import
+
+        west, south, east, north = shapely.from_geojson(self.intersects).bounds
+        return float(west), float(south), float(east), float(north)
+
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:

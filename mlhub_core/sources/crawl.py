@@ -29,7 +29,7 @@ from mlhub_core.progress import Progress, Stage
 from mlhub_core.settings import TransferSettings
 from mlhub_core.sources.document_store import DocumentStore, Fetched, Pending
 from mlhub_core.sources.documents import Document, JsonObject, Kind, parse_document
-from mlhub_core.sources.members import shown
+from mlhub_core.sources.members import BEYOND, shown
 from mlhub_core.sources.mirrors import is_table, mirror_of
 from mlhub_core.work import Work
 
@@ -40,8 +40,6 @@ _STORE_SECONDS = 0.01
 """Between two transactions. One for each answer would cost as much as the rest of the crawl; one in
 a longer time holds up so many answers that the next ones come together again."""
 _STAC = (Kind.ITEMS, Kind.COLLECTION, Kind.CATALOG)
-_BEYOND = "%2E%2E"
-"""A directory above that of the root, as a component of a path."""
 _BELOW = re.compile(r"(?:\./)?((?:[A-Za-z0-9_][A-Za-z0-9_.~-]*/)*[A-Za-z0-9_][A-Za-z0-9_.~-]*)")
 """A relative href of the plain kind: what it leads to lies below, and nothing in it is encoded."""
 
@@ -94,7 +92,7 @@ class Links:
             path = path_of(url, self._top)
             end = plain[1] if plain else ""
             # The other plain ones lie beside it, unless it is above the root.
-            if end and url.endswith(end) and path.endswith(end) and not path.startswith(_BEYOND):
+            if end and url.endswith(end) and path.endswith(end) and not path.startswith(BEYOND):
                 self._below = url.removesuffix(end), path.removesuffix(end)
             return url, path
         url, path = self._below
@@ -314,9 +312,9 @@ def path_of(url: str, top: str) -> str:
     directory = base.path.rpartition("/")[0].split("/")[1:]
     parts = own.path.split("/")[1:]
     if own.netloc != base.netloc:
-        return "/".join([_BEYOND] * (len(directory) + 1) + [own.netloc, *parts]) + name
+        return "/".join([BEYOND] * (len(directory) + 1) + [own.netloc, *parts]) + name
     shared = 0
     while shared < min(len(directory), len(parts) - 1) and directory[shared] == parts[shared]:
         shared += 1
-    up = [_BEYOND] * (len(directory) - shared)
+    up = [BEYOND] * (len(directory) - shared)
     return "/".join([*up, *parts[shared:]]) + name or "catalog.json"

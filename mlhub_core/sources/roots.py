@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from posixpath import commonpath
 from typing import Any, NamedTuple
 
 from mlhub_core.exceptions import ArchiveLimitExceeded, storage_errors
@@ -178,7 +179,7 @@ class _Search:
     def _may_tell(self, folder: str, last: str) -> bool:
         """Whether a file may move the root, or describes it."""
         within = self._folder
-        if within is None or common_folder(within, folder) != within:
+        if within is None or commonpath((within, folder)) != within:
             return True
         return last in ROOT_FILES and folder == within and folder not in self._described
 
@@ -189,7 +190,7 @@ class _Search:
         if document.kind not in STAC_KINDS:
             return
         before = self._folder
-        self._folder = folder if before is None else common_folder(before, folder)
+        self._folder = folder if before is None else commonpath((before, folder))
         if self._folder != before:
             self._described.clear()
         if folder == self._folder:
@@ -214,16 +215,6 @@ class _Search:
         if not folder and own_id and called.lower() in SAY_NOTHING:
             called = own_id
         return Root(self._given or called, folder, title, self._folder is not None)
-
-
-def common_folder(one: str, other: str) -> str:
-    """The innermost folder that two lie in, or are."""
-    parts = []
-    for mine, theirs in zip(one.split("/"), other.split("/"), strict=False):
-        if mine != theirs:
-            break
-        parts.append(mine)
-    return "/".join(parts)
 
 
 def _id_and_title(document: Document) -> tuple[str | None, str | None]:

@@ -32,7 +32,7 @@ from mlhub_core.net.ranged import RangedFile
 from mlhub_core.sources.base import Wanted
 from mlhub_core.sources.documents import Document, JsonObject, Kind, called, self_url
 from mlhub_core.sources.naming import is_index
-from mlhub_core.sources.pruning import Box, left_in
+from mlhub_core.sources.pruning import left_in
 from mlhub_core.sources.stac_rows import items_of, missing_columns
 from mlhub_core.work import Work
 
@@ -136,7 +136,7 @@ class Table:
 
     def left_in(self, wanted: Wanted) -> pc.Expression | None:
         """What rows have to fulfil; None where all are wanted."""
-        return left_in(wanted, self._schema, box_around(wanted), self.collection_column)
+        return left_in(wanted, self._schema, wanted.box, self.collection_column)
 
     def batches(self, wanted: Wanted, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Its rows but for those that may be left out, a batch at a time.
@@ -262,18 +262,6 @@ def files_of(path: Path) -> list[Path]:
         if not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
     ]
     return sorted(file for file in found if file.is_file())
-
-
-def box_around(wanted: Wanted) -> Box | None:
-    """The box around the places that are wanted; None where any is."""
-    if wanted.bbox is not None:
-        return wanted.bbox
-    if wanted.intersects is None:
-        return None
-    import shapely
-
-    west, south, east, north = shapely.from_geojson(wanted.intersects).bounds
-    return float(west), float(south), float(east), float(north)
 
 
 def _hive(path: Path) -> Iterator[tuple[str, str]]:
