@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 PRODUCT := mlhub_core tasks flows deployments
 
-.PHONY: help demo test test-all test-slow check house docs format bench clean
+.PHONY: help demo test test-all test-slow check house docs lowest sbom format bench clean
 
 help:
 	@echo "make demo      download the demo dataset, then a part of it, from a hub of our own"
@@ -18,6 +18,8 @@ help:
 	@echo "make check     formatting, linting, types, and which module may import what"
 	@echo "make house     how large the code is, and how its modules hang together"
 	@echo "make docs      the site of docs/, into site/"
+	@echo "make lowest    the demo with the lowest versions of everything that is needed"
+	@echo "make sbom      a bill of materials of what is installed, CycloneDX"
 	@echo "make bench     side by side with the reference client, curl, tar and DuckDB (a quarter of an hour)"
 	@echo "make clean     remove virtual environments and the demo's output"
 
@@ -68,6 +70,23 @@ docs: $(READY)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "It is in site/: open site/index.html."
 
+# The oldest of everything that pyproject.toml admits still does the main job.
+lowest: $(READY)
+	@$(BIN)/python -m scripts.lowest_versions > .lowest.txt
+	@rm -rf .venv-lowest && $(PYTHON) -m venv .venv-lowest
+	@echo "Installing the lowest versions ..."
+	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .lowest.txt .
+	@.venv-lowest/bin/mlhub download --demo --output-dir .venv-lowest/demo --quiet
+	@.venv-lowest/bin/mlhub verify .venv-lowest/demo/demo_crops --quiet
+	@echo "The demo is whole with: $$(tr '\n' ' ' < .lowest.txt)"
+
+# What is installed here, as CycloneDX.
+sbom: $(READY)
+	@$(PYTHON) -m venv .venv-sbom
+	@.venv-sbom/bin/python -m pip install --quiet --disable-pip-version-check 'cyclonedx-bom>=7,<8'
+	@.venv-sbom/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml -o sbom.json
+	@echo "Written to sbom.json."
+
 format: $(READY)
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
@@ -78,4 +97,4 @@ bench: $(READY)
 	@$(BIN)/python -m benchmarks.floors
 
 clean:
-	rm -rf $(VENV) .venv-reference .venv-pgstac demo-output build site *.egg-info
+	rm -rf $(VENV) .venv-reference .venv-pgstac .venv-lowest .venv-sbom .lowest.txt sbom.json demo-output build site *.egg-info

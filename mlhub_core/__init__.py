@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core._version import __version__
+from mlhub_core.unsupported import why_not
 
 if TYPE_CHECKING:
     from mlhub_core import client as client
@@ -64,6 +65,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"mlhub_core.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if reason := why_not():
+        raise ImportError(reason)
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from mlhub_core._version import __version__
 from mlhub_core.cli.arguments import OneLineParser, show_help
+from mlhub_core.cli.bundle import add_bundle_command
 from mlhub_core.cli.completion import add_completion_command
 from mlhub_core.cli.downloads import add_download_commands, add_existing_commands
 from mlhub_core.cli.exports import add_export_command
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_export_command(commands)
     add_query_command(commands)
     add_hub_commands(commands)
+    add_bundle_command(commands)
     add_completion_command(commands, parser)
     parser.set_defaults(run=lambda _: show_help(parser))
     return parser

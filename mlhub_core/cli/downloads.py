@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core._version import __version__
@@ -14,6 +15,7 @@ from mlhub_core.cli.results import show_plan, show_report
 from mlhub_core.console import show
 from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.paths import user_path
+from mlhub_core.run_log import logging_run
 
 if TYPE_CHECKING:
     from mlhub_core.options import DownloadOptions
@@ -205,10 +207,26 @@ def _running(
     """What runs the steps of a command, its progress shown; with the demo hub if it is wanted."""
     from mlhub_core.cli.hub import demo_hub
     from mlhub_core.runner import InProcess
+    from mlhub_core.workspace import existing_download
 
     demo, profile = (options.demo, options.profile) if options else (False, None)
-    with demo_hub() if demo else nullcontext(), showing(given) as on_progress:
-        yield InProcess(profile=profile, on_progress=on_progress)
+    with (
+        demo_hub() if demo else nullcontext(),
+        showing(given) as on_progress,
+        logging_run(sys.argv) as log,
+    ):
+
+        class Logged(InProcess):
+            """Begins the run's log once it is known where the run works."""
+
+            def showing(self, dataset_id: str) -> AbstractContextManager[None]:
+                if options is not None:
+                    log.open(options.request().paths(dataset_id).state_dir)
+                return super().showing(dataset_id)
+
+        if options is None:
+            log.open(existing_download(given.directory).state_dir)
+        yield Logged(profile=profile, on_progress=on_progress)
 
 
 def _settings(given: argparse.Namespace) -> RunSettings:

@@ -56,6 +56,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "mlhub completion": (
         "mlhub completion bash > ~/.local/share/bash-completion/completions/mlhub",
     ),
+    "mlhub debug-bundle": ("mlhub debug-bundle data/nasa_marine_debris",),
     "mlhub-flows": (
         "mlhub-flows download --demo",
         "mlhub-flows sync nasa_marine_debris --output-dir data",
