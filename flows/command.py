@@ -42,10 +42,11 @@ def build_parser(flow: str = DOWNLOAD) -> argparse.ArgumentParser:
 
 def add_flow_options(parser: argparse.ArgumentParser, flow: str = DOWNLOAD) -> None:
     """Add the options of a flow: those of the command that does the same, and who runs it."""
-    from mlhub_core.options import WhereOptions
+    from mlhub_core.options import ApprovalOptions, WhereOptions
 
     (add_sync_options if flow == SYNC else add_download_options)(parser)
     add_options(parser, WhereOptions, ["runner", "dask_address"])
+    add_options(parser, ApprovalOptions, ["approve_above"])
 
 
 def main(arguments: Sequence[str] | None = None, flow: str = DOWNLOAD) -> int:
@@ -90,11 +91,11 @@ def run_and_exit(flow: str = DOWNLOAD) -> NoReturn:
 
 
 def _run(given: argparse.Namespace, options: DownloadOptions) -> None:
-    request = options.request(dry_run=given.dry_run)
+    request = options.request()
     request.check()
     with demo_hub() if "demo" in given else nullcontext():
         _ask_hub(request, options)
-        if given.dry_run:
+        if options.dry_run:
             _dry_run(given, request, options)
             return
         with _prefect(given):
@@ -108,7 +109,7 @@ def _run_sync(given: argparse.Namespace, options: DownloadOptions) -> None:
     from mlhub_core.sources import open_source
     from mlhub_core.sync.current import check_request, known_paths
 
-    request = options.request(dry_run=given.dry_run)
+    request = options.request()
     check_request(request)
     with demo_hub() if "demo" in given else nullcontext():
         known = known_paths(request, open_source(request.source))

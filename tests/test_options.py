@@ -46,7 +46,7 @@ def options_of(line: str) -> DownloadOptions:
         ("d --ignore-file-size --strict", {"ignore_file_size": True, "strict": True}),
         ("d --allow-empty --catalog-only", {"allow_empty": True, "catalog_only": True}),
         ("d --max-members 5 --max-bytes 6", {"max_members": 5, "max_bytes": 6}),
-        ("d --max-json-bytes 7 -q -v --dry-run", {"max_json_bytes": 7}),
+        ("d --max-json-bytes 7 -q -v --dry-run", {"max_json_bytes": 7, "dry_run": True}),
     ],
 )
 def test_a_command_line(
@@ -96,6 +96,8 @@ def test_the_keyword_arguments_are_the_options() -> None:
         "demo",
         "intersects_sha256",
         "api_key_block",
+        "dry_run",
+        "approve_above",
     }
     assert set(parameters) - own == set(DownloadOptions.model_fields) - of_settings - of_forms
     for name in set(parameters) - own:
@@ -123,6 +125,7 @@ NULLABLE = [
     "dask_address",
     "source_type",
     "dataset_id",
+    "approve_above",
 ]
 
 

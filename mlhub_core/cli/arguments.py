@@ -253,7 +253,9 @@ def option_fields(given: argparse.Namespace, model: type[Options]) -> dict[str, 
             raise InvalidArgument(f"{one} and {other} exclude each other: give one of them.")
     fields = {name: words[name] for name in model.model_fields if name in words}
     if "collection" in words and "collection_filter" in model.model_fields:
-        fields["collection_filter"] = _collections(words["collection"])
+        from mlhub_core.form import collections
+
+        fields["collection_filter"] = collections(words["collection"], "--collection")
     elif "collection_filter" in fields:
         fields["collection_filter"] = _json_file(fields["collection_filter"])
     if "bbox" in fields:
@@ -265,22 +267,6 @@ def option_fields(given: argparse.Namespace, model: type[Options]) -> dict[str, 
     if "mirrors" in fields:
         fields["mirrors"] = dict(_mirror(text) for text in fields["mirrors"])
     return fields
-
-
-def _collections(texts: list[str]) -> dict[str, list[str]]:
-    wanted: dict[str, list[str]] = {}
-    for text in texts:
-        name, separator, keys = text.partition("=")
-        listed = [key.strip() for key in keys.split(",") if key.strip()]
-        if not name or (separator and not listed):
-            raise InvalidArgument(
-                f"--collection {text!r}: write COLLECTION, or COLLECTION=KEY,KEY."
-            )
-        if name in wanted and not (wanted[name] and listed):
-            wanted[name] = []  # every key of it, by one of the two
-        else:
-            wanted.setdefault(name, []).extend(listed)
-    return wanted
 
 
 def _json_file(name: str) -> Any:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DEMO_DATASET = "demo_crops"
 
-_OF_FORMS = ("intersects_sha256", "api_key_block", "runner", "dask_address")
+_OF_FORMS = ("intersects_sha256", "api_key_block", "runner", "dask_address", "approve_above")
 """Options that people do not type, or only for a flow."""
 
 
@@ -86,11 +86,6 @@ def add_download_options(parser: argparse.ArgumentParser) -> None:
 
     for group in reversed(DownloadOptions.__bases__):
         add_options(parser, group, without=_OF_FORMS)
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="show the plan and fetch nothing; the last line is the plan's path",
-    )
     add_json(parser, "what the run came to, or the plan of a dry run,")
     add_verbosity(parser)
     parser.add_argument("--version", action="version", version=__version__)
@@ -181,8 +176,8 @@ def _download(given: argparse.Namespace) -> None:
 
     plans: list[Plan] = []
     with _running(given, options) as runner:
-        report = download(options.request(dry_run=given.dry_run), runner, on_plan=plans.append)
-    if given.dry_run and plans:
+        report = download(options.request(), runner, on_plan=plans.append)
+    if options.dry_run and plans:
         # Now, not when it is made: nothing of the progress comes after its path, or breaks it.
         show_plan(given, plans[0])
         return
@@ -195,7 +190,7 @@ def _sync(given: argparse.Namespace) -> None:
     from mlhub_core.pipeline import sync
 
     with _running(given, options) as runner:
-        report = sync(options.request(dry_run=given.dry_run), runner, prune=given.prune)
+        report = sync(options.request(), runner, prune=given.prune)
     show_report(given, report)
     report.raise_for_failures(strict=options.strict)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -281,3 +282,15 @@ def format_bytes(count: int) -> str:
         if value < 999.95:
             return f"{value:.1f} {unit}"
     return f"{value / 1000:.1f} PB"
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes as people write it, in units of 1,000: ``10 GB``, ``500 kB``, ``1.5TB``.
+
+    Raises:
+        InvalidArgument: if it is none.
+    """
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kKMGTP]?)B?\s*", text)
+    if found is None:
+        raise InvalidArgument(f"{text!r} is no size: write a number with its unit, such as 10 GB.")
+    return int(float(found[1]) * 1000 ** " KMGTP".index(found[2].upper() or " "))
