@@ -173,7 +173,7 @@ def test_the_form_and_flat_parameters_come_to_the_same(schema: dict[str, Any]) -
         "collection_filter": ["labels=mask,labels", "images"],
         "bbox": "170,-20,-170,0",
         "dry_run": True,
-        "limits": {"concurrency": 8, "approve_above": "10 GB", "workers": 4},
+        "limits": {"concurrency": 8, "approve_above": "10 GB", "max_depth": 64},
         "more_filters": {"limit": 3, "intersects_with": "bbox"},
         "hub": {"api_key_block": "mine", "demo": False},
     }
