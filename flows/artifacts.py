@@ -19,6 +19,7 @@ import orjson
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext
+from prefect.exceptions import Pause
 
 from flows.api_client import API_ERRORS, API_SECONDS, brief_client, reason, warn
 from mlhub_core.display import Overview
@@ -26,7 +27,7 @@ from mlhub_core.exceptions import MLHubException
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.redact import redact
-from mlhub_core.reports.summary import failure_rows, plain, summary_markdown
+from mlhub_core.reports.summary import failure_rows, plain, plan_markdown, summary_markdown
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan, counted
 from mlhub_core.sources.base import DatasetInfo
@@ -69,6 +70,11 @@ def progress_artifact(dataset: str) -> Iterator[None]:
         ticker.start()
         try:
             yield
+        except Pause:
+            ticker.end(
+                overview.percent(), "**Suspended:** it goes on when somebody presses Resume."
+            )
+            raise
         except BaseException as error:
             ticker.end(overview.percent(), _ended_by(error))
             raise
@@ -99,6 +105,21 @@ def show_report(
                 send("table", "failures", failure_rows(report), text)
     except API_ERRORS as error:
         warn("The dashboard does not show all of what the run came to", error)
+
+
+def show_plan(plan: Plan, verdict: str) -> None:
+    """Show what a run is going to fetch, before it does.
+
+    Args:
+        plan: The plan.
+        verdict: What is to be decided, or was, as Markdown.
+    """
+    try:
+        with brief_client() as client:
+            send = _Sender(client, plan.dataset_id)
+            send("markdown", "plan", plan_markdown(plan, verdict), "What the run would fetch.")
+    except API_ERRORS as error:
+        warn("The dashboard does not show the plan", error)
 
 
 def show_changes(dataset: str, changes: Changes) -> None:

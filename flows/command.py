@@ -137,7 +137,8 @@ def _prefect(given: argparse.Namespace) -> Iterator[None]:
     """Prefect, with its API, and progress shown, for the length of the block."""
     from mlhub_core.display import showing_progress
 
-    with prefect_api(lambda line: _echo(line, given.quiet)):
+    needs_ui = "--approve-above" if "approve_above" in given else ""
+    with prefect_api(lambda line: _echo(line, given.quiet), needs_ui=needs_ui):
         from tasks.runtime import new_run
 
         with (

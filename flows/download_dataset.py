@@ -11,12 +11,17 @@ if __name__ == "__main__":
 
     run_and_exit()
 
+from collections.abc import Callable
+
 from prefect import flow
 
 from flows.runner import run_name, run_pipeline
 from mlhub_core import pipeline
 from mlhub_core.options import DownloadOptions
 from mlhub_core.reports.summary import outcome
+from mlhub_core.request import DownloadRequest
+from mlhub_core.runner import Runner
+from mlhub_core.selection.plan import Plan
 from mlhub_core.transfer.report import DownloadReport
 
 
@@ -34,4 +39,10 @@ def download_dataset(download: DownloadOptions) -> DownloadReport:
         DownloadIncomplete: if some assets could not be had; all others are on disk.
         MLHubException: all that the steps raise.
     """
-    return run_pipeline(download, pipeline.download, outcome)  # type: ignore[return-value]
+    return run_pipeline(download, _pipeline, outcome)  # type: ignore[return-value]
+
+
+def _pipeline(
+    request: DownloadRequest, runner: Runner, on_plan: Callable[[Plan], None]
+) -> DownloadReport:
+    return pipeline.download(request, runner, on_plan=on_plan)

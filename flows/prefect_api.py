@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.local_server import local_server
-from mlhub_core.exceptions import Interrupted, MLHubException, StorageError
+from mlhub_core.exceptions import Interrupted, InvalidArgument, MLHubException, StorageError
 from mlhub_core.net.clients import certificates, check_proxies, no_proxy
 from mlhub_core.paths import user_path
 from mlhub_core.redact import redact
@@ -41,17 +41,19 @@ class PrefectError(MLHubException):
 
 
 @contextmanager
-def prefect_api(say: Callable[[str], None]) -> Iterator[None]:
+def prefect_api(say: Callable[[str], None], *, needs_ui: str = "") -> Iterator[None]:
     """Have a Prefect API for the length of the block.
 
     Prefect reads its settings when it is imported, so it must not have been imported before.
 
     Args:
         say: Gets a line before what takes long.
+        needs_ui: What cannot be done without a UI, which a server of our own has not.
 
     Raises:
         ServerDidNotStart: if a server of our own does not come up.
         PrefectError: if the configured API does not answer.
+        InvalidArgument: if a UI is needed, and none is there.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -60,18 +62,24 @@ def prefect_api(say: Callable[[str], None]) -> Iterator[None]:
             with _configured_api(say):
                 yield
             return
-        with _own_api(say):
+        with _own_api(say, needs_ui):
             yield
 
 
 @contextmanager
-def _own_api(say: Callable[[str], None]) -> Iterator[None]:
+def _own_api(say: Callable[[str], None], needs_ui: str) -> Iterator[None]:
     say("Starting a Prefect API server (10 to 60 s) …")
     with local_server() as server:
         if server.url is None:
             with _configured_api(say):
                 yield
             return
+        if needs_ui:
+            raise InvalidArgument(
+                f"{needs_ui} needs a Prefect server with its UI, and none is configured: start one "
+                "(`prefect server start`) and set PREFECT_API_URL=http://127.0.0.1:4200/api; or "
+                "look at the plan first (--dry-run) and run it then (--plan)."
+            )
         os.environ[_API_URL] = server.url
         try:
             _import_flows()  # while the server starts

@@ -13,6 +13,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Cancelled, Completed
 
 from flows.api_client import API_ERRORS, brief_client, one_client, warn
+from flows.approval import decided
 from flows.artifacts import progress_artifact, show_changes, show_report
 from flows.cancelling import stopping_when_cancelled
 from flows.directories import lasting
@@ -26,6 +27,7 @@ from mlhub_core.paths import DownloadPaths
 from mlhub_core.request import DownloadRequest
 from mlhub_core.runner import Outcome, Runner
 from mlhub_core.selection.partition import Partition
+from mlhub_core.selection.plan import Plan
 from mlhub_core.settings import RunSettings
 from mlhub_core.steps import Run
 from mlhub_core.sync.changes import Changes, SyncReport
@@ -118,14 +120,14 @@ def run_name(prefix: str = "") -> str:
 
 def run_pipeline(
     download: DownloadOptions,
-    pipeline: Callable[[DownloadRequest, Runner], R],
+    pipeline: Callable[[DownloadRequest, Runner, Callable[[Plan], None]], R],
     message: Callable[[R], str],
 ) -> State[R]:
     """Run a pipeline as the flow run that is on.
 
     Args:
         download: What to download, where to, and how.
-        pipeline: Which one.
+        pipeline: Which one, with what gets the plan as its last argument.
         message: What came of it in one sentence, by its report.
 
     Raises:
@@ -144,7 +146,7 @@ def run_pipeline(
         stopping_when_cancelled(hooks.stop) as cancelled,
     ):
         try:
-            report = pipeline(request, TaskRunner())
+            report = pipeline(request, TaskRunner(), decided(download))
         except Interrupted as error:
             if not cancelled.is_set():
                 raise

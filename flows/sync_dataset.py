@@ -12,6 +12,7 @@ if __name__ == "__main__":
 
     run_and_exit(SYNC)
 
+from collections.abc import Callable
 from functools import partial
 
 from prefect import flow
@@ -20,6 +21,9 @@ from flows.runner import run_name, run_pipeline
 from mlhub_core import pipeline
 from mlhub_core.options import DownloadOptions
 from mlhub_core.reports.summary import outcome
+from mlhub_core.request import DownloadRequest
+from mlhub_core.runner import Runner
+from mlhub_core.selection.plan import Plan
 from mlhub_core.sync.changes import SyncReport
 
 
@@ -38,9 +42,13 @@ def sync_dataset(download: DownloadOptions, prune: bool = False) -> SyncReport:
         DownloadIncomplete: if some assets could not be had; all others are on disk.
         MLHubException: all that the steps raise.
     """
-    return run_pipeline(  # type: ignore[return-value]
-        download, partial(pipeline.sync, prune=prune), _message
-    )
+
+    def run(
+        request: DownloadRequest, runner: Runner, on_plan: Callable[[Plan], None]
+    ) -> SyncReport:
+        return pipeline.sync(request, runner, prune=prune, on_plan=on_plan)
+
+    return run_pipeline(download, run, _message)  # type: ignore[return-value]
 
 
 def _message(report: SyncReport) -> str:

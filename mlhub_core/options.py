@@ -54,7 +54,7 @@ _TIME = (
 """What may be a moment, or two of them. Whether it is one is decided where it is read."""
 _PLACE = r"^(?!\s)(?!.*\s$)(?![A-Za-z][A-Za-z0-9+.-]+:)"
 """No URL, and no white space around it."""
-_MORE_THAN_NONE = {"minimum": 1}
+_MORE_THAN_NONE: dict[str, Any] = {"minimum": 1}
 
 
 class Options(BaseModel):

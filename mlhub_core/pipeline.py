@@ -79,7 +79,11 @@ def download(
 
 
 def sync(
-    request: DownloadRequest, runner: Runner | None = None, *, prune: bool = False
+    request: DownloadRequest,
+    runner: Runner | None = None,
+    *,
+    prune: bool = False,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
 ) -> SyncReport:
     """Make a download what the catalog says today.
 
@@ -90,6 +94,7 @@ def sync(
         request: What to have; ``if_exists`` is ``resume`` or ``skip``.
         runner: Runs the steps; this process by default.
         prune: Whether files that the catalog no longer has are moved into ``.mlhub/trash``.
+        on_plan: Gets the plan before the first asset is fetched.
 
     Returns:
         What was done; failures of single assets are counted in it, not raised.
@@ -126,7 +131,9 @@ def sync(
             log.info("the catalog has changed: %s", changes)
             runner.show_changes(info.id, changes)
         catalog = _Catalog(info, paths, archive, unarchived, index)
-        report = _have_assets(runner, request, catalog, started, renewed=changes is not None)
+        report = _have_assets(
+            runner, request, catalog, started, renewed=changes is not None, on_plan=on_plan
+        )
         pruned = runner(steps.prune_files, paths, limits) if prune else None
         if pruned:
             _write_products(runner, request, paths, archive)

@@ -31,6 +31,8 @@ def outcome(report: DownloadReport) -> str:
     if not report.files:
         return "The filters leave nothing, and that was allowed: nothing was fetched."
     here = report.kept + report.adopted
+    if not report.fetched and not here:
+        return f"The plan has {counted(report.files, 'file')}; a dry run fetches nothing."
     if not report.fetched:
         return f"Everything was there already ({counted(here, 'file')}): nothing was fetched."
     text = (
@@ -71,6 +73,38 @@ def summary_markdown(
         parts += ["## Remarks on the catalog", _remarks(report)]
     parts += ["## Where it lies", _pairs(_places(report, paths))]
     return "\n\n".join(parts) + "\n"
+
+
+def plan_markdown(plan: Plan, verdict: str) -> str:
+    """A page about what a run is going to fetch, for somebody to decide on.
+
+    Args:
+        plan: The plan.
+        verdict: What is to be decided, as Markdown.
+    """
+    size = plan.expected_bytes
+    times = [
+        f"{_clock(size * 8 / rate)} at {name}"
+        for rate, name in ((1e8, "100 Mbit/s"), (1e9, "1 Gbit/s"))
+        if size is not None
+    ]
+    requests = f"at least {plan.files:,}, one a file; what a host charges for them is not known"
+    licences = sorted({text for _, texts in plan.licenses for text in texts})
+    facts = [
+        ("Files", f"{plan.files:,} of {counted(plan.items, 'item')}"),
+        ("Bytes", "unknown" if size is None else format_bytes(size)),
+        ("Files of unknown size, of which the bytes are an estimate", f"{plan.unknown_sizes:,}"),
+        ("Time", ", ".join(times) or "unknown"),
+        ("Licence", "; ".join(map(plain, licences)) or "none given"),
+        ("Requests", requests),
+        ("Plan", _code(str(plan.path))),
+    ]
+    table = ["| files | what is left |", "|--:|---|"]
+    table += [f"| {left:,} | {plain(name)} |" for name, left in plan.funnel]
+    extent = "\n".join(f"- {plain(line)}" for line in plan.extent())
+    title = f"# The plan for {plain(plan.dataset_id)}"
+    note = "What of it is here already is not fetched again, and not taken off these numbers."
+    return "\n\n".join([title, verdict, _pairs(facts), note, "\n".join(table), extent]) + "\n"
 
 
 def failure_rows(report: DownloadReport) -> list[dict[str, str | int]]:

@@ -84,6 +84,14 @@ class Plan:
         known = self.files - self.unknown_sizes
         return self.known_bytes * self.unknown_sizes // known if known else None
 
+    @property
+    def expected_bytes(self) -> int | None:
+        """Known and estimated sizes in all; None where nothing tells."""
+        if not self.unknown_sizes:
+            return self.known_bytes
+        estimated = self.estimated_bytes
+        return None if estimated is None else self.known_bytes + estimated
+
     def save(self) -> Path:
         """Write ``plan.json`` in one step.
 
