@@ -9,10 +9,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 PRODUCT := mlhub_core tasks flows deployments
 
-.PHONY: help demo test test-all test-slow check house docs lowest sbom format bench clean
+.PHONY: help demo dashboard test test-all test-slow check house docs lowest sbom format bench clean
 
 help:
 	@echo "make demo      download the demo dataset, then a part of it, from a hub of our own"
+	@echo "make dashboard a run of it in the Prefect UI, until Ctrl-C ends all"
 	@echo "make test      the tests (five minutes at most)"
 	@echo "make test-all  the slow ones too: real servers, hundreds of kills, browsers"
 	@echo "make check     formatting, linting, types, and which module may import what"
@@ -34,6 +35,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	@$(BIN)/python -m flows.demo demo-output
+
+dashboard: $(READY)
+	@$(BIN)/python -m deployments.dashboard demo-output/dashboard
 
 # The reference client lives in an environment of its own: it needs older packages than we do.
 test: $(READY)

@@ -60,6 +60,8 @@ def main(directory: Path) -> int:
     print(f"\nEverything lies in {directory.absolute()}. Try it yourself:")
     print("   $ .venv/bin/mlhub serve --demo        # a hub to play with; leave it running")
     print("   $ .venv/bin/mlhub datasets list       # in another terminal, with its two exports")
+    print("Or look at such a run in the Prefect UI, until Ctrl-C ends all of it:")
+    print("   $ make dashboard")
     return 0
 
 

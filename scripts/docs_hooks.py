@@ -11,6 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
+_UPWARDS = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+[^)]*)\)")
 # What a browser fetches by itself; a link that a reader follows may lead elsewhere.
 _FETCHED = re.compile(
     r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//[^>]*"
@@ -18,11 +19,18 @@ _FETCHED = re.compile(
 )
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put what is generated in its place, and lead links out of ``docs/`` to what the site has."""
-    markdown = markdown.replace("](../README.md)", "](index.md)").replace(
-        "](adr/)", "](adr/index.md)"
-    )
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Put what is generated in its place; what a link out of ``docs/`` leads to is only named."""
+    source = ROOT / "docs" / page.file.src_path
+
+    def within(found: re.Match[str]) -> str:
+        target = (source.parent / found[2].partition("#")[0]).resolve()
+        if target == ROOT / "README.md":
+            home = "../" * page.file.src_path.count("/")
+            return f"[{found[1]}]({home}index.md)"
+        return found[0] if target.is_relative_to(ROOT / "docs") else found[1]
+
+    markdown = _UPWARDS.sub(within, markdown)
     return _MARK.sub(lambda found: _GENERATED[found[1]](), markdown)
 
 

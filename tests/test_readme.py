@@ -9,11 +9,20 @@ from pathlib import Path
 import pytest
 
 from flows.command import build_parser as flow_parser
+from flows.console import build_parser as console_parser
 from mlhub_core.cli import build_parser
 from mlhub_core.cli.process import ExitStatus
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+OPTION = r"`[^`\n]*?(?<![\w-])(--[a-z][a-z-]+)"
+OURS = ("reference", "how-to")
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "reference").glob("*.md")),
+    *sorted((ROOT / "docs" / "how-to").glob("*.md")),
+]
 
 
 def commands(start: str) -> list[list[str]]:
@@ -42,16 +51,17 @@ def test_every_mlhub_command_parses() -> None:
 
 
 def test_every_flow_command_parses() -> None:
-    lines = commands("python -m flows.download_dataset ")
+    lines = commands("mlhub-flows ")
     assert lines
     for words in lines:
-        flow_parser().parse_args(words)
+        console_parser().parse_args(words)
 
 
 def test_every_option_that_is_named_exists() -> None:
     known = flow_parser().format_help() + build_parser().format_help()
     known += "--tag --text --host --demo --write --port --repair --prune"
-    for option in set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", README)):
+    pages = (README, *(page.read_text("utf-8") for page in PAGES if page.parent.name in OURS))
+    for option in {found for text in pages for found in re.findall(OPTION, text)}:
         assert option in known, option
 
 
@@ -67,7 +77,7 @@ def test_the_python_example_runs(
     assert {path.name for path in source.rglob("*.tif")} == {"B04.tif", "B08.tif"}
 
 
-@pytest.mark.parametrize("target", ["demo", "test"])
+@pytest.mark.parametrize("target", ["demo", "test", "dashboard", "docs"])
 def test_make_targets_exist(target: str) -> None:
     assert f"$ make {target}" in README
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
@@ -82,14 +92,25 @@ def test_exit_statuses_are_those_of_the_code() -> None:
     assert numbers == {int(status) for status in ExitStatus}
 
 
-def test_links_lead_somewhere() -> None:
-    for link in re.findall(r"\]\(([^)#]+)\)", README):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
         if "://" not in link:
-            assert (ROOT / link).exists(), link
+            assert (page.parent / link).exists(), link
+
+
+def test_it_is_short_enough_for_a_screen_or_two() -> None:
+    assert len(README.splitlines()) < 90
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/sources.md", "docs/local-stac.md", "docs/export.md"]
+    "page",
+    [
+        "docs/how-to/look-after-a-download.md",
+        "docs/sources.md",
+        "docs/local-stac.md",
+        "docs/export.md",
+    ],
 )
 def test_names_in_the_code_exist(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
