@@ -13,14 +13,15 @@ from mlhub_core.sources.documents import JsonObject, as_json
 Band = dict[str, str | None]
 """Its ``name`` and its ``common_name``."""
 
-_HELD = frozenset(
+USUAL = frozenset(
     {
         *("href", "type", "title", "description", "roles"),
         *("file:size", "file:checksum", "checksum:multihash", "updated", "created"),
-        *("bands", "eo:bands"),
     }
 )
-"""Members of assets that have a column, or are in none."""
+"""Members of assets that have a column, or are in none: where there are no others, there are
+neither bands nor details."""
+_HELD = USUAL | {"bands", "eo:bands"}
 _KEPT = ("auth:", "storage:", "file:", "raster:", "data_type", "nodata", "gsd")
 """How members begin that are kept as details."""
 _OF_RASTERS = ("name", "data_type", "nodata", "spatial_resolution", "unit", "scale", "offset")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mlhub_core.index.datetimes import interval, microseconds
-from mlhub_core.index.details import Band, bands_of, details_of
+from mlhub_core.index.details import USUAL, Band, bands_of, details_of
 from mlhub_core.index.hrefs import (
     Relative,
     is_absolute,
@@ -219,6 +219,8 @@ def read_assets(
         if media_type is not None:
             media_type = _media_type(key, media_type, complain)
         checksum, updated = get("file:checksum") or get("checksum:multihash"), get("updated")
+        title, description = get("title"), get("description")
+        has_more = not asset.keys() <= USUAL
         found.append(
             Asset(
                 key,
@@ -232,10 +234,10 @@ def read_assets(
                 if "alternate" in asset
                 else None,
                 stem_of(key) + suffix_of(href, media_type),
-                text_of(get("title")),
-                text_of(get("description")),
-                bands_of(asset, properties),
-                details_of(asset),
+                None if title is None else text_of(title),
+                None if description is None else text_of(description),
+                bands_of(asset, properties) if has_more else None,
+                details_of(asset) if has_more else None,
             )
         )
     return found
