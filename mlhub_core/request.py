@@ -79,7 +79,6 @@ class DownloadRequest:
                 wanted.where,
             )
         allows = self.settings.transfer.allow_private_hosts
-        named = () if self.whole else named
         return SourceSpec(
             self.dataset,
             self.source_type,
@@ -87,6 +86,7 @@ class DownloadRequest:
             some,
             allows,
             named=named,
+            whole=self.whole,
             concurrency=self.settings.transfer.concurrency,
         )
 

@@ -18,7 +18,7 @@ from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.http_errors import EntityDoesNotExist
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.net.addresses import Gate
-from mlhub_core.paths import DownloadPaths
+from mlhub_core.paths import DownloadPaths, safe_name
 from mlhub_core.progress import Progress, Stage
 from mlhub_core.redact import redact_url, without_secrets
 from mlhub_core.settings import ApiSettings
@@ -144,7 +144,7 @@ class StacApi:
         """
         place = store_path(paths)
         with self._opened(work.stop) as api:
-            collections = self._collections(api)
+            collections = self._collections(api) + self._others_here(api, paths)
             note_source(paths, self.spec)
             query = self._query(api, collections)
             key, found = key_of(query, self.root), None
@@ -189,12 +189,24 @@ class StacApi:
                 raise InvalidArgument(_unknown(api, collection_id)) from error
         return found
 
+    def _others_here(self, api: Api, paths: DownloadPaths) -> list[Json]:
+        """Where the whole is wanted: collections that nobody names, but earlier runs did."""
+        if not self.spec.whole or self.collection_id is not None:
+            return []
+        return [
+            one
+            for one in islice(api.collections(), _MOST_LISTED)
+            if (name := id_of(one)) is not None
+            and name not in self.spec.named
+            and (paths.asset_dir / safe_name(name)).is_dir()
+        ]
+
 
 def _choose(api: Api) -> str:
     names, root = _names(api), redact_url(api.root)
     return (
         f"{root} has {len(names):,} collections: name those that are wanted (--collection ID), or "
-        f"one as {root}collections/ID, which a sync with --prune needs. It has {_listed(names)}."
+        f"one as {root}collections/ID. It has {_listed(names)}."
     )
 
 

@@ -79,6 +79,8 @@ class SourceSpec:
             :class:`~mlhub_core.settings.TransferSettings`.
         named: The collections that the filter names, also where nothing may be left out: what of an
             API is meant.
+        whole: Whether all is wanted that may be here of it, whatever the filter names: what is gone
+            from it is to be told from what nobody asked for.
         concurrency: Connections per host at most.
     """
 
@@ -89,6 +91,7 @@ class SourceSpec:
     allow_private_hosts: bool = False
     zones: tuple[str, ...] | None = None
     named: tuple[str, ...] = ()
+    whole: bool = False
     concurrency: int = TransferSettings().concurrency
 
     def __str__(self) -> str:
@@ -321,7 +324,7 @@ def note_source(paths: DownloadPaths, spec: SourceSpec | None) -> None:
         remove_state(place)
         return
     # What a run wanted is not what the next one wants.
-    of_this_run = ("wanted", "named", "concurrency")
+    of_this_run = ("wanted", "named", "whole", "concurrency")
     facts = {name: value for name, value in asdict(spec).items() if value}
     facts = {name: value for name, value in facts.items() if name not in of_this_run}
     if "://" in spec.text:

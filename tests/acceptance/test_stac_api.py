@@ -99,6 +99,19 @@ def test_what_a_filter_leaves_out_is_not_pruned(api: StacServer) -> None:
     assert images() == CONTENT
 
 
+def test_of_several_collections_only_what_is_gone_is_pruned(api: StacServer) -> None:
+    for name in ("other", "foreign"):
+        api.add(collection(name), item(f"of-{name}", {"image": api.data("o.tif", b"o")}, name))
+    words = ["sync", api.url("/"), "--output-dir", "out", "--dataset-id", "all"]
+    assert main([*words, "--collection", "pictures", "--collection", "other"]) == 0
+    assert images().keys() == {*CONTENT, "of-other"}
+    del api.items[0]
+    # An earlier run has the other one here: that nobody names it now does not mean it is gone.
+    assert main([*words, "--collection", "pictures", "--prune"]) == 0
+    assert images().keys() == {*CONTENT, "of-other"} - {"i0"}
+    assert not any("foreign" in json.dumps([one.body, one.query]) for one in api.requests)
+
+
 def test_signatures_are_no_changes(api: StacServer, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["sync", api.url("/collections/pictures"), "--output-dir", "out"]
     for signature in ("first", "second"):
