@@ -265,7 +265,7 @@ class FileFetcher:
         url = redact(self._session.url_of(self._url))
         raise FetchError(
             f"{url} answered with {size:,} bytes ({kind!r}) that are no whole archive.{kept} Try "
-            "again later; if it stays so, ask those who run the hub.",
+            "again later; if it stays so, ask those who offer it.",
             retryable=True,
         )
 

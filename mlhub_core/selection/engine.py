@@ -329,7 +329,7 @@ class Query:
             if (count := self.lacking(what))
         )
         extra += "".join(condition.complaint() for condition in self._conditions)
-        way = "Widen the filters." if not self._wanted.is_everything else "The catalog is empty."
+        way = "Widen the filters." if not self._wanted.is_everything else "The catalog has none."
         return NothingMatches(f"Nothing to download: {left}.{extra} {way}", funnel=funnel)
 
     # What no row answers by itself

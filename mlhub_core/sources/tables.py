@@ -290,9 +290,9 @@ def _no_parquet(shown: str) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise InvalidArgument(
-            f"{shown} is no Parquet file ({str(error).splitlines()[0]}): {HOW}."
-        ) from error
+        # Of a file that was fetched Arrow knows the partial one: not what anybody named.
+        reason = str(error).splitlines()[0].rpartition("': ")[2].rstrip(".")
+        raise InvalidArgument(f"{shown} is no Parquet file ({reason}): {HOW}.") from error
 
 
 @contextmanager
