@@ -83,7 +83,7 @@ def test_an_id_means_a_hubs_dataset_though_its_download_lies_there(
 
 def test_the_commands(stac: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = state_of(stac)
-    words = ["given/crops", "--output-dir", "out", "-q"]
+    words = ["given/crops", "--output-dir", "out"]
     assert main(["download", *words]) == 0
     directory = Path("out/crops")
     assert (directory / "coll/a/image.tif").read_bytes() == b"an image"
@@ -128,12 +128,12 @@ def test_what_is_read_is_not_written_to(
 
 
 def test_its_index(stac: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["index", "given/crops", "--output", "i.parquet", "-q"]) == 0
+    assert main(["index", "given/crops", "--output", "i.parquet"]) == 0
     assert "1 items, 2 assets, written" in capsys.readouterr().out
-    assert main(["index", "given/crops", "--output", "i.parquet", "-q"]) == 0
+    assert main(["index", "given/crops", "--output", "i.parquet"]) == 0
     assert "unchanged" in capsys.readouterr().out
     os.utime(stac / "catalog.json", (1, 1))
-    assert main(["index", "given/crops", "--output", "i.parquet", "-q"]) == 0
+    assert main(["index", "given/crops", "--output", "i.parquet"]) == 0
     assert "written" in capsys.readouterr().out
 
 

@@ -191,7 +191,7 @@ def test_what_only_a_download_does_is_refused(
 
 
 def test_the_command(publisher: Publisher, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["sync", "tiny", "--output-dir", str(publisher.root), "--quiet"]
+    words = ["sync", "tiny", "--output-dir", str(publisher.root)]
     assert main(words) == 0
     publisher.drop("i05")
     publisher.publish()
