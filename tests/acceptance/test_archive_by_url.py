@@ -43,13 +43,13 @@ def images() -> set[str]:
 def test_the_commands(server: FaultServer, ending: str, capsys: pytest.CaptureFixture[str]) -> None:
     place = f"/files/mine{ending}"
     packed = put(server, place, "a", "b", ending=ending)
-    words = [f"{server.url(place)}?download=1", "--output-dir", "out", "-q"]
+    words = [f"{server.url(place)}?download=1", "--output-dir", "out"]
     server.put(f"{place}?download=1", packed)
     server.script(f"{place}?download=1", truncate(len(packed) // 2))
     assert main(["download", *words]) == 0
     assert images() == {"a", "b"}
     assert Path(f"out/mine{ending}").read_bytes() == packed
-    assert main(["verify", "out/mine", "-q"]) == 0
+    assert main(["verify", "out/mine"]) == 0
     assert main(["sync", *words]) == 0
     server.forget()
     capsys.readouterr()
@@ -111,11 +111,11 @@ def test_what_its_dataset_is_called() -> None:
 
 def test_one_that_no_name_tells(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
     put(server, "/records/crops/download", "a", ending=".zip")
-    words = [server.url("/records/crops/download"), "--output-dir", "out", "-q"]
+    words = [server.url("/records/crops/download"), "--output-dir", "out"]
     assert main(["download", *words]) == 0
     assert images() == {"a"}
     assert Path("out/crops/catalog.json").is_file()
-    assert main(["verify", "out/crops", "-q"]) == 0
+    assert main(["verify", "out/crops"]) == 0
     assert main(["sync", *words]) == 0
     capsys.readouterr()
     assert main(["sync", *words]) == 0

@@ -40,17 +40,17 @@ def images() -> dict[str, bytes]:
 def test_the_commands(
     archive: Path, server: FaultServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["given/mine.tar.gz", "--output-dir", "out", "-q"]
+    words = ["given/mine.tar.gz", "--output-dir", "out"]
     server.put("/a.tif", CONTENT["a"])
     assert main(["download", *words]) == 1
     (directory,) = (path.parent for path in Path("out").glob("*/.mlhub"))
     assert images() == {"a": CONTENT["a"]}
     server.put("/b.tif", CONTENT["b"])
-    assert main(["retry", str(directory), "-q"]) == 0
+    assert main(["retry", str(directory)]) == 0
     assert images() == {name: CONTENT[name] for name in "ab"}
     next(directory.rglob("a/image.tif")).unlink()
-    assert main(["verify", str(directory), "-q"]) == 1
-    assert main(["verify", str(directory), "--repair", "-q"]) == 0
+    assert main(["verify", str(directory)]) == 1
+    assert main(["verify", str(directory), "--repair"]) == 0
     assert main(["sync", *words]) == 0
     before = server.paths()
     capsys.readouterr()
@@ -61,7 +61,7 @@ def test_the_commands(
     write(archive, server, "b", "c")
     assert main(["sync", *words, "--prune"]) == 0
     assert images() == {name: CONTENT[name] for name in "bc"}
-    assert main(["verify", str(directory), "-q"]) == 0
+    assert main(["verify", str(directory)]) == 0
 
 
 def test_from_python(archive: Path, server: FaultServer) -> None:

@@ -75,15 +75,15 @@ def test_the_commands(
     kind: str, sources: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = sources[kind]
-    assert main(["index", source, "--output", "i/x.parquet", "--no-unarchive", "-q"]) == 0
+    assert main(["index", source, "--output", "i/x.parquet", "--no-unarchive"]) == 0
     assert "2 items, 2 assets, written" in capsys.readouterr().out
-    assert main(["index", source, "--output", "i/x.parquet", "--no-unarchive", "-q"]) == 0
+    assert main(["index", source, "--output", "i/x.parquet", "--no-unarchive"]) == 0
     assert "unchanged" in capsys.readouterr().out
     assert sorted(geopandas.read_parquet("i/x.parquet")["item_id"]) == ["a", "b"]
     for asked in ("i/x.parquet", source):
-        assert main(["query", asked, "--bbox=20,50,21,51", "-q"]) == 0
+        assert main(["query", asked, "--bbox=20,50,21,51"]) == 0
         assert "pictures/b/image.tif" in capsys.readouterr().out
-    assert main(["query", source, "--output", "part.parquet", "--limit", "1", "-q"]) == 0
+    assert main(["query", source, "--output", "part.parquet", "--limit", "1"]) == 0
     assert len(geopandas.read_parquet("part.parquet")) == 1
     left = {"found.ndjson", "tiny.tar.gz", "i", "part.parquet"}
     assert {path.name for path in Path().iterdir()} == left

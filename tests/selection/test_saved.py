@@ -46,7 +46,7 @@ def test_a_dry_run_then_the_saved_plan_give_the_same_files(
     at_demo_hub: DemoHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
-    words = ["--collection", FIELDS, "--limit", "7", "-q", "--no-asset-db"]
+    words = ["--collection", FIELDS, "--limit", "7", "--no-asset-db"]
     assert main(["download", "demo_crops", "--output-dir", str(one), *words]) == 0
     dry = ["download", "demo_crops", "--output-dir", str(other), *words, "--dry-run"]
     assert main(dry) == 0
@@ -55,7 +55,7 @@ def test_a_dry_run_then_the_saved_plan_give_the_same_files(
     for part in ("files of 7 items", "after the limit", "from 2", "within ", "free in", str(saved)):
         assert part in told
     before = saved.read_bytes()
-    assert main(["download", "--plan", str(saved), "-q", "--no-asset-db"]) == 0
+    assert main(["download", "--plan", str(saved), "--no-asset-db"]) == 0
     assert _files(other) == _files(one)
     assert saved.read_bytes() == before
 
@@ -137,7 +137,7 @@ def test_a_plan_is_used_again_only_where_the_same_would_come_out(
 def test_an_index_is_asked_without_a_hub(
     index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ask = ["query", str(index), "-q", "--collection", f"{FIELDS}", "--limit", "5"]
+    ask = ["query", str(index), "--collection", f"{FIELDS}", "--limit", "5"]
     assert main([*ask, "--json"]) == 0
     counts = json.loads(capsys.readouterr().out)
     assert (counts["items"], counts["collections"]) == (5, {FIELDS: 5})
@@ -149,7 +149,7 @@ def test_an_index_is_asked_without_a_hub(
     assert main([*ask, "--output", str(out)]) == 0
     assert counts["first"][0] in capsys.readouterr().out
     assert pq.read_metadata(out).num_rows == counts["rows"]
-    assert main(["query", str(out), "-q"]) == 0
+    assert main(["query", str(out)]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
 
 

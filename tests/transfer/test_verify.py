@@ -444,19 +444,19 @@ def test_a_download_that_was_moved_and_one_that_was_renamed(tmp_path: Path, tiny
 
 
 def test_the_command(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verify", str(tiny.directory), "--quiet"]) == 0
+    assert main(["verify", str(tiny.directory)]) == 0
     flip(tiny.final(1))
     (tiny.directory / "notes.txt").write_bytes(b"")
     capsys.readouterr()
-    assert main(["verify", str(tiny.directory), "--quiet"]) == 1
+    assert main(["verify", str(tiny.directory)]) == 1
     told = capsys.readouterr()
     assert f"damaged: {tiny.save_path(1)} (other bytes than by the ledger" in told.out
     assert "foreign: notes.txt" in told.out
     assert told.err.count("\n") == 1
     assert "--repair" in told.err
-    assert main(["verify", "--repair", str(tiny.directory), "--quiet"]) == 1
+    assert main(["verify", "--repair", str(tiny.directory)]) == 1
     (tiny.directory / "notes.txt").unlink()
-    assert main(["verify", str(tiny.directory), "--quiet"]) == 0
+    assert main(["verify", str(tiny.directory)]) == 0
     assert tiny.is_whole()
     capsys.readouterr()
     assert main(["verify", str(tiny.root)]) == 2
