@@ -415,19 +415,50 @@ def _asset_fields(asset: pa.Field, told: JsonObject) -> Iterator[JsonObject]:
         return  # no JSONPath that all read alike names it
     identity = f"items/assets/{quote(key, safe='')}"
     file = _part(identity, "sc:Text", "assets", f'"{key}"."href"', f"The file of {key}.")
-    bands = [one.get("name") for one in _listed(told.get("bands") or told.get("eo:bands"))]
-    if bands and all(isinstance(name, str) for name in bands):
-        file["geocr:bandConfiguration"] = {
-            "@type": "geocr:BandConfiguration",
-            "geocr:totalBands": len(bands),
-            "geocr:bandNameList": bands,
-        }
+    file |= _bands(told)
     yield file
     if any(inner.name == "file:checksum" for inner in asset.type):
         path = f'"{key}"."file:checksum"'
         digest = _part(f"{identity}/sha256", "sc:Text", "assets", path, f"SHA-256 of {key}.")
         digest["source"]["transform"].append({"regex": f"{_SHA256}(.*)"})
         yield digest
+
+
+def _bands(told: JsonObject) -> JsonObject:
+    """The bands of an asset, and of those whose wavelength is known that, in nanometres."""
+    listed = _listed(told.get("bands") or told.get("eo:bands"))
+    bands = [one for one in listed if isinstance(one, dict) and isinstance(one.get("name"), str)]
+    if not bands or len(bands) < len(listed):
+        return {}
+    found: JsonObject = {
+        "geocr:bandConfiguration": {
+            "@type": "geocr:BandConfiguration",
+            "geocr:totalBands": len(bands),
+            "geocr:bandNameList": [one["name"] for one in bands],
+        }
+    }
+    spectral = [
+        {"@type": "geocr:SpectralBand", "name": one["name"], **lengths}
+        for one in bands
+        if "geocr:centerWavelength" in (lengths := _wavelengths(one))
+    ]
+    return {**found, "geocr:spectralBandMetadata": spectral} if spectral else found
+
+
+def _wavelengths(band: JsonObject) -> JsonObject:
+    """Where the centre of a band is, and how wide it is; STAC has both in micrometres."""
+    names = {"center_wavelength": "centerWavelength", "full_width_half_max": "bandwidth"}
+    found: JsonObject = {}
+    for name, term in names.items():
+        length = band.get(f"eo:{name}", band.get(name))
+        if isinstance(length, int | float):
+            value = round(length * 1000, 3)
+            found[f"geocr:{term}"] = {
+                "@type": "sc:QuantitativeValue",
+                "value": value,
+                "unitText": "nm",
+            }
+    return found
 
 
 def _item_assets(collections: list[JsonObject]) -> JsonObject:

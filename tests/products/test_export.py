@@ -99,7 +99,8 @@ def test_it_is_written_with_what_it_is_made_of_and_left_alone_else(
     for name in ("a", "b"):
         server.put(f"/{name}.tif", name.encode())
     facts: dict[str, Any] = {"datetime": "2020-06-01T12:00:00Z", "proj:code": "EPSG:32633"}
-    image: dict[str, Any] = {"type": "image/tiff", "bands": [{"name": "red"}]}
+    band = {"name": "red", "eo:center_wavelength": 0.665, "eo:full_width_half_max": 0.038}
+    image: dict[str, Any] = {"type": "image/tiff", "bands": [band]}
     documents = [
         item(
             name,
@@ -121,6 +122,9 @@ def test_it_is_written_with_what_it_is_made_of_and_left_alone_else(
     fields = {field["@id"]: field for field in first["recordSet"][0]["field"]}
     bands = fields["items/assets/image"]["geocr:bandConfiguration"]
     assert bands["geocr:bandNameList"] == ["red"]
+    (spectral,) = fields["items/assets/image"]["geocr:spectralBandMetadata"]
+    assert spectral["geocr:centerWavelength"]["value"] == 665
+    assert spectral["geocr:bandwidth"]["value"] == 38
     download(limit=1)
     assert main(["export", str(root), "--format", "croissant", "-q"]) == 0
     assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
