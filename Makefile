@@ -50,9 +50,9 @@ test-slow: $(READY)
 	@$(BIN)/python scripts/install_chromium.py
 	@$(BIN)/python scripts/install_pgstac.py
 	@echo "Running the slow tests ..."
-	@$(BIN)/python -m pytest -n 2 --dist loadscope -m slow --timeout 900
+	@$(BIN)/python -m pytest -n 2 --dist loadscope -m slow --timeout 3600
 	@echo "Running the tests of properties with more examples ..."
-	@$(BIN)/python -m pytest -n 2 -m 'hypothesis and not slow' --hypothesis-profile thorough
+	@$(BIN)/python -m pytest -n 2 -m 'hypothesis and not slow' --hypothesis-profile thorough --timeout 3600
 
 test-all: test test-slow
 

@@ -50,7 +50,7 @@ def postgresql() -> Iterator[str]:
     def run(program: str, *words: str) -> None:
         command = [*as_user, str(binaries / program), *words]
         with (home / f"{program}.txt").open("ab") as said:
-            subprocess.run(command, cwd=home, check=True, stdout=said, stderr=said, timeout=120)
+            subprocess.run(command, cwd=home, check=True, stdout=said, stderr=said, timeout=300)
 
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={home}"
     try:

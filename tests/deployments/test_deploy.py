@@ -11,7 +11,7 @@ import pytest
 from mlhub_core.options import DownloadOptions
 from tests.prefect_site import Site, prefect_site
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 from tests.deployments.postgresql import postgresql
 from tests.prefect_site import PATIENCE, ROOT, Site, prefect_site
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ def site(demo_hub: DemoHub, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield made
 
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds until a process counts as hung. A slow machine starts a Prefect server in sixty."""
 
 

@@ -98,7 +98,7 @@ def test_a_dry_run_shows_its_plan_and_waits_for_nobody(mirror: Mirror, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 def test_a_command_with_a_server_of_its_own_has_no_button(mirror: Mirror, tmp_path: Path) -> None:
     words = download_words("demo_crops", "--approve-above", "1 GB", "--output-dir", "out")
     with command(words, tmp_path) as running:

@@ -26,7 +26,11 @@ from tasks.runtime import new_run
 from tests.faultserver import stall, status
 from tests.flows.conftest import Files, Mirror
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("prefect_server")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.usefixtures("prefect_server"),
+]
 
 CONNECTIONS = 8
 
@@ -164,7 +168,7 @@ def test_leaving_early_stops_the_partitions_wherever_they_run(
                 runner.submit(download_partition, {"partition": partition, **fixed})
                 for partition in plan.partitions
             )
-            assert reached.acquire(timeout=120)
+            assert reached.acquire(timeout=300)
             raise Left
 
     INSIDE.append(leave)

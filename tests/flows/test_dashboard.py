@@ -18,7 +18,7 @@ from tests.prefect_site import Site
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 STEPS = ("fetch-metadata", "fetch-catalog", "unarchive", "index-assets", "filter")
 

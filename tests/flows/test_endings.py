@@ -17,7 +17,7 @@ from tests.flows.conftest import PATIENCE, Files, Mirror
 from tests.flows.test_command import assert_stopped, in_ledger, mirror_options
 from tests.processes import command, download_words
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 Stalled = Callable[[], None]
 

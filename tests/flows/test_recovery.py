@@ -16,7 +16,7 @@ from tests.flows.conftest import Files, Gate, Mirror
 from tests.flows.test_command import in_ledger
 from tests.prefect_site import Site
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 Stalled = Callable[[], None]
 CONNECTIONS = 32

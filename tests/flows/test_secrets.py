@@ -40,7 +40,7 @@ def block(prefect_server: str) -> str:
         env={**os.environ, "PREFECT_API_URL": prefect_server},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert stored.returncode == 0, stored.stderr
     assert f"Stored in the Secret block {BLOCK}" in stored.stdout

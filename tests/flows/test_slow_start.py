@@ -9,7 +9,7 @@ import pytest
 from mlhub_core.hub.server import DemoHub
 from tests.processes import command, download_words
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SLOW_SECONDS = 60
 

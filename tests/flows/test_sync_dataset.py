@@ -33,7 +33,6 @@ def table_of_changes() -> list[dict[str, str]]:
     return rows
 
 
-@pytest.mark.timeout(300)  # of which the server, if this comes first, takes a minute or more
 @pytest.mark.usefixtures("prefect_server")
 def test_only_what_is_new_or_different(publisher: Publisher, snapshot: Snapshot) -> None:
     sync_dataset(parameters(publisher.root))
@@ -64,7 +63,6 @@ def test_only_what_is_new_or_different(publisher: Publisher, snapshot: Snapshot)
     assert sync_dataset(parameters(publisher.root), prune=True).current
 
 
-@pytest.mark.timeout(300)
 def test_as_a_command(
     publisher: Publisher,
     snapshot: Snapshot,

@@ -402,7 +402,7 @@ def test_the_plan_is_what_a_naive_query_finds(
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(items(), filters(), st.integers(1, 5), GROUPS)
 def test_the_plan_is_what_a_naive_query_finds_very_often(
     made: list[Json], wanted: AssetFilter, workers: int, group: tuple[int, bool]
