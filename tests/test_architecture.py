@@ -9,7 +9,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[1]
 _PATH = re.compile(r"`([\w.-]+/[\w./-]*|[\w-]+\.(?:py|md|toml|txt))`")
-_NOT_OURS = {".mlhub/", "mlhub_stac_assets.parquet"}
+_NOT_OURS = {".mlhub/", ".mlhub/log/", "mlhub_stac_assets.parquet"}
 
 
 @pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
