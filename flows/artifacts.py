@@ -18,6 +18,7 @@ from uuid import UUID
 import orjson
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from prefect.context import FlowRunContext
 from prefect.exceptions import Pause
 
@@ -27,7 +28,13 @@ from mlhub_core.exceptions import MLHubException
 from mlhub_core.index.build import AssetIndex
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.redact import redact
-from mlhub_core.reports.summary import failure_rows, plain, plan_markdown, summary_markdown
+from mlhub_core.reports.summary import (
+    failed_files,
+    failure_rows,
+    plain,
+    plan_markdown,
+    summary_markdown,
+)
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan, counted
 from mlhub_core.sources.base import DatasetInfo
@@ -39,6 +46,8 @@ _EVERY_SECONDS = 3.0
 """Between two updates of the progress."""
 _KEY = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
 _LONGEST_KEY = 60
+_FAILURES = 100
+"""Rows of the table of files that could not be had."""
 _CHANGES = 100
 """Rows of the table of what a new catalog changed."""
 
@@ -78,7 +87,7 @@ def progress_artifact(dataset: str) -> Iterator[None]:
         except BaseException as error:
             ticker.end(overview.percent(), _ended_by(error))
             raise
-        ticker.end(100.0, "The run is over: see its summary.")
+        ticker.end(100.0, "**The run is over:** its summary tells what came of it.")
 
 
 def show_report(
@@ -100,11 +109,33 @@ def show_report(
         with brief_client() as client:
             send = _Sender(client, info.id)
             send("markdown", "summary", page, "What was asked for, what came of it, and where.")
-            if report.failed:
-                text = f"What could not be had. All of it is listed in `{report.err_report}`."
-                send("table", "failures", failure_rows(report), text)
-    except API_ERRORS as error:
+            _show_failures(client, send, report, paths)
+    except (*API_ERRORS, MLHubException) as error:
         warn("The dashboard does not show all of what the run came to", error)
+
+
+def _show_failures(
+    client: SyncPrefectClient, send: _Sender, report: DownloadReport, paths: DownloadPaths
+) -> None:
+    """List the files that could not be had; an earlier list that holds no more is replaced.
+
+    Whose list it is, its description tells: the same dataset may lie in several directories.
+    """
+    place = f"`{paths.err_report}`"
+    if report.failed:
+        text = f"{report.failed:,} files could not be had. All are listed in {place}."
+        if report.failed > _FAILURES:
+            text = f"The first {_FAILURES} of {text}"
+        rows = [] if report.err_report is None else failed_files(report.err_report, _FAILURES)
+        send("table", "failures", rows or failure_rows(report), text)
+        return
+    if report.catalog_only or paths.err_report.exists():
+        return
+    named = ArtifactCollectionFilterKey(any_=[artifact_key(report.dataset_id, "failures")])
+    key = ArtifactCollectionFilter(key=named)
+    for earlier in client.read_latest_artifacts(artifact_filter=key):
+        if place in (earlier.description or "") and str(earlier.data) != "[]":
+            send("table", "failures", [], f"No file fails any more: {place} is gone.")
 
 
 def show_plan(plan: Plan, verdict: str) -> None:
@@ -132,6 +163,8 @@ def show_changes(dataset: str, changes: Changes) -> None:
     text = f"**{changes}**, of {changes.assets:,} assets now in the catalog."
     if changes.added + changes.changed + changes.removed > _CHANGES:
         text += f" These are the first {_CHANGES}; all of them are listed in `{changes.table}`."
+    elif not changes.added + changes.changed + changes.removed:
+        text += " The catalog was published anew, and every asset is as it was: the table is empty."
     try:
         with brief_client() as client:
             _Sender(client, dataset)(

@@ -17,6 +17,7 @@ from mlhub_core.redact import redact
 from mlhub_core.workspace import check_directories
 
 _API_URL = "PREFECT_API_URL"
+_UI_URL = "PREFECT_UI_URL"
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -81,6 +82,9 @@ def _own_api(say: Callable[[str], None], needs_ui: str) -> Iterator[None]:
                 "look at the plan first (--dry-run) and run it then (--plan)."
             )
         os.environ[_API_URL] = server.url
+        ui = os.environ.get(_UI_URL)
+        # Where `prefect server start` will show this run.
+        os.environ.setdefault(_UI_URL, "http://127.0.0.1:4200")
         try:
             _import_flows()  # while the server starts
             server.wait_until_up()
@@ -88,6 +92,8 @@ def _own_api(say: Callable[[str], None], needs_ui: str) -> Iterator[None]:
                 yield
         finally:
             del os.environ[_API_URL]
+            if ui is None:
+                del os.environ[_UI_URL]
 
 
 @contextmanager

@@ -10,17 +10,19 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from prefect import get_run_logger, runtime, tags
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
-from prefect.states import Cancelled, Completed
+from prefect.exceptions import Pause
+from prefect.states import Cancelled, Completed, Failed
 
 from flows.api_client import API_ERRORS, brief_client, one_client, warn
 from flows.approval import decided
 from flows.artifacts import progress_artifact, show_changes, show_report
-from flows.cancelling import stopping_when_cancelled
+from flows.cancelling import stopping_when_told
 from flows.directories import lasting
+from flows.failing import sentence, tries_left
 from flows.logs import core_lines_in_run_log, progress_lines_in_run_log
 from flows.partitions import download_partitions
 from mlhub_core.cli.hub import demo_hub
-from mlhub_core.exceptions import Interrupted
+from mlhub_core.exceptions import Interrupted, MLHubException
 from mlhub_core.if_exists import DownloadIfExistsOpts
 from mlhub_core.options import DownloadOptions
 from mlhub_core.paths import DownloadPaths
@@ -112,10 +114,13 @@ def _tag_flow_run(tag: str) -> None:
 
 
 def run_name(prefix: str = "") -> str:
-    """What the flow run that is on is called: its dataset, and when it began."""
+    """What the flow run that is on is called: its dataset, and when it first began."""
     download = runtime.flow_run.parameters.get("download") or {}
-    dataset = dict(download).get("dataset", "dataset")
-    return f"{prefix}{dataset} {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())}"
+    start = f"{prefix}{dict(download).get('dataset', 'dataset')} "
+    name = runtime.flow_run.name or ""
+    if name.startswith(f"{start}20"):
+        return name  # it is retried, or resumed, and is the same run
+    return f"{start}{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())}"
 
 
 def run_pipeline(
@@ -130,10 +135,29 @@ def run_pipeline(
         pipeline: Which one, with what gets the plan as its last argument.
         message: What came of it in one sentence, by its report.
 
+    Returns:
+        The run's last state. One that failed as is to be expected says what to press.
+
     Raises:
-        DownloadIncomplete: if some assets could not be had; all others are on disk.
-        MLHubException: all that the steps raise.
+        MLHubException: all that the steps raise, where Prefect then tries the run again.
+        Interrupted: if it is stopped otherwise than by the dashboard.
+        Pause: if it is suspended there.
     """
+    try:
+        return _run_pipeline(download, pipeline, message)
+    except Interrupted:
+        raise
+    except MLHubException as error:
+        if tries_left():
+            raise  # Prefect waits, and runs it again
+        return Failed(message=sentence(error), data=error)
+
+
+def _run_pipeline(
+    download: DownloadOptions,
+    pipeline: Callable[[DownloadRequest, Runner, Callable[[Plan], None]], R],
+    message: Callable[[R], str],
+) -> State[R]:
     download.check_public()
     request = lasting(download).request()
     with (
@@ -143,12 +167,14 @@ def run_pipeline(
         progress_lines_in_run_log(hooks.progress),
         demo_hub() if download.demo else nullcontext(),
         tagged(request.dataset),
-        stopping_when_cancelled(hooks.stop) as cancelled,
+        stopping_when_told(hooks.stop) as told,
     ):
         try:
             report = pipeline(request, TaskRunner(), decided(download))
         except Interrupted as error:
-            if not cancelled.is_set():
+            if told.suspended is not None:
+                raise Pause(state=told.suspended) from error
+            if not told.cancelled:
                 raise
             return Cancelled(message=str(error))
     get_run_logger().info(report.summary())

@@ -7,13 +7,16 @@ taken for markup, and whatever looks like a key or a signature is taken out.
 from __future__ import annotations
 
 import re
+from itertools import islice
+from pathlib import Path
 from urllib.parse import quote
 
 from mlhub_core.paths import DownloadPaths
-from mlhub_core.redact import redact
+from mlhub_core.redact import redact, redact_url
 from mlhub_core.selection.filters import AssetFilter
 from mlhub_core.selection.plan import Plan, counted, format_bytes
 from mlhub_core.sources.base import DatasetInfo
+from mlhub_core.transfer.failures import read_failures
 from mlhub_core.transfer.report import DownloadReport
 
 _MARKUP = re.compile(r"([\\`*_\[\]#|~$^])")
@@ -119,6 +122,24 @@ def failure_rows(report: DownloadReport) -> list[dict[str, str | int]]:
     return rows
 
 
+def failed_files(err_report: Path, count: int) -> list[dict[str, str]]:
+    """The first files that could not be had: which, why, and where they should have come from.
+
+    Args:
+        err_report: The report of failures.
+        count: How many at most.
+    """
+    rows = islice(read_failures(err_report), count)
+    return [
+        {
+            "file": "/".join(part for part in (collection, item, key) if part),
+            "cause": redact(cause),
+            "link": redact_url(url),
+        }
+        for cause, _, collection, item, key, url in rows
+    ]
+
+
 def plain(text: str) -> str:
     """A text that Markdown shows as it stands, on one line, without secrets."""
     line = " ".join(redact(text).split())
@@ -133,7 +154,7 @@ def _verdict(report: DownloadReport) -> str:
         return f"**{outcome(report)}**"
     return (
         f"**{report.failed:,} of {counted(report.files, 'asset')} could not be had.** All others "
-        "are here. Run it again, or retry it: only those that are missing are asked for."
+        "are here. Press Retry, or run it again: only those that are missing are asked for."
     )
 
 

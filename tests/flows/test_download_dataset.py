@@ -159,18 +159,34 @@ def test_failures_are_counted_and_asked_for_once(mirror: Mirror, tmp_path: Path)
     seen = Seen(state)
     assert all(entry.run_count == 1 for entry in seen.task_runs)
     assert "3 of " in (seen.flow_run.state or state).message
-    assert json.loads(str(seen.artifacts["table"].data)) == [
-        {
-            "assets": 3,
-            "cause": "HTTP 404 Not Found",
-            "host": mirror.server.url("").removeprefix("http://"),
-        }
-    ]
-    assert "could not be had" in str(seen.artifacts["markdown"].data)
+    rows = json.loads(str(seen.artifacts["table"].data))
+    host = mirror.server.url("").removeprefix("http://")
+    assert [row["cause"] for row in rows] == ["HTTP 404 Not Found"] * 3
+    assert {row["link"].rpartition("demo_crops/")[2] for row in rows} == {
+        path.partition("demo_crops/")[2] for path in gone
+    }
+    assert all(row["file"].startswith(f"{PLOTS}/") for row in rows)
+    page = str(seen.artifacts["markdown"].data)
+    assert "could not be had" in page
+    assert f"| 3 | HTTP 404 Not Found | {host} |" in page
+    assert "Press Retry: only what is missing is asked for." in state.message
+    assert "run the same command" not in state.message
+    assert f"/runs/flow-run/{seen.flow_run.id}" in state.message
+    assert "Traceback" not in seen.messages
+    fared = {entry.name: str(entry.state_name) for entry in seen.task_runs}
+    assert {name for name, how in fared.items() if how == "Failed"} <= {
+        name for name in fared if name.startswith("download ")
+    }
+    assert "Failed" in fared.values()
 
     mirror.server.forget()
-    assert run(tmp_path, **options).is_completed()
+    mended = run(tmp_path, **options)
+    assert mended.is_completed()
     assert sorted(mirror.server.paths()) == sorted(gone)
+    table = Seen(mended).artifacts["table"]
+    assert (table.key, str(table.data)) == ("demo-crops-failures", "[]")
+    assert "No file fails any more" in str(table.description)
+    assert "table" not in Seen(run(tmp_path, **options)).artifacts
 
 
 def test_nothing_matches(at_demo_hub: object, tmp_path: Path) -> None:
@@ -179,6 +195,8 @@ def test_nothing_matches(at_demo_hub: object, tmp_path: Path) -> None:
     assert state.is_failed()
     assert state.message is not None
     assert "NothingMatches" in state.message
+    assert 'press "Copy to new run"' in state.message
+    assert "Traceback" not in Seen(state).messages
     with pytest.raises(NothingMatches):
         state.result()
     allowed = run(tmp_path, **options, allow_empty=True)
