@@ -28,7 +28,8 @@ TAG = "mlhub"
 """Of the deployments in prefect.yaml, which their runs have too."""
 
 _SUBJECT = "{{ flow_run.name }}: {{ flow_run.state.name }}"
-_BODY = "{{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
+_BODY = "{{ flow_run.state.message }}\n%s/runs/flow-run/{{ flow_run.id }}"
+"""With the address of the UI: a server that is not told its own makes None of `ui_url`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,21 +68,25 @@ def _make(url: str) -> None:
 
     with prefect_api(echo):
         from prefect.client.orchestration import get_client
+        from prefect.settings import PREFECT_UI_URL
 
         block_id = _store(url)
         with get_client(sync_client=True) as client:
             for entry in client.request("POST", "/automations/filter", json={}).json():
                 if entry["name"] == AUTOMATION:
                     client.request("DELETE", "/automations/{id}", path_params={"id": entry["id"]})
-            client.request("POST", "/automations/", json=automation(block_id))
+            api = str(client.api_url).rstrip("/").removesuffix("/api")
+            ui = str(PREFECT_UI_URL.value() or api).rstrip("/")
+            client.request("POST", "/automations/", json=automation(block_id, ui))
     show(f"Made the automation {AUTOMATION!r}; it posts to the webhook in the block {BLOCK}.")
 
 
-def automation(block_id: str) -> dict[str, Any]:
+def automation(block_id: str, ui: str) -> dict[str, Any]:
     """The automation, as Prefect's API takes it.
 
     Args:
         block_id: Of the block with the webhook.
+        ui: The address of the UI, as people open it.
     """
     return {
         "name": AUTOMATION,
@@ -103,7 +108,7 @@ def automation(block_id: str) -> dict[str, Any]:
                 "type": "send-notification",
                 "block_document_id": block_id,
                 "subject": _SUBJECT,
-                "body": _BODY,
+                "body": _BODY % ui,
             }
         ],
     }

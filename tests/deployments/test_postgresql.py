@@ -98,3 +98,5 @@ def test_a_failed_run_is_told_of(site: Site, webhook: tuple[str, Queue[Any]]) ->
     text = posted.get(timeout=60)["text"]
     assert "Failed" in text
     assert "no_such" in text
+    assert f"{site.url}/runs/flow-run/{run}" in text
+    assert "None" not in text
