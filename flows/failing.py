@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_UI_URL
 from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument, MLHubException
 from mlhub_core.redact import redact
 
-_COMMANDS = ("; run the same command again", "; the same command goes on", "`mlhub ", "--")
+_COMMANDS = ("; run the same command again", "; the same command goes on")
 """What a message says of commands begins with one of these: in a dashboard nothing is typed."""
 
 
@@ -23,9 +23,13 @@ class WithoutTraceback(logging.Filter):
     """Takes the traceback out of lines about errors of ours: their message says it all."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every line pass, some of them shortened."""
+        """Let a line pass, shortened, or not, if the state of the run says the same."""
+        if str(record.msg).startswith("Task run failed with state: "):
+            return False
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, MLHubException):
+            if record.name == "prefect.engine":
+                return False
             record.exc_info, record.exc_text = None, None
             record.msg, record.args = f"{type(error).__name__}: {redact(error)}", ()
         return True
@@ -62,7 +66,7 @@ def sentence(error: MLHubException) -> str:
 
 def _without_commands(text: str) -> str:
     """The message up to where it tells of commands."""
-    cut = min((found for part in _COMMANDS[:2] if (found := text.find(part)) > 0), default=-1)
+    cut = min((found for part in _COMMANDS if (found := text.find(part)) > 0), default=-1)
     return text if cut < 0 else text[:cut] + "."
 
 

@@ -132,8 +132,8 @@ def failed_files(err_report: Path, count: int) -> list[dict[str, str]]:
     rows = islice(read_failures(err_report), count)
     return [
         {
-            "file": "/".join(part for part in (collection, item, key) if part),
             "cause": redact(cause),
+            "file": "/".join(part for part in (collection, item, key) if part),
             "link": redact_url(url),
         }
         for cause, _, collection, item, key, url in rows
