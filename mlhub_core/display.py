@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mlhub_core.console import echo
 from mlhub_core.progress import Progress, ProgressSink, Stage, ignore
@@ -24,6 +25,9 @@ _LINE_INTERVAL = 10.0
 
 _NO_TIME = 0.5
 """Seconds within which nothing has a rate: a million assets a second are said of none."""
+
+_NOTEBOOK_INTERVAL = 0.25
+"""Seconds between two states of the bars of a notebook: each is a message to a browser."""
 
 _MOVING_BYTES = (Stage.CATALOG, Stage.VERIFY, Stage.DOWNLOAD)
 """Stages whose bytes a person wants to see; the others read an archive that is here."""
@@ -248,6 +252,73 @@ class TerminalBars(_Listener):
         self._bars.stop()
 
 
+class NotebookBars(_Listener):
+    """Bars in a notebook: one output that is written anew, without widgets or what they need.
+
+    Args:
+        show: Shows HTML, and gives what puts other HTML in its place.
+    """
+
+    def __init__(self, show: Callable[[str], Any]) -> None:
+        super().__init__()
+        self._show = show
+        self._handle: Any = None
+        self._shown = -math.inf
+
+    def _heard(self, stage: StageProgress) -> None:
+        now = time.monotonic()
+        if now - self._shown >= _NOTEBOOK_INTERVAL:
+            self._shown = now
+            self._draw()
+
+    def _draw(self) -> None:
+        rows = "".join(_bar(stage) for stage in self._stages.values())
+        page = f'<table style="border-collapse:collapse;font-size:12px">{rows}</table>'
+        if self._handle is None:
+            self._handle = self._show(page)
+        else:
+            self._handle(page)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if self._stages:
+                self._draw()
+
+
+def _bar(stage: StageProgress) -> str:
+    """A row of a table for a stage."""
+    share = 100.0 * _share(stage)
+    cell = "padding:1px 10px 1px 0;text-align:left;border:none"
+    bar = (
+        '<div style="width:180px;height:8px;border-radius:4px;background:rgba(128,128,128,.3)">'
+        f'<div style="width:{share:.0f}%;height:8px;border-radius:4px;background:#e8842a"></div>'
+        "</div>"
+    )
+    numbers = stage.line().partition(": ")[2]
+    return (
+        f'<tr style="background:transparent"><td style="{cell}">{stage.stage.value}</td>'
+        f'<td style="{cell}">{bar}</td><td style="{cell}">{numbers}</td></tr>'
+    )
+
+
+def _notebook() -> Callable[[str], Any] | None:
+    """What shows HTML in the notebook that this runs in; None where it runs in none."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is None or getattr(shell, "kernel", None) is None:
+        return None
+    from IPython.display import HTML, display
+
+    def show(page: str) -> Callable[[str], None]:
+        handle = display(HTML(page), display_id=True)
+        return lambda text: handle.update(HTML(text))
+
+    return show
+
+
 class Overview(_Listener):
     """Says how far the run is as a whole."""
 
@@ -289,6 +360,11 @@ def showing_progress(wanted: bool = True) -> Iterator[ProgressSink]:
     """
     if not wanted:
         yield ignore
+        return
+    show = _notebook()
+    if show is not None:
+        with NotebookBars(show) as bars:
+            yield bars
         return
     at_terminal = sys.stderr is not None and sys.stderr.isatty()
     can_move = at_terminal and can_have_threads()  # as bars do, to move

@@ -70,6 +70,15 @@ class CollectionList(Sequence["Collection"]):
     def __repr__(self) -> str:
         return repr(list(self))
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: they are here already, nobody is asked."""
+        from mlhub_core.views.html import card, table
+
+        rows = [
+            (one.id, one.title, ", ".join(sorted(types)), one.license) for one, types in self._typed
+        ]
+        return card("Collections", table(("id", "title", "types", "licence"), rows))
+
     def _of(self, kind: CollectionType) -> list[Collection]:
         return [collection for collection, types in self._typed if kind in types]
 
@@ -82,6 +91,26 @@ class CollectionList(Sequence["Collection"]):
     def labels(self) -> list[Collection]:
         """The collections of labels."""
         return self._of(CollectionType.LABELS)
+
+
+class DatasetList(builtins.list["Dataset"]):
+    """A list of datasets that reads as a table when it is printed, or shown in a notebook."""
+
+    def __str__(self) -> str:
+        width = max((len(one.id) for one in self), default=0)
+        lines = [f"{one.id:<{width}}  {one.title or ''}".rstrip() for one in self]
+        return without_secrets("\n".join(lines) or "no datasets")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from mlhub_core.views.html import card, table
+
+        rows = [
+            (one.id, one.title, len(one.collection_descriptions), one.doi, one.registry_url)
+            for one in self
+        ]
+        heads = ("id", "title", "collections", "DOI", "page")
+        return card(f"{len(rows):,} datasets", table(heads, rows))
 
 
 class Dataset:
@@ -133,6 +162,36 @@ class Dataset:
     def __repr__(self) -> str:
         return f"<Dataset {self}>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows of what is known already: nobody is asked for it.
+
+        Licences are told once ``collections`` have been looked at, which asks for them.
+        """
+        from mlhub_core.views.html import card, note, pairs, table
+
+        fetched = self.__dict__.get("collections")
+        if fetched is not None:
+            below = fetched._repr_html_()
+        else:
+            listed = [one for one in self.collection_descriptions if isinstance(one, dict)]
+            rows = [(one.get("id"), ", ".join(map(str, types_of(one)))) for one in listed]
+            below = table(("collection", "types"), rows) + note(
+                ".collections asks for their licences and extents; .plan() for sizes, and a map"
+            )
+        return card(
+            self.title or self.id,
+            pairs(
+                [
+                    ("Id", self.id),
+                    ("DOI", self.doi),
+                    ("Citation", self.citation),
+                    ("Page", self.registry_url),
+                    ("Source", None if self._source is None else self._source.text),
+                ]
+            ),
+            below,
+        )
+
     @classmethod
     def list(
         cls,
@@ -148,7 +207,7 @@ class Dataset:
         """
         login: Login = {"api_key": api_key, "profile": profile}
         found = client.list_datasets(tags=tags, text=text, **login)
-        return [cls._of(fields, **login) for fields in found]
+        return DatasetList(cls._of(fields, **login) for fields in found)
 
     @classmethod
     def _of(cls, found: dict[str, Any], **login: Unpack[Login]) -> Dataset:

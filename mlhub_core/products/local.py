@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from mlhub_core.products.here import scan_known
 from mlhub_core.products.pairs import find_pairs
 from mlhub_core.products.splits import read_splits
 from mlhub_core.selection.filters import suggest
+from mlhub_core.selection.plan import counted, format_bytes
 from mlhub_core.state import read_state
 from mlhub_core.transfer.ledger import Entry, State
 from mlhub_core.workspace import existing_download
@@ -29,6 +31,7 @@ _COLUMNS = (
     *("datetime", "start_datetime", "end_datetime", "common_asset"),
     *("item_path", "source_items", "source_paths", "geometry"),
 )
+_MOST_MEASURED = 20_000
 _NAMES = {"collection_id": "collection", "item_id": "item", "asset_key": "key"}
 
 
@@ -63,6 +66,51 @@ class LocalDataset:
 
     def __repr__(self) -> str:
         return f"<LocalDataset {self.paths.dataset_id} in {self.paths.asset_dir}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what its collections say of themselves, its files, its map."""
+        from mlhub_core.transfer.footprints import map_of_files
+        from mlhub_core.views.html import card, pairs, table
+
+        title, described = self._described()
+        frame = self.assets.drop_duplicates("save_path")
+        counts = frame.groupby("collection").agg(items=("item", "nunique"), files=("key", "size"))
+        rows = [(str(name), int(items), int(files)) for name, items, files in counts.itertuples()]
+        return card(
+            title,
+            pairs([("Id", self.id), ("Files", self._files(frame)), ("In", str(self.directory))]),
+            described,
+            table(("collection", "items", "files"), rows),
+            map_of_files(self.paths.index, self.directory, self.id),
+        )
+
+    def _described(self) -> tuple[str, str]:
+        """The title, and as HTML who made what it is of, as its local STAC has them."""
+        import pystac
+
+        from mlhub_core.views.html import note, pairs
+
+        try:
+            root = pystac.Catalog.from_file(str(self.stac))
+            children = [one for one in root.get_children() if isinstance(one, pystac.Collection)]
+        except (InvalidArgument, pystac.STACError, OSError, ValueError, KeyError) as error:
+            return self.id, note(f"Nothing is told of it: {error}")
+        texts = {
+            "Licence": {one.license for one in children},
+            "Citation": {str(one.extra_fields.get("sci:citation") or "") for one in children},
+        }
+        told = [(name, "; ".join(sorted(filter(None, found)))) for name, found in texts.items()]
+        return root.title or self.id, pairs(told)
+
+    def _files(self, frame: Any) -> str:
+        """How many files there are, and how large where it takes no time to find out."""
+        text = counted(len(frame), "file")
+        if len(frame) > _MOST_MEASURED:
+            return text
+        try:
+            return f"{text}, {format_bytes(sum(os.path.getsize(path) for path in frame['path']))}"
+        except OSError:
+            return f"{text}, of which some are gone or cannot be read: mlhub verify names them"
 
     @property
     def id(self) -> str:

@@ -132,6 +132,32 @@ class Plan:
         """What a person wants to know: what is in it, and of what extent that is."""
         return "\n".join([*self.describe(), *self.extent()])
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows; the map is read from the index, if that is here."""
+        from mlhub_core.selection.footprints import map_of_plan
+        from mlhub_core.views.html import card, pairs, table
+
+        licenses = dict(self.licenses)
+        rows = [
+            (name, count, " or ".join(licenses.get(name, ()))) for name, count in self.collections
+        ]
+        return card(
+            f"Plan for {self.dataset_id}" if self.dataset_id else "What matches",
+            pairs(
+                [
+                    ("Files", f"{self.files:,} of {counted(self.items, 'item')}"),
+                    ("Size", self._size()),
+                    ("Time", self.span and " to ".join(map(moment_text, self.span))),
+                    ("Goes to", self.asset_output_dir),
+                    ("Without a place", f"{self.without_place:,}" if self.without_place else None),
+                    ("Without a time", f"{self.without_time:,}" if self.without_time else None),
+                ]
+            ),
+            table(("collection", "items", "licence"), rows),
+            table(("filter", "files left"), self.funnel),
+            map_of_plan(self),
+        )
+
     def describe(self) -> list[str]:
         """What a person wants to know before it starts, a line each."""
         lines = [f"{counted(self.files, 'file')} of {counted(self.items, 'item')}, {self._size()}"]

@@ -160,6 +160,31 @@ class DownloadReport:
             lines += self._failures()
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows; the map is read from index and ledger, if they are here."""
+        from mlhub_core.transfer.footprints import map_of_files
+        from mlhub_core.views.html import card, note, pairs, table
+
+        failed = [(cause, host, count) for cause, host, count in self.causes]
+        return card(
+            self.title or self.dataset_id,
+            note(self._headline()),
+            pairs(
+                [
+                    ("Id", self.dataset_id),
+                    ("Licence", self._licenses() if self.licenses else None),
+                    ("Files", str(self.directory)),
+                    ("To open it", None if self.stac is None else str(self.stac)),
+                    ("Failed", f"{self.failed:,}" if self.failed else None),
+                    ("Listed in", None if self.err_report is None else str(self.err_report)),
+                    ("Lacking", lacking(self.missing) if self.missing else None),
+                ]
+            ),
+            table(("what could not be had", "host", "assets"), failed) if failed else "",
+            *map(note, self.remarks[:_REMARKS_SHOWN]),
+            map_of_files(self.index_path, self.directory, "") if self.index_path else "",
+        )
+
     def _about_the_catalog(self) -> list[str]:
         lines = [f"{lacking(self.missing)}."] if self.missing else []
         if self.remark_count:
