@@ -20,6 +20,8 @@ _CARD = (
     "max-width:760px;color:inherit;background:transparent;font-size:13px;line-height:1.45"
 )
 _CELL = "padding:2px 14px 2px 0;text-align:left;vertical-align:top;color:inherit;border:none"
+_ROW = "background:transparent;color:inherit"
+_TABLE = "border-collapse:collapse;color:inherit"
 _QUIET = "opacity:.65"
 
 Pair = tuple[str, str | None]
@@ -45,12 +47,12 @@ def card(title: object, *parts: str) -> str:
 def pairs(rows: Iterable[Pair]) -> str:
     """Names and what they are; those that are nothing are left out."""
     cells = "".join(
-        f'<tr style="background:transparent;color:inherit"><th style="{_CELL};font-weight:500;{_QUIET};'
+        f'<tr style="{_ROW}"><th style="{_CELL};font-weight:500;{_QUIET};'
         f'white-space:nowrap">{shown(name)}</th><td style="{_CELL}">{shown(value)}</td></tr>'
         for name, value in rows
         if value
     )
-    return f'<table style="border-collapse:collapse;color:inherit;margin:0 0 6px">{cells}</table>'
+    return f'<table style="{_TABLE};margin:0 0 6px">{cells}</table>'
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -61,14 +63,13 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         f'<th style="{_CELL};font-weight:500;{_QUIET}">{shown(head)}</th>' for head in heads
     )
     body = "".join(
-        f'<tr style="background:transparent;color:inherit">{"".join(map(_cell, row))}</tr>'
-        for row in rows[:MOST_ROWS]
+        f'<tr style="{_ROW}">{"".join(map(_cell, row))}</tr>' for row in rows[:MOST_ROWS]
     )
     more = len(rows) - MOST_ROWS
     rest = note(f"and {more:,} more") if more > 0 else ""
     return (
-        '<table style="border-collapse:collapse;color:inherit;margin:6px 0">'
-        f'<thead><tr style="background:transparent;color:inherit">{top}</tr></thead><tbody>{body}</tbody>'
+        f'<table style="{_TABLE};margin:6px 0">'
+        f'<thead><tr style="{_ROW}">{top}</tr></thead><tbody>{body}</tbody>'
         f"</table>{rest}"
     )
 
