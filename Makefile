@@ -49,6 +49,7 @@ test-slow: $(READY)
 	@$(BIN)/python scripts/reference_venv.py
 	@$(BIN)/python scripts/install_chromium.py
 	@$(BIN)/python scripts/install_pgstac.py
+	@$(BIN)/python scripts/notebook_venv.py
 	@echo "Running the slow tests ..."
 	@$(BIN)/python -m pytest -n 2 --dist loadscope -m slow --timeout 3600
 	@echo "Running the tests of properties with more examples ..."
@@ -101,4 +102,4 @@ bench: $(READY)
 	@$(BIN)/python -m benchmarks.floors
 
 clean:
-	rm -rf $(VENV) .venv-reference .venv-pgstac .venv-lowest .venv-sbom .lowest.txt sbom.json demo-output build site *.egg-info
+	rm -rf $(VENV) .venv-reference .venv-notebook .venv-pgstac .venv-lowest .venv-sbom .lowest.txt sbom.json demo-output build site *.egg-info
