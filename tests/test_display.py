@@ -124,6 +124,7 @@ def test_bars_on_a_terminal(at_demo_hub: DemoHub, tmp_path_factory: pytest.TempP
     process.stdout.close()
     assert process.wait() == 0
     text = shown.decode()
+    assert text.startswith("download demo_crops …"), "the first sign of life"
     for stage in ("catalog", "unarchive", "index", "filter", "download"):
         assert stage in text
     assert "━" in text, "a bar"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlhub_core._version import __version__
 from mlhub_core.cli.arguments import add_json, add_options, add_verbosity, option_fields
-from mlhub_core.cli.process import showing
+from mlhub_core.cli.process import begin, showing
 from mlhub_core.cli.results import show_plan, show_report
 from mlhub_core.console import show
 from mlhub_core.exceptions import InvalidArgument
@@ -171,6 +171,7 @@ def _by_plan(fields: dict[str, Any]) -> dict[str, Any]:
 def _download(given: argparse.Namespace) -> None:
     # Checked before the demo hub starts, and before anything heavy is imported.
     options = download_options(given)
+    begin(given)
     from mlhub_core.pipeline import download
     from mlhub_core.selection.plan import Plan
 
@@ -187,6 +188,7 @@ def _download(given: argparse.Namespace) -> None:
 
 def _sync(given: argparse.Namespace) -> None:
     options = download_options(given)
+    begin(given)
     from mlhub_core.pipeline import sync
 
     with _running(given, options) as runner:
@@ -232,6 +234,7 @@ def _settings(given: argparse.Namespace) -> RunSettings:
 
 def _verify(given: argparse.Namespace) -> None:
     settings = _settings(given)
+    begin(given)
     from mlhub_core.repair import verify
 
     with _running(given) as runner:
@@ -242,6 +245,7 @@ def _verify(given: argparse.Namespace) -> None:
 
 def _retry(given: argparse.Namespace) -> None:
     settings = _settings(given)
+    begin(given)
     from mlhub_core.repair import retry
 
     with _running(given) as runner:
@@ -255,6 +259,7 @@ def _retry(given: argparse.Namespace) -> None:
 
 
 def _stac(given: argparse.Namespace) -> None:
+    begin(given)
     from mlhub_core.repair import write_product
 
     with _running(given) as runner:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from mlhub_core.cli.arguments import add_verbosity
-from mlhub_core.cli.process import showing
+from mlhub_core.cli.process import begin, showing
 from mlhub_core.console import show
 
 
@@ -69,6 +69,7 @@ def _add_export_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(given: argparse.Namespace) -> None:
+    begin(given)
     from mlhub_core.products.local import open_local
 
     sources = given.sources

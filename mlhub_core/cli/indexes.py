@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core.cli.arguments import add_options, add_verbosity, option_fields
-from mlhub_core.cli.process import showing
+from mlhub_core.cli.process import begin, showing
 from mlhub_core.console import show, show_json
 from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument
 
@@ -90,6 +90,7 @@ def _add_query_options(query: argparse.ArgumentParser) -> None:
 
 
 def _index(given: argparse.Namespace) -> None:
+    begin(given)
     from mlhub_core.datasets.indexes import index_source
     from mlhub_core.options import LimitOptions
     from mlhub_core.sources import resolved
@@ -137,6 +138,7 @@ def _transfer(given: argparse.Namespace) -> TransferSettings:
 def _query(given: argparse.Namespace) -> None:
     if given.json and given.output == "-":
         raise InvalidArgument("--json and --output - both want standard output: give one of them.")
+    begin(given)
     from mlhub_core.datasets.indexes import query_source
     from mlhub_core.options import FilterOptions
     from mlhub_core.selection.plan import counted

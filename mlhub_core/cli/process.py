@@ -19,6 +19,7 @@ from mlhub_core.exceptions import (
     system_errors,
 )
 from mlhub_core.progress import ProgressSink
+from mlhub_core.redact import redact
 from mlhub_core.signals import stopping_on_signals
 
 _STOPPED = "Stopped. What is finished is kept; the same command goes on there."
@@ -82,6 +83,18 @@ def reporting_errors(program: str) -> Iterator[Callable[[], int]]:
         except KeyboardInterrupt as error:
             status = exit_status(error)
             echo(last_line)
+
+
+def begin(given: argparse.Namespace) -> None:
+    """Give a first sign of life on a terminal, before anything heavy is imported.
+
+    Args:
+        given: What the parser has read.
+    """
+    if given.quiet or sys.stderr is None or not sys.stderr.isatty():
+        return
+    named = (getattr(given, name, None) for name in ("dataset", "directory", "source"))
+    echo(redact(" ".join([given.command, *filter(None, named), "…"])))
 
 
 @contextmanager
