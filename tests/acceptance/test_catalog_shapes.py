@@ -46,7 +46,7 @@ def pack(name: str, files: Files, folder: str = "") -> Path:
 
 
 def index(path: Path, *more: str) -> tuple[int, list[dict[str, str]]]:
-    status = main(["index", str(path), "--output", "out/i.parquet", "-q", *more])
+    status = main(["index", str(path), "--output", "out/i.parquet", *more])
     if not Path("out/i.parquet").exists():
         return status, []
     assert main(["query", "out/i.parquet", "--output", "rows.csv", "-q"]) == 0
