@@ -139,9 +139,12 @@ def _prefect(given: argparse.Namespace) -> Iterator[None]:
 
     needs_ui = "--approve-above" if "approve_above" in given else ""
     with prefect_api(lambda line: _echo(line, given.quiet), needs_ui=needs_ui):
+        from prefect import tags
+
         from tasks.runtime import new_run
 
         with (
+            tags("ad-hoc"),  # by which the dashboard tells it from those of deployments
             new_run() as hooks,
             showing_progress(not given.quiet) as sink,
             hooks.progress.listen(sink),

@@ -13,9 +13,14 @@ from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_UI_URL
 
 from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument, MLHubException
+from mlhub_core.http_errors import EntityDoesNotExist
 from mlhub_core.redact import redact
 
-_COMMANDS = ("; run the same command again", "; the same command goes on")
+_COMMANDS = (
+    "; run the same command again",
+    "; the same command goes on",
+    ": `mlhub datasets list`",
+)
 """What a message says of commands begins with one of these: in a dashboard nothing is typed."""
 
 
@@ -56,7 +61,7 @@ def sentence(error: MLHubException) -> str:
     """
     if isinstance(error, DownloadIncomplete):
         press = "Press Retry: only what is missing is asked for."
-    elif isinstance(error, InvalidArgument):
+    elif isinstance(error, InvalidArgument | EntityDoesNotExist):
         press = 'Change the parameters: press "Copy to new run" in the menu beside Retry.'
     else:
         press = "Press Retry when that is mended: what is here is not fetched again."
