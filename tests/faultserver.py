@@ -239,7 +239,7 @@ class FaultServer:
     def wait_quiet(self) -> None:
         """Wait until all connections have ended, as they do with the process of the client."""
         with self._quiet:
-            assert self._quiet.wait_for(lambda: not self._open, timeout=100)
+            assert self._quiet.wait_for(lambda: not self._open, timeout=300)
 
     # Running
 

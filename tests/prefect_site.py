@@ -146,6 +146,6 @@ def prefect_site(home: Path, **env: str) -> Iterator[Site]:
             made.worker = worker
             yield made
             worker.process.send_signal(signal.SIGINT)
-            assert worker.all_end(60), worker.err
+            assert worker.all_end(300), worker.err
         server.process.send_signal(signal.SIGINT)
-        assert server.all_end(60), server.err
+        assert server.all_end(300), server.err

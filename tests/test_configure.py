@@ -23,7 +23,7 @@ def configure(piped: bytes, *words: str) -> tuple[int, str]:
         [sys.executable, "-m", "mlhub_core", "configure", *words],
         input=piped,
         capture_output=True,
-        timeout=100,
+        timeout=300,
     )
     assert b"Traceback" not in done.stderr
     return done.returncode, (done.stdout + done.stderr).decode()

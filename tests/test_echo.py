@@ -62,6 +62,6 @@ def test_a_download_goes_on_when_nobody_listens_any_more(
         os.close(writing)
         assert os.read(reading, 1)
         os.close(reading)
-        output, _ = process.communicate(timeout=100)
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 0
     assert b"files are here" in output

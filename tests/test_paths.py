@@ -79,7 +79,7 @@ def test_a_vanished_current_directory_is_said(tmp_path: Path) -> None:
         preexec_fn=vanish,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

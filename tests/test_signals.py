@@ -23,7 +23,7 @@ def run(code: str, cwd: Path, *, ignored: bool = False) -> subprocess.CompletedP
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
     )
 
 
@@ -83,7 +83,7 @@ def test_ten_in_a_row_in_the_middle_of_a_download(
         text=True,
         start_new_session=True,
     )
-    assert asked.wait(60)
+    assert asked.wait(300)
     for _ in range(10):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)

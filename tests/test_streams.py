@@ -21,7 +21,7 @@ EACH = pytest.mark.parametrize(
 def run(closed: str, cwd: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     code = f"import sys; from mlhub_core.cli import main; sys.exit(main({list(words)!r}))"
     started = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code]
-    return subprocess.run(started, cwd=cwd, capture_output=True, timeout=100)
+    return subprocess.run(started, cwd=cwd, capture_output=True, timeout=300)
 
 
 @EACH
@@ -50,7 +50,7 @@ def test_processes_that_a_command_starts_have_them(tmp_path: Path) -> None:
         f"have_standard_streams(); sys.exit(subprocess.call([sys.executable, '-c', {child!r}]))"
     )
     started = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
-    assert subprocess.run(started, cwd=tmp_path, timeout=100).returncode == 0
+    assert subprocess.run(started, cwd=tmp_path, timeout=300).returncode == 0
 
 
 def test_the_library_shows_no_progress_where_there_is_no_standard_error(
@@ -58,5 +58,5 @@ def test_the_library_shows_no_progress_where_there_is_no_standard_error(
 ) -> None:
     code = "from mlhub_core import Dataset; Dataset.fetch('demo_crops').download('out', limit=3)"
     started = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", code]
-    assert subprocess.run(started, cwd=tmp_path, timeout=100).returncode == 0
+    assert subprocess.run(started, cwd=tmp_path, timeout=300).returncode == 0
     assert any((tmp_path / "out" / "demo_crops").rglob("*.tif"))

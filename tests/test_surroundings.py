@@ -338,7 +338,7 @@ def test_a_file_system_without_locks_is_warned_of_and_used(
             env={**os.environ, "LD_PRELOAD": str(library), "NUMBER": str(number)},
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
         assert "has no locks" in done.stderr
@@ -375,6 +375,6 @@ def test_nothing_of_the_current_directory_runs(
     at_demo_hub: DemoHub, tmp_path: Path, words: list[str]
 ) -> None:
     fill(tmp_path)
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert ran_in(tmp_path) == ""

@@ -34,7 +34,7 @@ def run(hub: HubServer, *words: str, **env: str) -> subprocess.CompletedProcess[
         [sys.executable, "-m", "mlhub_core", *words],
         env={**os.environ, "MLHUB_ROOT_URL": hub.url, "MLHUB_PROFILE": "__anonymous__", **env},
         capture_output=True,
-        timeout=100,
+        timeout=300,
     )
 
 
@@ -86,5 +86,5 @@ def test_who_reads_no_further_ends_the_output_and_nothing_else(
     assert process.stdout is not None
     process.stdout.read(10)
     process.stdout.close()
-    _, said = process.communicate(timeout=100)
+    _, said = process.communicate(timeout=300)
     assert (process.returncode, said) == (0, b"")

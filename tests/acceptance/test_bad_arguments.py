@@ -257,7 +257,7 @@ def test_as_a_process_of_its_own(folder: Path, at_demo_hub: DemoHub) -> None:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"mlhub: .*'label'.*did you mean 'labels'\?\n", done.stderr)

@@ -296,7 +296,7 @@ def _command(root: str, out: Path, *arguments: str, **environment: str) -> tuple
         cwd=out.parent,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
     )
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout + done.stderr

@@ -57,7 +57,7 @@ def _python(code: str, where: Path, *options: str) -> subprocess.CompletedProces
         cwd=where,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
     )
 
 

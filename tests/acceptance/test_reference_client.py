@@ -321,7 +321,7 @@ def test_it_works_with_the_two_lines_that_a_hub_prints(
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=300,
         )
     assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
     assert len(list((tmp_path / DATASET / PLOTS).rglob("labels.geojson"))) > 10

@@ -63,7 +63,7 @@ def test_a_run_goes_on_with_what_it_has(
         text=True,
         cwd=out,
         env={**os.environ, "MLHUB_HOME": str(out)},
-        timeout=100,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr

@@ -220,7 +220,7 @@ def test_a_run_that_is_broken_off_goes_on(
     command = [sys.executable, "-m", "mlhub_core", "download", api.url("/collections/pictures")]
     running = subprocess.Popen([*command, "--output-dir", "out", "-q"], env={**os.environ})
     api.script("/search", None, None, Fault(then=lambda: os.kill(running.pid, sent)))
-    assert running.wait(60) == status
+    assert running.wait(300) == status
     assert api.pages() == [0, 2, 4]
     api.requests.clear()
     assert download(api) == 0

@@ -24,4 +24,4 @@ def test_it_says_where_it_is_and_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
         running.process.send_signal(signal.SIGINT)
         assert running.wait(120) == 0
         assert "Ended" in running.out
-        assert running.all_end(60)
+        assert running.all_end(300)

@@ -41,8 +41,8 @@ def mirror_options(mirror: Mirror) -> list[str]:
 
 def assert_stopped(running: Command, output_dir: Path) -> None:
     """Status 130, one line, nothing alive, and every file that is there is whole and known."""
-    assert running.wait(100) == 130, running.err
-    assert running.all_end(100)
+    assert running.wait(300) == 130, running.err
+    assert running.all_end(300)
     assert running.out == ""
     assert "Traceback" not in running.err
     assert running.err.splitlines()[-1].startswith("download_dataset: Stopped. What is finished")

@@ -54,8 +54,8 @@ def test_in_the_middle_of_a_download(
         else:
             running.process.send_signal(signal.Signals[ending])
         if ending == "SIGKILL":
-            assert running.wait(100) == -signal.SIGKILL
-            assert running.all_end(100)
+            assert running.wait(300) == -signal.SIGKILL
+            assert running.all_end(300)
         else:
             assert_stopped(running, tmp_path / "out")
     finish(mirror, tmp_path / "out", files_of)
@@ -67,8 +67,8 @@ def test_while_the_server_starts(mirror: Mirror, tmp_path: Path, number: signal.
         while "Starting a Prefect API server" not in running.err:
             assert running.process.poll() is None
         running.process.send_signal(number)
-        assert running.wait(100) == 130
-        assert running.all_end(100)
+        assert running.wait(300) == 130
+        assert running.all_end(300)
         (_, last) = running.err.splitlines()
         assert last.startswith("download_dataset: Stopped.")
     assert not (tmp_path / "out").exists()
@@ -92,8 +92,8 @@ def test_while_unarchiving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             while not (tmp_path / "out" / "large" / "notes" / "99").exists():
                 assert running.process.poll() is None, running.err
             running.process.send_signal(signal.SIGTERM)
-            assert running.wait(100) == 130, running.err
-            assert running.all_end(100)
+            assert running.wait(300) == 130, running.err
+            assert running.all_end(300)
             assert "Traceback" not in running.err
         assert sum(1 for _ in (tmp_path / "out").rglob("*.txt")) < 120_000
         monkeypatch.chdir(tmp_path)
@@ -113,7 +113,7 @@ def test_failures(mirror: Mirror, tmp_path: Path) -> None:
     words = download_words("demo_crops", "--output-dir", "out", *mirror_options(mirror))
     with command(words, tmp_path) as running:
         assert running.wait(PATIENCE) == 1, running.err
-        assert running.all_end(100)
+        assert running.all_end(300)
         assert running.out == ""
         assert "Traceback" not in running.err
         last = running.err.splitlines()[-1]
@@ -125,7 +125,7 @@ def test_a_success_prints_where_everything_is(mirror: Mirror, tmp_path: Path) ->
     words = download_words("demo_crops", "--output-dir", "out", *mirror_options(mirror))
     with command([words[0], "-W", "default", *words[1:]], tmp_path) as running:
         assert running.wait(PATIENCE) == 0, running.err
-        assert running.all_end(100)
+        assert running.all_end(300)
         assert f"In {tmp_path / 'out' / 'demo_crops'}" in running.out
         stages = [line.split(":")[0] for line in running.err.splitlines()]
         assert set(stages[1:]) == {"catalog", "unarchive", "index", "filter", "download", "stac"}

@@ -37,7 +37,7 @@ def test_an_api_that_takes_a_minute_to_come_up(at_demo_hub: DemoHub, tmp_path: P
     words = download_words("demo_crops", "--output-dir", "out", "--datetime", "2021-03")
     with command(words, tmp_path, PYTHONPATH=str(custom)) as running:
         assert running.wait(300) == 0, running.err
-        assert running.all_end(100)
+        assert running.all_end(300)
     first, second, *others = running.err.splitlines()
     assert first.startswith("Starting a Prefect API server")
     assert second == "prefect is being imported"

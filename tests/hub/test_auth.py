@@ -158,7 +158,7 @@ def test_no_log_shows_the_key(
 ) -> None:
     # http.client, because urllib3 would log the URL itself.
     caplog.set_level(logging.DEBUG)
-    connection = http.client.HTTPConnection(urlsplit(hub.url).netloc, timeout=100)
+    connection = http.client.HTTPConnection(urlsplit(hub.url).netloc, timeout=300)
     for path in ("/mlhub/v1/models/m", "/mlhub/v1/nope", "/mlhub/v1/datasets/", "/files/assets/no"):
         connection.request("GET", f"{path}?key={quote(KEY)}")
         connection.getresponse().read()

@@ -40,7 +40,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
 
 def raw(hub: HubServer, target: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
     """Send a path exactly as it is; other clients tidy it up first."""
-    connection = http.client.HTTPConnection(urlsplit(hub.url).netloc, timeout=100)
+    connection = http.client.HTTPConnection(urlsplit(hub.url).netloc, timeout=300)
     try:
         connection.putrequest(method, target)
         for name, value in headers.items():

@@ -52,7 +52,7 @@ def test_stopping_does_not_wait_for_a_slow_client(tmp_path: Path) -> None:
     with (tmp_path / "assets" / "huge").open("wb") as file:
         file.truncate(1 << 30)
     with HubServer(tmp_path) as hub:
-        client = socket.create_connection(("127.0.0.1", urlsplit(hub.url).port or 0), timeout=100)
+        client = socket.create_connection(("127.0.0.1", urlsplit(hub.url).port or 0), timeout=300)
         client.sendall(b"GET /files/assets/huge HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(20).startswith(b"HTTP/1.1 200")
     # The block has ended though the client has read next to nothing.
@@ -143,7 +143,7 @@ def test_serve_until_a_signal(tmp_path: Path, number: int, arguments: list[str])
         expected = '"$MLHUB_SERVE_API_KEY"' if needs_key else "none"
         assert exports[1] == f"export MLHUB_API_KEY={expected}"
         process.send_signal(number)
-        output, errors = process.communicate(timeout=100)
+        output, errors = process.communicate(timeout=300)
     assert process.returncode == 0
     assert errors == ""
     assert "canary" not in output + "".join(lines)

@@ -61,7 +61,7 @@ class Server:
 
     def wait_for(self, text: str) -> str:
         """Wait until something is said, and give that line."""
-        while text not in (line := self._said.get(timeout=100)):
+        while text not in (line := self._said.get(timeout=300)):
             pass
         return line
 
@@ -135,5 +135,5 @@ def _serving(binaries: Path, environment: dict[str, str]) -> Iterator[Server]:
         yield server
     finally:
         process.terminate()
-        process.wait(100)
+        process.wait(300)
         server.close()

@@ -113,7 +113,7 @@ def test_the_same_rows_as_of_an_archive_in_spite_of_a_kill(both: Both, tmp_path:
     running = subprocess.Popen([sys.executable, "-m", "mlhub_core", *words], env={**os.environ})
     before = [both.api.wait_for("/search") for _ in range(10)]
     running.send_signal(signal.SIGKILL)
-    running.wait(60)
+    running.wait(300)
     before += both.api.searches()
     assert main(words) == 0
     after = both.api.searches()

@@ -159,7 +159,7 @@ def test_a_run_begins_with_all_connections(kit: Kit, server: FaultServer) -> Non
     for number in range(40):
         server.put(f"/{number}.tif", content(number, 100))
         if number < 24:
-            server.when_asked(f"/{number}.tif", lambda: first.wait(timeout=100) and None)
+            server.when_asked(f"/{number}.tif", lambda: first.wait(timeout=300) and None)
         kit.want(f"/{number}.tif")
     assert kit.run().fetched == 40
     assert seen == [24]

@@ -405,7 +405,7 @@ def test_sigterm_while_repairing(tiny: Tiny, tmp_path: Path) -> None:
         tiny.server.when_asked(
             tiny.url_path(2), lambda: running.process.send_signal(signal.SIGTERM)
         )
-        assert running.wait(60) == 130
+        assert running.wait(300) == 130
         assert "Stopped." in running.err
     tiny.server.when_asked(tiny.url_path(2), lambda: None)
     assert verify(tiny.directory, repair=True, settings=SETTINGS).wrong == 0

@@ -187,7 +187,7 @@ def test_after_a_kill_nobody_works_beside_the_next_run(kit: Kit) -> None:
     kit.server.when_asked("/39.tif", ready.set)
     with subprocess.Popen([sys.executable, "-c", ORPHANED, *words]) as started:
         process.append(started)
-        assert ready.wait(100)
+        assert ready.wait(300)
         kill()
     assert len(left) == 2
     with pytest.raises(DirectoryBusy), directory_lock(kit.paths):
