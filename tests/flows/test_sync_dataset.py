@@ -71,7 +71,7 @@ def test_as_a_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
-    words = ["tiny", "--output-dir", str(publisher.root), "--quiet"]
+    words = ["tiny", "--output-dir", str(publisher.root)]
     assert main(words, SYNC) == 0
     assert publisher.here() == publisher.files
     assert "12 fetched" in capsys.readouterr().out
