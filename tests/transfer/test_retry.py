@@ -220,11 +220,11 @@ def test_the_command(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     break_files(tiny, [5], status(404))
     assert main(["retry", str(tiny.directory), "--quiet"]) == 1
     told = capsys.readouterr()
-    assert "2 fetched" in told.out
+    assert told.out == ""
     assert told.err.count("\n") == 1
     break_files(tiny, [5], GOOD)
     assert main(["retry", str(tiny.directory), "--quiet"]) == 0
     capsys.readouterr()
-    assert main(["retry", str(tiny.directory), "--quiet"]) == 0
+    assert main(["retry", str(tiny.directory)]) == 0
     assert "Nothing to retry" in capsys.readouterr().out
     assert main(["retry", str(tiny.root / "nowhere")]) == 2
