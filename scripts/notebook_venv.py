@@ -1,6 +1,7 @@
-"""Makes `.venv-notebook` beside the project: PyTorch and Jupyter's kernel, where the tutorial runs.
+"""Makes `.venv-notebook` beside the project: PyTorch, Jupyter's kernel, and what opens a download.
 
-They are large, and nothing but the tutorial and the tests of training needs them. Where they cannot
+They are large, and nothing but the tutorial, the tests of training and those of other tools needs
+them. Where they cannot
 be had, this says so and those tests skip; with --require it fails instead. Run again, it has
 nothing to do.
 """
@@ -19,11 +20,16 @@ REQUIREMENTS = (
     "hypothesis",
     "ipykernel",
     "matplotlib",
+    "mlcroissant",
     "nbclient",
+    "odc-stac",
     "pillow",
     "pytest",
     "pytest-timeout",
+    "pytest-xdist",
     "rasterio",
+    "rustac",
+    "stac-geoparquet",
 )
 
 

@@ -158,7 +158,10 @@ def add_options(
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how much is told."""
     parser.add_argument(
-        "-q", "--quiet", action="store_true", help="neither progress nor summary, errors only"
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="neither progress nor summary, only errors and what is less than was asked for",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="every request and file")
 

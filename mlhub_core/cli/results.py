@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlhub_core.console import show, show_json
+from mlhub_core.console import echo, show, show_json
 
 if TYPE_CHECKING:
     from mlhub_core.selection.plan import Plan
@@ -21,6 +21,9 @@ class Report(Protocol):
     def summary(self) -> str:
         """A few lines for people."""
 
+    def shortcomings(self) -> list[str]:
+        """What is less than was asked for: told on standard error where all else is quiet."""
+
 
 def show_report(given: argparse.Namespace, report: Report) -> None:
     """Write what a run came to, in the way that the command line asks for.
@@ -33,6 +36,9 @@ def show_report(given: argparse.Namespace, report: Report) -> None:
         show_json(report_json(report))
     elif not given.quiet:
         show(*report.summary().split("\n"))
+    if given.json or given.quiet:
+        for line in report.shortcomings():
+            echo(line)
 
 
 def show_plan(given: argparse.Namespace, plan: Plan) -> None:

@@ -113,6 +113,10 @@ class SyncReport:
             lines.append("What is gone was left where it is; --prune moves it away.")
         return "\n".join(lines)
 
+    def shortcomings(self) -> list[str]:
+        """What the catalog has and is not here, or could not be checked, without what failed."""
+        return [] if self.download is None else self.download.shortcomings()
+
     def raise_for_failures(self, *, strict: bool = False) -> None:
         """Raise if any asset could not be had.
 

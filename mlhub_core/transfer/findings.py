@@ -248,12 +248,7 @@ class VerifyReport:
             lines += self._lines_of(kind)
         if self.listing is not None:
             lines.append(f"They are listed in {self.listing}")
-        if self.uncompared:
-            lines.append(uncompared_text(self.uncompared, self.uncompared_example))
-        if self.sizes_only:
-            lines.append(
-                f"{self.sizes_only:,} files were taken over unread: only their size was compared."
-            )
+        lines += self.shortcomings()
         if self.repaired is not None:
             lines += self._repair_lines(self.repaired)
         if self.err_report is not None:
@@ -261,6 +256,17 @@ class VerifyReport:
                 f"Some files were never had, see {self.err_report}: `mlhub retry` asks for them."
             )
         return "\n".join(lines)
+
+    def shortcomings(self) -> list[str]:
+        """What could not be checked, or not wholly."""
+        lines = []
+        if self.uncompared:
+            lines.append(uncompared_text(self.uncompared, self.uncompared_example))
+        if self.sizes_only:
+            lines.append(
+                f"{self.sizes_only:,} files were taken over unread: only their size was compared."
+            )
+        return lines
 
     def _headline(self) -> str:
         found = {kind: getattr(self, kind.value) for kind in Kind if kind is not Kind.SIDECAR}

@@ -144,6 +144,15 @@ class DownloadReport:
             lines.append(f"License: {self._licenses()}")
         if self.resumed:
             lines.append(f"{self.resumed:,} of the fetched were continued.")
+        lines += self.shortcomings()
+        lines += self._remarks()
+        if self.failed:
+            lines += self._failures()
+        return "\n".join(lines)
+
+    def shortcomings(self) -> list[str]:
+        """What was asked for and is not here, or could not be checked, without what failed."""
+        lines = []
         if self.unchecked:
             lines.append(
                 f"{self.unchecked:,} of the fetched are unchecked: there is no checksum, and they "
@@ -153,12 +162,11 @@ class DownloadReport:
             lines.append(f"{self.without_place:,} items have no place and were left out.")
         if self.without_time:
             lines.append(f"{self.without_time:,} items have no time and were left out.")
-        lines += self._about_the_catalog()
+        if self.missing:
+            lines.append(f"{lacking(self.missing)}.")
         if self.uncompared:
             lines.append(uncompared_text(self.uncompared, self.uncompared_example))
-        if self.failed:
-            lines += self._failures()
-        return "\n".join(lines)
+        return lines
 
     def _repr_html_(self) -> str:
         """What a notebook shows; the map is read from index and ledger, if they are here."""
@@ -185,8 +193,8 @@ class DownloadReport:
             map_of_files(self.index_path, self.directory, "") if self.index_path else "",
         )
 
-    def _about_the_catalog(self) -> list[str]:
-        lines = [f"{lacking(self.missing)}."] if self.missing else []
+    def _remarks(self) -> list[str]:
+        lines = []
         if self.remark_count:
             lines.append(f"{self.remark_count:,} remarks on the catalog:")
             lines += [f"  {text}" for text in self.remarks[:_REMARKS_SHOWN]]

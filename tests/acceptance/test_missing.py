@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mlhub_core.cli import main
 from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument
-from tests.acceptance.kit import collection, item
+from tests.acceptance.kit import DATASET, collection, item
 from tests.faultserver import FaultServer
 
 _GONE = ("../gone/gone.json", "./n9/n9.json", "n9/../n9/n9.json", "./not%20here.json#x")
@@ -34,3 +36,21 @@ def test_what_the_catalog_links_and_does_not_hold(server: FaultServer, download:
     assert caught.value.report.failed == 0
     with pytest.raises(InvalidArgument, match="catalog_only"):
         download(strict=True, catalog_only=True)
+
+
+@pytest.mark.parametrize("words", [["--quiet"], ["--json"]])
+def test_who_asks_for_quiet_is_told_of_it_all_the_same(
+    words: list[str],
+    server: FaultServer,
+    download: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.put("/a.tif", b"a")
+    links = [{"rel": "item", "href": "./gone.json"}]
+    download({**collection(), "links": links}, item("i", {"image": {"href": server.url("/a.tif")}}))
+    capsys.readouterr()
+    assert main(["download", DATASET, "--output-dir", str(tmp_path / "out"), *words]) == 0
+    told = capsys.readouterr()
+    assert "1 item, collection or asset that the catalog names" in told.err
+    assert "names" not in told.out or words == ["--json"]

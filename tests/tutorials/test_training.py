@@ -89,6 +89,14 @@ def test_the_documented_example_trains(tmp_path: Path, monkeypatch: pytest.Monke
         run("-c", example, cwd=tmp_path)
 
 
+def test_other_tools_open_a_download_there() -> None:
+    tests = [ROOT / "tests" / "products" / name for name in ("test_openers.py", "test_export.py")]
+    wanted = ["-k", "odc or rustac or stac_geoparquet or mlcroissant", "-m", "slow"]
+    told = run("-m", "pytest", "-q", "-p", "no:cacheprovider", *wanted, *tests, cwd=ROOT)
+    assert re.search(r"[4-9] passed", told)
+    assert "skipped" not in told
+
+
 def test_the_tests_of_pytorch_pass_there() -> None:
     tests = ROOT / "tests" / "products" / "test_pairs.py"
     told = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "pytorch", tests, cwd=ROOT)
