@@ -16,9 +16,10 @@ from pathlib import Path
 from reference_venv import PROJECT, interpreter
 
 REQUIREMENTS = (
-    "torch==2.13.0",
+    "folium",
     "hypothesis",
     "ipykernel",
+    "mapclassify",
     "matplotlib",
     "mlcroissant",
     "nbclient",
@@ -30,6 +31,7 @@ REQUIREMENTS = (
     "rasterio",
     "rustac",
     "stac-geoparquet",
+    "torch==2.13.0",
 )
 
 

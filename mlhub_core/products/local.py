@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlhub_core.exceptions import InvalidArgument, storage_errors
+from mlhub_core.extras import needed
 from mlhub_core.paths import PRODUCTS_NAME, DownloadPaths
 from mlhub_core.products.here import scan_known
 from mlhub_core.products.pairs import find_pairs
@@ -303,6 +304,56 @@ class LocalDataset:
         from mlhub_core.products.export import export_local
 
         return export_local(self, output, format=format, label=label, sources=sources, **how)
+
+    def plot(self, column: str | None = "collection", **options: Any) -> Any:
+        """Draw the footprints of the items with matplotlib, through GeoPandas.
+
+        Args:
+            column: Of :attr:`items`, what colours them; None for one colour.
+            **options: Those of ``GeoDataFrame.plot``.
+
+        Returns:
+            The axes.
+
+        Raises:
+            InvalidArgument: if matplotlib is not installed, or there is no such column.
+        """
+        needed("matplotlib", "plot")
+        return self._coloured_by(column).plot(column=column, **options)
+
+    def explore(self, column: str | None = "collection", **options: Any) -> Any:
+        """Show the footprints of the items on a map to move in a notebook, through GeoPandas.
+
+        The map's background is fetched from others by whoever looks at it; ``tiles=None`` is
+        without.
+
+        Args:
+            column: Of :attr:`items`, what colours them; None for one colour.
+            **options: Those of ``GeoDataFrame.explore``.
+
+        Returns:
+            The map of folium.
+
+        Raises:
+            InvalidArgument: if folium is not installed, or there is no such column.
+        """
+        for package in ("folium", "matplotlib", "mapclassify"):
+            needed(package, "plot")
+        return self._coloured_by(column).explore(column=column, **options)
+
+    def _coloured_by(self, column: str | None) -> geopandas.GeoDataFrame:
+        """The items with what a map shows: no columns of lists and structs."""
+        items = self.items
+        shown = [name for name in ("id", "collection", "datetime", column) if name in items]
+        if column is not None and column not in shown:
+            raise InvalidArgument(
+                f"column {column!r} is not among those of the items"
+                f"{suggest(column, [str(name) for name in items])}"
+            )
+        frame = items[[*dict.fromkeys(shown), "geometry"]]
+        return (
+            frame.assign(datetime=frame["datetime"].astype(str)) if "datetime" in frame else frame
+        )
 
     def to_torch(
         self,

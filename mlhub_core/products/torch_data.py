@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlhub_core.exceptions import InvalidArgument
+from mlhub_core.extras import needed
 
 if TYPE_CHECKING:
     import geopandas
@@ -36,7 +35,7 @@ def read_file(path: str | Path) -> Any:
     path = Path(path)
     ending = path.suffix.lower()
     if ending in _RASTERS:
-        rasterio = _needed("rasterio")
+        rasterio = needed("rasterio", "torch")
         with rasterio.open(path) as raster:
             return raster.read()
     if ending in _ARRAYS:
@@ -47,7 +46,7 @@ def read_file(path: str | Path) -> Any:
     if ending in _PICTURES:
         import numpy as np
 
-        with _needed("PIL.Image").open(path) as picture:
+        with needed("PIL.Image", "torch").open(path) as picture:
             array = np.asarray(picture)
         return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     return _read_text(path, ending)
@@ -63,17 +62,6 @@ def _read_text(path: Path, ending: str) -> Any:
     return path.read_text("utf-8") if ending in (".csv", ".txt") else path.read_bytes()
 
 
-def _needed(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        extra = "torchgeo" if package == "torchgeo" else "torch"
-        raise InvalidArgument(
-            f"{package} is not installed: pip install 'mlhub-flows[{extra}]' brings it."
-        ) from error
-
-
 class PairSamples:
     """Samples of pairs, one read at a time: what a dataset of PyTorch has.
 
@@ -86,7 +74,7 @@ class PairSamples:
     def __init__(
         self, pairs: geopandas.GeoDataFrame, transform: Transform = None, label: str = "label"
     ) -> None:
-        _needed("torch")
+        needed("torch", "torch")
         self.pairs = pairs
         self._sources: list[str] = list(pairs.attrs["sources"])
         self._transform = transform
@@ -120,7 +108,7 @@ def _as_tensor(value: Any, *, is_label: bool = False) -> Any:
 
     if not isinstance(value, np.ndarray):
         return value
-    torch = _needed("torch")
+    torch = needed("torch", "torch")
     if value.dtype.kind == "u" and value.dtype.itemsize > 1:
         value = value.astype(np.int64)  # of which PyTorch has all operations
     tensor = torch.from_numpy(np.ascontiguousarray(value))
@@ -129,7 +117,7 @@ def _as_tensor(value: Any, *, is_label: bool = False) -> Any:
 
 def _as_mask(label: Any) -> Any:
     """A label as TorchGeo has it: of whole numbers, and one band without its axis."""
-    torch = _needed("torch")
+    torch = needed("torch", "torch")
     if not isinstance(label, torch.Tensor) or label.is_floating_point():
         return label
     return label.long().squeeze(0) if label.ndim == 3 else label.long()
@@ -137,7 +125,7 @@ def _as_mask(label: Any) -> Any:
 
 def _together(names: list[str], images: list[Any]) -> Any:
     """Bands in one tensor where all are of one size; else by their names."""
-    torch = _needed("torch")
+    torch = needed("torch", "torch")
     sizes = {tuple(one.shape[-2:]) if isinstance(one, torch.Tensor) else None for one in images}
     if len(sizes) == 1 and None not in sizes:
         return torch.cat([one if one.ndim == 3 else one[None] for one in images])
@@ -154,7 +142,7 @@ def torch_dataset(pairs: geopandas.GeoDataFrame, transform: Transform) -> Any:
     Raises:
         InvalidArgument: if PyTorch is not installed.
     """
-    data = _needed("torch.utils.data")
+    data = needed("torch.utils.data", "torch")
     kind = type("PairDataset", (PairSamples, data.Dataset), {"__module__": __name__})
     return kind(pairs, transform)
 
@@ -169,6 +157,6 @@ def torchgeo_dataset(pairs: geopandas.GeoDataFrame, transforms: Transform) -> An
     Raises:
         InvalidArgument: if TorchGeo is not installed.
     """
-    base = _needed("torchgeo.datasets").NonGeoDataset
+    base = needed("torchgeo.datasets", "torchgeo").NonGeoDataset
     kind = type("PairDataset", (PairSamples, base), {"__module__": __name__})
     return kind(pairs, transforms, "mask")

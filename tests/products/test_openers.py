@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mlhub_core import Dataset, open_local
+from mlhub_core.exceptions import InvalidArgument
 from mlhub_core.hub.server import DemoHub
 from mlhub_core.products.local import LocalDataset
 
@@ -33,6 +34,16 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> LocalDataset:
 
 def _kenya(opened: LocalDataset) -> list[Any]:
     return [item for item in opened.stac_items(IMAGERY) if "kenya_01" in item.id]
+
+
+def test_geopandas_plots_footprints(opened: LocalDataset) -> None:
+    pytest.importorskip("matplotlib").use("agg")
+    pytest.importorskip("folium")
+    axes = opened.plot()
+    assert sum(len(drawn.get_paths()) for drawn in axes.collections) == len(opened.items)
+    assert type(opened.explore(tiles=None)).__name__ == "Map"
+    with pytest.raises(InvalidArgument, match="did you mean 'collection'"):
+        opened.plot("colection")
 
 
 def test_odc_stac_loads_pixels(opened: LocalDataset) -> None:
