@@ -13,17 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlhub_core.exceptions import MLHubException
 from mlhub_core.index.findings import membership
-from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.conditions import first_rows, item_boxes
 from mlhub_core.selection.index_reader import IndexReader, open_index
 from mlhub_core.selection.partition import Partition
-from mlhub_core.selection.plan import Plan, counted
 from mlhub_core.threads import open_parquet
 from mlhub_core.views.extent import Extent, around
-from mlhub_core.views.html import note, picture
-from mlhub_core.views.map import Footprints, Grids, draw
+from mlhub_core.views.map import Footprints, Grids
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,20 +57,6 @@ def count_footprints(
                 for rows in file.iter_batches(columns=_IDS, use_threads=False):
                     chosen.extend(item_hashes(rows))
         return footprints_of(reader, among(chosen))
-
-
-def map_of_plan(plan: Plan) -> str:
-    """A plan's map as HTML; nothing where its index is gone, or says nothing of places."""
-    if plan.asset_output_dir is None:
-        return ""  # of a query, whose index has a place of its own
-    index = DownloadPaths.of(plan.dataset_id, plan.output_dir, plan.asset_output_dir).index
-    everything = bool(plan.funnel) and plan.files == plan.funnel[0][1]
-    try:
-        prints = count_footprints(index, plan.partitions, all_chosen=everything)
-    except (MLHubException, OSError) as error:
-        return note(f"No map: {error}")
-    chosen = f"{counted(plan.items, 'item')} selected"
-    return picture(draw(prints, plan.dataset_id, chosen, "all items"))
 
 
 def every(items: pa.RecordBatch) -> Mask:

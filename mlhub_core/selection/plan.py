@@ -16,8 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mlhub_core.exceptions import InvalidArgument, StorageError
+from mlhub_core.exceptions import InvalidArgument, MLHubException, StorageError
 from mlhub_core.index.datetimes import moment_text
+from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.partition import Partition, read_assets
 from mlhub_core.state import open_state
 
@@ -134,7 +135,6 @@ class Plan:
 
     def _repr_html_(self) -> str:
         """What a notebook shows; the map is read from the index, if that is here."""
-        from mlhub_core.selection.footprints import map_of_plan
         from mlhub_core.views.html import card, pairs, table
 
         licenses = dict(self.licenses)
@@ -155,8 +155,25 @@ class Plan:
             ),
             table(("collection", "items", "licence"), rows),
             table(("filter", "files left"), self.funnel),
-            map_of_plan(self),
+            self._map(),
         )
+
+    def _map(self) -> str:
+        """Its map as HTML; nothing where its index is gone, or says nothing of places."""
+        from mlhub_core.selection.footprints import count_footprints
+        from mlhub_core.views.html import note, picture
+        from mlhub_core.views.map import draw
+
+        if self.asset_output_dir is None:
+            return ""  # of a query, whose index has a place of its own
+        index = DownloadPaths.of(self.dataset_id, self.output_dir, self.asset_output_dir).index
+        everything = bool(self.funnel) and self.files == self.funnel[0][1]
+        try:
+            prints = count_footprints(index, self.partitions, all_chosen=everything)
+        except (MLHubException, OSError) as error:
+            return note(f"No map: {error}")
+        chosen = f"{counted(self.items, 'item')} selected"
+        return picture(draw(prints, self.dataset_id, chosen, "all items"))
 
     def describe(self) -> list[str]:
         """What a person wants to know before it starts, a line each."""
