@@ -56,6 +56,8 @@ def main() -> int:
     for step in (
         [sys.executable, "-m", "venv", "--clear", str(options.directory)],
         [python, "-m", "pip", "install", *quiet, *pinned, "-e", str(PROJECT), *REQUIREMENTS],
+        # It admits no pandas 3, and works with it.
+        [python, "-m", "pip", "install", *quiet, *pinned, "--no-deps", "stackstac", "dask"],
     ):
         try:
             subprocess.run(step, check=True)
