@@ -32,6 +32,10 @@ def test_a_run_leaves_its_log_and_a_bundle_has_it_without_secrets(
     assert any("Demo Crops" in line.get("message", "") for line in said)
     assert said[-1]["event"] == "end"
     bundle = tmp_path / "bundle.tar.gz"
+    bundle.write_text("mine")
+    assert main(["debug-bundle", str(directory), "--output", str(bundle)]) == 4
+    assert bundle.read_text() == "mine"
+    bundle.unlink()
     assert main(["debug-bundle", str(directory), "--output", str(bundle)]) == 0
     with tarfile.open(bundle) as archive:
         held = {member.name: archive.extractfile(member) for member in archive}

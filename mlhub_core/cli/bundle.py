@@ -53,7 +53,8 @@ def _bundle(given: argparse.Namespace) -> None:
     paths = existing_download(given.directory)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     output = user_path(given.output or f"mlhub-debug-{paths.dataset_id}-{stamp}.tar.gz")
-    with system_errors(f"write {output}"), tarfile.open(output, "w:gz") as archive:
+    # One that is there already stays, whatever it is.
+    with system_errors(f"write {output}"), tarfile.open(output, "x:gz") as archive:
         _add(archive, "environment.json", json.dumps(environment(), indent=1))
         for name, path in _files(paths.state_dir, paths.err_report):
             _add(archive, name, _text(path))

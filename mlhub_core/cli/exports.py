@@ -7,7 +7,7 @@ from typing import Any
 
 from mlhub_core.cli.arguments import add_verbosity
 from mlhub_core.cli.process import begin, showing
-from mlhub_core.console import show
+from mlhub_core.console import echo, show
 
 
 def add_export_command(commands: Any) -> None:
@@ -88,3 +88,6 @@ def _export(given: argparse.Namespace) -> None:
         )
     if not given.quiet and given.output != "-":
         show(*found.describe())
+        return
+    for line in found.shortcomings():
+        echo(line)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlhub_core.cli.arguments import add_options, add_verbosity, option_fields
 from mlhub_core.cli.process import begin, showing
-from mlhub_core.console import show, show_json
+from mlhub_core.console import echo, show, show_json
 from mlhub_core.exceptions import DownloadIncomplete, InvalidArgument
 
 if TYPE_CHECKING:
@@ -125,6 +125,8 @@ def _index(given: argparse.Namespace) -> None:
         lines.append(lacking(index.missing))
     if not given.quiet:
         show(*lines)
+    elif index.missing:
+        echo(lacking(index.missing))
     if index.missing and "strict" in given:
         raise DownloadIncomplete(f"{index.path}: {lacking(index.missing)} (strict).")
 

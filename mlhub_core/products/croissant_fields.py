@@ -61,7 +61,7 @@ def _field(column: pa.Field) -> JsonObject:
     described = {"geometry": "Where it is, WKB in degrees of WGS 84."}
     field = {
         "@type": "cr:Field",
-        "@id": f"items/{quote(column.name)}",
+        "@id": f"items/{quote(column.name, safe='')}",
         "name": column.name,
         "description": described.get(column.name, f"{column.name} of the item."),
         "dataType": _data_type(column.type),

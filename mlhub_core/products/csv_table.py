@@ -11,20 +11,24 @@ from typing import Any, TextIO
 
 import orjson
 
-from mlhub_core.exceptions import storage_errors
+from mlhub_core.exceptions import InvalidArgument, storage_errors
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.products.samples import LABEL, Sample
+from mlhub_core.transfer.failures import defused
 
 STDOUT = "-"
 _OF_PAIRS = ("collection", "item", "source_item", "by", "split", "datetime")
 _OF_ITEMS = ("collection", "item", "split", "datetime", "start_datetime", "end_datetime")
 _OF_FILES = ("path", "asset", "type", "size", "sha256")
+_LONGEST_HEADER = 1 << 20
 
 
 def write_csv(
     samples: Iterable[Sample], paths: DownloadPaths, output: str, sources: list[str] | None
 ) -> int:
     """Write samples; paths are absolute, geometries WKT in degrees.
+
+    Ids that a spreadsheet would compute get an apostrophe before them, as in ``err_report.csv``.
 
     Args:
         samples: All samples.
@@ -43,16 +47,34 @@ def write_csv(
         sys.stdout.flush()
         return count
     place = Path(output)
-    part = place.with_name(place.name + ".part")
     with storage_errors(f"write {place}"):
         place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("w", encoding="utf-8", newline="") as file:
+        part = place.with_name(f"{place.name}.{os.getpid()}.part")
+        # Whatever else lies there stays, and is not followed if it is a link.
+        with part.open("x", encoding="utf-8", newline="") as file:
+            try:
                 count = _write(samples, paths, file, sources)
-            os.replace(part, place)
-        finally:
-            part.unlink(missing_ok=True)
+                file.flush()
+                os.replace(part, place)
+            finally:
+                part.unlink(missing_ok=True)
     return count
+
+
+def check_table(place: Path) -> None:
+    """Check that a file can be replaced by a table: it is one of ours, empty, or not there.
+
+    Raises:
+        InvalidArgument: if it is something else.
+        StorageError: if it cannot be read.
+    """
+    if not os.path.lexists(place):
+        return
+    with storage_errors(f"read {place}"), place.open("rb") as file:
+        head = file.readline(_LONGEST_HEADER).decode("utf-8", "replace").rstrip("\n")
+    ends = (f",{','.join((*of, 'geometry'))}" for of in (_OF_PAIRS, _OF_ITEMS))
+    if head and not head.endswith(tuple(ends)):
+        raise InvalidArgument(f"{place} is no table that an export wrote: name a new file.")
 
 
 def _write(
@@ -62,12 +84,12 @@ def _write(
     if sources is None:
         rows.writerow([*_OF_FILES, *_OF_ITEMS, "geometry"])
     else:
-        rows.writerow([LABEL, *sources, *_OF_PAIRS, "geometry"])
+        rows.writerow(map(defused, [LABEL, *sources, *_OF_PAIRS, "geometry"]))
     count = 0
     for sample in samples:
         found = _files(sample, paths) if sources is None else [_pair(sample, paths, sources)]
         for row in found:
-            rows.writerow(row)
+            rows.writerow(defused(cell) if isinstance(cell, str) else cell for cell in row)
             count += 1
     return count
 

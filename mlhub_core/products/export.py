@@ -143,10 +143,18 @@ def _place(dataset: Opened, output: str | Path | None, format: str) -> str:
         raise InvalidArgument(
             f"output is {output}: name a file that ends in .csv, or - for standard output."
         )
-    if place.is_relative_to(dataset.directory) or dataset.directory.is_relative_to(place):
+    # Wherever links lead: to the directory of the file, for a link in its place is replaced.
+    parent = place.parent.resolve() if format == "csv" else place.resolve()
+    for here, there in ((place, dataset.directory), (parent, dataset.directory.resolve())):
+        if not (here.is_relative_to(there) or (format != "csv" and there.is_relative_to(here))):
+            continue
         raise InvalidArgument(
             f"output is {place}, among the files of {dataset.directory}: name another place."
         )
+    if format == "csv":
+        from mlhub_core.products.csv_table import check_table
+
+        check_table(place)
     return str(place)
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -339,7 +340,7 @@ class LocalDataset:
         """
         for package in ("folium", "matplotlib", "mapclassify"):
             needed(package, "plot")
-        return self._coloured_by(column).explore(column=column, **options)
+        return _as_html(self._coloured_by(column)).explore(column=column, **options)
 
     def _coloured_by(self, column: str | None) -> geopandas.GeoDataFrame:
         """The items with what a map shows: no columns of lists and structs."""
@@ -403,6 +404,17 @@ class LocalDataset:
         from mlhub_core.products.torch_data import torchgeo_dataset
 
         return torchgeo_dataset(self.pairs(label, sources, **how), transforms)
+
+
+def _as_html(frame: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
+    """Texts as folium has to have them, which shows as HTML what any catalog says."""
+    texts = [name for name in frame.columns.drop("geometry") if frame[name].dtype.kind == "O"]
+    return frame.assign(
+        **{
+            str(name): frame[name].map(lambda one: escape(one) if isinstance(one, str) else one)
+            for name in texts
+        }
+    )
 
 
 def _with_places(item: pystac.Item) -> pystac.Item:

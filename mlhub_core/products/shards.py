@@ -123,6 +123,11 @@ class Exported:
             written = f"{self.written:,} written" if self.written else "unchanged"
             size = format_bytes(self.bytes)
             lines[0] += f" in {counted(self.shards, 'shard')} ({size}), {written}"
+        return lines + self.shortcomings()
+
+    def shortcomings(self) -> list[str]:
+        """What is left out, or could not be checked."""
+        lines = []
         if self.unchecked:
             lines.append(
                 f"{counted(self.unchecked, 'file')} had no checksum to be compared with, only a "

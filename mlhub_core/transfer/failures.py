@@ -141,14 +141,14 @@ def _merge(
             writer.writerow(HEADER)
             for *others, url in kept:
                 # Earlier versions left more of a URL than is shown today.
-                writer.writerow(map(_defused, (*others, redact_url(url))))
+                writer.writerow(map(defused, (*others, redact_url(url))))
                 written = True
             for row in _segment_rows(segments):
                 cause, detail = row["cause"], row["detail"]
                 counts[cause, row["host"]] += 1
                 error = f"{cause}: {detail}" if detail else cause
                 asset = (row[name] for name in HEADER[1:])
-                writer.writerow(map(_defused, (redact(error), *asset)))
+                writer.writerow(map(defused, (redact(error), *asset)))
         if written or segments:
             os.replace(temporary, err_report)
         else:
@@ -217,7 +217,7 @@ def _segment_rows(segments: Iterable[Path]) -> Iterator[dict[str, str]]:
             log.warning("%s is damaged (%s): the rest of it is left out.", segment, error)
 
 
-def _defused(cell: str) -> str:
+def defused(cell: str) -> str:
     """A cell as text for spreadsheets as well, by an apostrophe before what begins a formula."""
     return "'" + cell if _FORMULA.match(cell) else cell
 

@@ -14,6 +14,7 @@ import shapely
 
 from mlhub_core import open_local
 from mlhub_core.cli import main
+from mlhub_core.transfer.ledger import mark_damaged
 from tests.acceptance.kit import DATASET, collection, item
 from tests.faultserver import FaultServer
 from tests.products.conftest import Download
@@ -51,6 +52,44 @@ def test_a_row_for_each_file(demo: Path, tmp_path: Path) -> None:
             len(content),
             hashlib.sha256(content).hexdigest(),
         )
+
+
+def test_a_table_is_text_for_spreadsheets_and_replaces_nothing_else(
+    download: Download,
+    server: FaultServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("a", "b"):
+        server.put(f"/{name}.tif", name.encode())
+    evil = '=HYPERLINK("http://x.test")'
+    download(*(item(i, {"@key": server.url(f"/{n}.tif")}) for i, n in ((evil, "a"), ("i", "b"))))
+    root, table = tmp_path / "out" / DATASET, tmp_path / "t.csv"
+    monkeypatch.chdir(tmp_path)
+    words = ["export", str(root), "--format", "csv", "--output"]
+    for _ in range(2):  # its own table it replaces
+        assert main([*words, "t.csv"]) == 0
+    rows = _rows(table.read_text("utf-8"))
+    assert {(row["item"], row["asset"]) for row in rows} == {(f"'{evil}", "'@key"), ("i", "'@key")}
+    for name in ("mine.csv", "t.csv.part"):
+        (tmp_path / name).write_text("mine")
+    assert main([*words, "mine.csv"]) == 2
+    assert "mine.csv is no table that an export wrote: name a new file" in capsys.readouterr().err
+    assert main([*words, "t.csv"]) == 0
+    assert {(tmp_path / name).read_text() for name in ("mine.csv", "t.csv.part")} == {"mine"}
+    (tmp_path / "link").symlink_to(root)
+    for place in (["link/x.csv"], ["link/x", "--format", "webdataset"]):
+        assert main([*words, *place]) == 2
+        assert "among the files of" in capsys.readouterr().err
+    damaged = next(Path(row["path"]) for row in rows if row["item"] == "i")
+    mark_damaged(root / ".mlhub" / "ledger", [str(damaged.relative_to(root))])
+    for how in (["t.csv", "-q"], ["-"]):  # what is left out is told, not on standard output
+        capsys.readouterr()
+        assert main([*words, *how]) == 0
+        told = capsys.readouterr()
+        assert "1 damaged file left out" in told.err
+        assert "damaged" not in told.out
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,10 @@ def test_geopandas_plots_footprints(opened: LocalDataset) -> None:
     axes = opened.plot()
     assert sum(len(drawn.get_paths()) for drawn in axes.collections) == len(opened.items)
     assert type(opened.explore(tiles=None)).__name__ == "Map"
+    evil = "<img src=x onerror=alert(1)>"
+    marked = LocalDataset(opened.paths)
+    marked.__dict__["items"] = opened.items.assign(id=evil, collection=evil)
+    assert "<img" not in marked.explore(tiles=None).get_root().render().replace("\\u003c", "<")
     with pytest.raises(InvalidArgument, match="did you mean 'collection'"):
         opened.plot("colection")
 
