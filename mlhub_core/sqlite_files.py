@@ -19,6 +19,9 @@ _DAMAGED = (
 """Errors that tell of what is in the file; all others are the disk's, or another process's."""
 _ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_NOMEM: errno.ENOMEM}
 
+_SCRATCH_KIB = 16 * 1024
+"""Memory that SQLite may use for a file that is worked in."""
+
 
 def connect(path: Path, **settings: Any) -> sqlite3.Connection:
     """Open a file without SQLite's locks, which file systems of clusters may not have.
@@ -31,6 +34,20 @@ def connect(path: Path, **settings: Any) -> sqlite3.Connection:
     """
     place = f"file:{quote(os.fsencode(path))}?vfs=unix-none"
     connection: sqlite3.Connection = sqlite3.connect(place, uri=True, **settings)
+    return connection
+
+
+def connect_scratch(path: Path, **settings: Any) -> sqlite3.Connection:
+    """Open a new file to work in and throw away: what was there is gone, and no kill is survived.
+
+    Args:
+        path: The file.
+        **settings: As for ``sqlite3.connect``.
+    """
+    path.unlink(missing_ok=True)
+    connection = connect(path, isolation_level=None, **settings)
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_SCRATCH_KIB}"):
+        connection.execute(f"PRAGMA {pragma}")
     return connection
 
 

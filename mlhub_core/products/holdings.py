@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from mlhub_core.paths import DownloadPaths, collection_name
 from mlhub_core.products.base import is_here
-from mlhub_core.sqlite_files import connect
+from mlhub_core.sqlite_files import connect_scratch
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.ledger import LedgerReader
 from mlhub_core.transfer.names import index_batches
@@ -23,7 +23,6 @@ _COLUMNS = (
     *("media_type", "common_asset", "checksum"),
 )
 _ROWS = 20_000
-_CACHE_KIB = 16 * 1024
 _TABLE = """
 CREATE TABLE assets (
     item_path TEXT, item_id TEXT, collection TEXT NOT NULL, key TEXT NOT NULL, path TEXT NOT NULL,
@@ -78,10 +77,7 @@ class Holdings:
         self._path = path
         self._root = str(paths.asset_dir)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        self._table = connect(path, isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}"):
-            self._table.execute(f"PRAGMA {pragma}")
+        self._table = connect_scratch(path, check_same_thread=False)
         self._table.execute(_TABLE)
         self._fill(paths, stop or StopFlag())
         # A table in the order of the index and one sort: rows inserted by a key take ten times it.

@@ -17,7 +17,7 @@ from mlhub_core.exceptions import StorageError
 from mlhub_core.paths import DownloadPaths, case_key, encode_first, extension, safe_name
 from mlhub_core.products.here import scan_known
 from mlhub_core.products.splits import split_of
-from mlhub_core.sqlite_files import connect
+from mlhub_core.sqlite_files import connect_scratch
 from mlhub_core.threads import StopFlag
 from mlhub_core.transfer.ledger import Entry, State
 
@@ -39,7 +39,6 @@ _TABLES = (
 )
 _Known = tuple[Entry, dict[str, Any]]
 """What the ledger knows of a file, and what the index does."""
-_CACHE_KIB = 16 * 1024
 _ROWS = 2_000
 """Rows that are Python objects at a time."""
 
@@ -93,10 +92,7 @@ class Samples:
         self._paths = paths
         self._stop = stop or StopFlag()
         self.damaged: set[str] = set()
-        path.unlink(missing_ok=True)
-        self._table = connect(path, isolation_level=None)
-        for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}"):
-            self._table.execute(f"PRAGMA {pragma}")
+        self._table = connect_scratch(path)
         for table in _TABLES:
             self._table.execute(table)
         self._table.execute("CREATE UNIQUE INDEX named ON samples (named) WHERE named IS NOT NULL")
