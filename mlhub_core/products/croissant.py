@@ -30,7 +30,7 @@ from mlhub_core.products.publishing import replace_file
 from mlhub_core.sources.documents import JsonObject
 from mlhub_core.state import write_state
 from mlhub_core.threads import StopFlag, open_parquet
-from mlhub_core.transfer.ledger import State
+from mlhub_core.transfer.ledger import undamaged
 
 NAME = "croissant.json"
 
@@ -272,13 +272,13 @@ class _Files:
         self._depth = 2
         columns = ("save_path", "asset_key", "media_type", "common_asset", "item_id")
         for batch, known in scan_known(paths, columns, stop):
-            here = {path for path, one in known.items() if one.state is not State.DAMAGED}
+            here = undamaged(known)
             values = (batch.column(name).to_pylist() for name in columns)
             for path, key, media_type, is_common, item in zip(*values, strict=True):
                 if path not in here:
                     continue
                 if is_common or item is None:
-                    self._shared[path] = (key, media_type, known[path].size, known[path].sha256)
+                    self._shared[path] = (key, media_type, here[path].size, here[path].sha256)
                 else:
                     self._add(path, key, media_type)
 

@@ -19,7 +19,7 @@ from mlhub_core.products.splits import read_splits
 from mlhub_core.selection.filters import suggest
 from mlhub_core.selection.plan import counted, format_bytes
 from mlhub_core.state import read_state
-from mlhub_core.transfer.ledger import Entry, State
+from mlhub_core.transfer.ledger import undamaged
 from mlhub_core.workspace import existing_download
 
 if TYPE_CHECKING:
@@ -189,8 +189,9 @@ class LocalDataset:
 
         parts = []
         for batch, known in scan_known(self.paths, _COLUMNS):
-            here = [_is_here(path, known) for path in batch.column("save_path").to_pylist()]
-            parts.append(batch.to_pandas()[here])
+            here = undamaged(known)
+            rows = [path in here for path in batch.column("save_path").to_pylist()]
+            parts.append(batch.to_pandas()[rows])
         frame = pd.concat(parts, ignore_index=True) if parts else _no_rows(pq, self.paths.index)
         frame = frame.rename(columns=_NAMES)
         root = str(self.directory)
@@ -204,10 +205,11 @@ class LocalDataset:
         found: dict[str, set[str]] = {}
         columns = ("collection_id", "asset_key", "save_path")
         for batch, known in scan_known(self.paths, columns):
+            here = undamaged(known)
             for collection, key, path in zip(
                 *(batch.column(name).to_pylist() for name in columns), strict=True
             ):
-                if _is_here(path, known):
+                if path in here:
                     found.setdefault(collection, set()).add(key)
         return {name: sorted(found[name]) for name in sorted(found)}
 
@@ -420,10 +422,6 @@ def _as_html(frame: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
 def _with_places(item: pystac.Item) -> pystac.Item:
     item.make_asset_hrefs_absolute()
     return item
-
-
-def _is_here(path: str, known: dict[str, Entry]) -> bool:
-    return path in known and known[path].state is not State.DAMAGED
 
 
 def _no_rows(pq: Any, index: Path) -> Any:

@@ -19,7 +19,7 @@ from mlhub_core.products.here import scan_known
 from mlhub_core.products.splits import split_of
 from mlhub_core.sqlite_files import connect_scratch
 from mlhub_core.threads import StopFlag
-from mlhub_core.transfer.ledger import Entry, State
+from mlhub_core.transfer.ledger import Entry, undamaged
 
 if TYPE_CHECKING:
     import geopandas
@@ -149,9 +149,7 @@ class Samples:
     def _here(self) -> Iterator[tuple[list[dict[str, Any]], dict[str, Entry]]]:
         """The rows of the index, and what the ledger knows of their files that are here."""
         for batch, known in scan_known(self._paths, _COLUMNS, self._stop):
-            here = {
-                path: entry for path, entry in known.items() if entry.state is not State.DAMAGED
-            }
+            here = undamaged(known)
             self.damaged.update(known.keys() - here.keys())
             for start in range(0, batch.num_rows, _ROWS):
                 yield _rows(batch.slice(start, _ROWS)), here

@@ -10,7 +10,7 @@ from pathlib import Path
 from mlhub_core.exceptions import StorageError
 from mlhub_core.paths import DownloadPaths
 from mlhub_core.selection.index_reader import open_index
-from mlhub_core.transfer.ledger import LedgerReader, State
+from mlhub_core.transfer.ledger import LedgerReader, undamaged
 
 SPLITS = {"train_split": "train", "validation_split": "validation", "test_split": "test"}
 """The splits, by the asset key of the file that names their items."""
@@ -35,10 +35,8 @@ def read_splits(paths: DownloadPaths) -> dict[str, dict[str, None]]:
     found: dict[str, dict[str, None]] = {}
     with closing(LedgerReader(paths.ledger_dir)) as ledger:
         for key, split in SPLITS.items():
-            known = ledger.find(sorted(places.get(key, ())))
-            for path, entry in known.items():
-                if entry.state is not State.DAMAGED:
-                    found.setdefault(split, {}).update(_names_in(paths.asset_dir / path))
+            for path in undamaged(ledger.find(sorted(places.get(key, ())))):
+                found.setdefault(split, {}).update(_names_in(paths.asset_dir / path))
     return found
 
 

@@ -12,7 +12,7 @@ from mlhub_core.exceptions import MLHubException
 from mlhub_core.paths import STATE_DIRECTORY
 from mlhub_core.selection.footprints import among, every, footprints_of, item_hashes
 from mlhub_core.selection.index_reader import IndexReader, open_index
-from mlhub_core.transfer.ledger import LedgerReader, State
+from mlhub_core.transfer.ledger import LedgerReader, undamaged
 from mlhub_core.views.html import note, picture
 from mlhub_core.views.map import draw
 
@@ -46,10 +46,7 @@ def _items_here(reader: IndexReader, ledger_dir: Path) -> array[int]:
     hashes = array("q")
     with closing(LedgerReader(ledger_dir)) as ledger:
         for _, rows in reader.scan(_COLUMNS):
-            known = ledger.find(rows.column("save_path").unique().to_pylist())
-            here = [
-                path in known and known[path].state is not State.DAMAGED
-                for path in rows.column("save_path").to_pylist()
-            ]
+            known = undamaged(ledger.find(rows.column("save_path").unique().to_pylist()))
+            here = [path in known for path in rows.column("save_path").to_pylist()]
             hashes.extend(item_hashes(rows.filter(pa.array(here, pa.bool_()))))
     return hashes

@@ -15,7 +15,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from enum import StrEnum
 from itertools import islice
@@ -220,6 +220,11 @@ class LedgerReader:
     def close(self) -> None:
         """Let go of the table."""
         self._connection.close()
+
+
+def undamaged(known: Mapping[str, Entry]) -> dict[str, Entry]:
+    """What the ledger knows of files, without those that it knows as damaged."""
+    return {path: entry for path, entry in known.items() if entry.state is not State.DAMAGED}
 
 
 def check(directory: Path) -> None:
