@@ -179,8 +179,7 @@ def _picture(info: DatasetInfo, index: AssetIndex, plan: Plan) -> str | None:
     from mlhub_core.selection.footprints import count_footprints
     from mlhub_core.views.map import data_url, draw
 
-    everything = bool(plan.funnel) and plan.files == plan.funnel[0][1]
-    prints = count_footprints(index.path, plan.partitions, all_chosen=everything)
+    prints = count_footprints(index.path, plan.partitions, all_chosen=plan.is_everything)
     if prints is None:
         return None
     chosen, every = counted(plan.items, "item"), counted(index.items, "item")

@@ -129,6 +129,11 @@ class Plan:
                 f"{path} is not a saved plan ({reason}): name a plan.json that --dry-run wrote."
             ) from error
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether every file of the dataset is in it."""
+        return bool(self.funnel) and self.files == self.funnel[0][1]
+
     def __str__(self) -> str:
         """What a person wants to know: what is in it, and of what extent that is."""
         return "\n".join([*self.describe(), *self.extent()])
@@ -167,9 +172,8 @@ class Plan:
         if self.asset_output_dir is None:
             return ""  # of a query, whose index has a place of its own
         index = DownloadPaths.of(self.dataset_id, self.output_dir, self.asset_output_dir).index
-        everything = bool(self.funnel) and self.files == self.funnel[0][1]
         try:
-            prints = count_footprints(index, self.partitions, all_chosen=everything)
+            prints = count_footprints(index, self.partitions, all_chosen=self.is_everything)
         except (MLHubException, OSError) as error:
             return note(f"No map: {error}")
         chosen = f"{counted(self.items, 'item')} selected"
