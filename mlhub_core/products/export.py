@@ -32,24 +32,9 @@ class Opened(Protocol):
     def paths(self) -> DownloadPaths: ...  # noqa: D102
 
     @property
-    def id(self) -> str: ...  # noqa: D102
-
-    @property
-    def directory(self) -> Path: ...  # noqa: D102
-
-    @property
     def keys(self) -> dict[str, list[str]]: ...  # noqa: D102
 
-    def pairs(  # noqa: D102
-        self,
-        label: str = "labels",
-        sources: Sequence[str] | None = None,
-        *,
-        collection: str | None = None,
-        split: str | None = None,
-        by: str | None = None,
-        within: str = "1D",
-    ) -> Any: ...
+    def pairs(self, *args: Any, **how: Any) -> Any: ...  # noqa: D102
 
 
 FORMATS = ("webdataset", "csv", "croissant")
@@ -117,16 +102,16 @@ def export_local(
     stop = stop or StopFlag()
     if format == "croissant":
         return _croissant(dataset, output, told, stop, on_progress)
-    place = _place(dataset, output, format)
+    place = _place(dataset.paths.asset_dir, output, format)
     if format == "csv":
         return _csv(dataset, place, told, stop)
     from mlhub_core.products.shards import check_output
 
-    check_output(Path(place), dataset.id, told)
+    check_output(Path(place), dataset.paths.dataset_id, told)
     return _webdataset(dataset, Path(place), told, size, stop, on_progress)
 
 
-def _place(dataset: Opened, output: str | Path | None, format: str) -> str:
+def _place(directory: Path, output: str | Path | None, format: str) -> str:
     """Where an export goes.
 
     Raises:
@@ -145,11 +130,11 @@ def _place(dataset: Opened, output: str | Path | None, format: str) -> str:
         )
     # Wherever links lead: to the directory of the file, for a link in its place is replaced.
     parent = place.parent.resolve() if format == "csv" else place.resolve()
-    for here, there in ((place, dataset.directory), (parent, dataset.directory.resolve())):
+    for here, there in ((place, directory), (parent, directory.resolve())):
         if not (here.is_relative_to(there) or (format != "csv" and there.is_relative_to(here))):
             continue
         raise InvalidArgument(
-            f"output is {place}, among the files of {dataset.directory}: name another place."
+            f"output is {place}, among the files of {directory}: name another place."
         )
     if format == "csv":
         from mlhub_core.products.csv_table import check_table
