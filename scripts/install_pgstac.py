@@ -7,14 +7,14 @@ be had, this says what is missing, and the test of it skips. Run again, it has n
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
+import environments
 import install_postgresql
 from debian_packages import install
+from environments import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = PROJECT / ".venv-pgstac"
 CONSTRAINTS = Path(__file__).with_name("pgstac-constraints.txt")
 PACKAGES = ("stac-fastapi.pgstac", "pypgstac[psycopg]", "uvicorn")
@@ -40,11 +40,7 @@ def main() -> int:
 
 def is_ready(directory: Path = ENVIRONMENT) -> bool:
     """Whether the server, and PostGIS below it, are there in the versions wanted."""
-    try:
-        installed = _marker(directory).read_text("utf-8")
-    except OSError:
-        return False
-    return installed == CONSTRAINTS.read_text("utf-8") and _has_postgis()
+    return environments.is_ready(directory, _wanted()) and _has_postgis()
 
 
 def program(name: str, directory: Path = ENVIRONMENT) -> Path:
@@ -79,23 +75,12 @@ def _have_environment(directory: Path) -> str | None:
     if is_ready(directory):
         return None
     print(f"Making the environment {directory.name} (a minute or two) ...", flush=True)
-    python = str(program("python", directory))
-    quiet = ["--quiet", "--disable-pip-version-check", "--constraint", str(CONSTRAINTS)]
-    for step in (
-        [sys.executable, "-m", "venv", "--clear", str(directory)],
-        [python, "-m", "pip", "install", *quiet, *PACKAGES],
-    ):
-        try:
-            subprocess.run(step, check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            return f"{' '.join(step[1:4])} failed ({error})"
-    # Written last: an environment that was interrupted in the making is made anew.
-    _marker(directory).write_text(CONSTRAINTS.read_text("utf-8"), "utf-8")
-    return None
+    pinned = ["--constraint", str(CONSTRAINTS)]
+    return environments.make(directory, _wanted(), [*pinned, *PACKAGES])
 
 
-def _marker(directory: Path) -> Path:
-    return directory / "installed.txt"
+def _wanted() -> str:
+    return CONSTRAINTS.read_text("utf-8")
 
 
 if __name__ == "__main__":

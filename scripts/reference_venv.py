@@ -13,8 +13,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import environments
+from environments import PROJECT
+
 REQUIREMENTS = ("radiant-mlhub==0.5.5", "shapely==1.8.5.post1")
-PROJECT = Path(__file__).resolve().parents[1]
+_WANTED = "\n".join(REQUIREMENTS)
 _IS_3_11 = "import sys; sys.exit(sys.version_info[:2] != (3, 11))"
 
 
@@ -28,7 +31,7 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, default=PROJECT / ".venv-reference")
     parser.add_argument("--require", action="store_true", help="fail where it cannot be had")
     options = parser.parse_args()
-    if is_ready(options.directory):
+    if environments.is_ready(options.directory, _WANTED):
         return 0
     problem = make(options.directory)
     if problem is None:
@@ -48,34 +51,7 @@ def make(directory: Path) -> str | None:
     if base is None:
         return "it needs Python 3.11, and no python3.11 is found"
     print(f"Making the reference client's environment in {directory.name} (a minute) ...")
-    requirements = ["--quiet", "--disable-pip-version-check", *REQUIREMENTS]
-    steps = (
-        [base, "-m", "venv", "--clear", str(directory)],
-        [str(interpreter(directory)), "-m", "pip", "install", *requirements],
-    )
-    for step in steps:
-        try:
-            subprocess.run(step, check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            return f"{' '.join(step[1:4])} failed ({error})"
-    # Written last: an environment that was interrupted in the making is made anew.
-    _marker(directory).write_text("\n".join(REQUIREMENTS), "utf-8")
-    return None
-
-
-def is_ready(directory: Path) -> bool:
-    """Whether the environment is complete and of the versions wanted."""
-    try:
-        installed = _marker(directory).read_text("utf-8")
-    except OSError:
-        return False
-    return installed == "\n".join(REQUIREMENTS) and interpreter(directory).exists()
-
-
-def interpreter(directory: Path) -> Path:
-    """The Python of an environment."""
-    windows = sys.platform == "win32"
-    return directory / ("Scripts/python.exe" if windows else "bin/python")
+    return environments.make(directory, _WANTED, REQUIREMENTS, base=base)
 
 
 def find_python() -> str | None:
@@ -92,10 +68,6 @@ def _runs(candidate: str) -> bool:
         return subprocess.run([candidate, "-c", _IS_3_11], capture_output=True).returncode == 0
     except OSError:
         return False
-
-
-def _marker(directory: Path) -> Path:
-    return directory / "installed.txt"
 
 
 if __name__ == "__main__":
