@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import requests
 
@@ -95,15 +96,7 @@ def _program(
     In a session of its own: Ctrl-C comes to us, and the worker has to find the server to the end.
     """
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*_PREFECT, *words],
-            env=env,
-            cwd=log.parent,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        process = subprocess.Popen([*_PREFECT, *words], **_apart(output, log.parent, env))
     try:
         yield process
     finally:
@@ -127,18 +120,21 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 def _finish(words: list[str], log: Path, env: Mapping[str, str]) -> None:
     with log.open("ab") as output:
-        done = subprocess.run(
-            [*_PREFECT, *words],
-            env=env,
-            cwd=log.parent,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            # Ctrl-C is ours: what is begun here ends in a moment.
-            start_new_session=True,
-        )
+        done = subprocess.run([*_PREFECT, *words], **_apart(output, log.parent, env))
     if done.returncode:
         raise _Failed(f"`prefect {' '.join(words[:3])} …` failed: see {log}.")
+
+
+def _apart(output: BinaryIO, directory: Path, env: Mapping[str, str]) -> dict[str, Any]:
+    """How a program is started whose output is a log, and that Ctrl-C, which is ours, spares."""
+    return {
+        "env": env,
+        "cwd": directory,
+        "stdin": subprocess.DEVNULL,
+        "stdout": output,
+        "stderr": output,
+        "start_new_session": True,
+    }
 
 
 def _wait_until_up(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
